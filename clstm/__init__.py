@@ -1,0 +1,62 @@
+"""LSTM networks that train and predict fast on CPUs."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from clstm.layers import Dropout, Embedding, Linear
+from clstm.lstm import LSTM, LSTMCell
+from clstm.threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm.config import config, show_config
+    from clstm.text import Vocabulary
+    from clstm.text_classifier import TextClassifier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LSTM",
+    "Dropout",
+    "Embedding",
+    "LSTMCell",
+    "Linear",
+    "TextClassifier",
+    "Vocabulary",
+    "config",
+    "datasets",
+    "get_num_threads",
+    "losses",
+    "models",
+    "optim",
+    "schedules",
+    "set_num_threads",
+    "show_config",
+    "text",
+    "train",
+]
+
+# Loaded when first used, so that `import clstm` stays quick.
+_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_HOMES = {
+    "TextClassifier": "clstm.text_classifier",
+    "Vocabulary": "clstm.text",
+    "config": "clstm.config",
+    "show_config": "clstm.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"clstm.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'clstm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,399 @@
+"""The vector path: jobs and threads over the kernels of src/.
+
+`pack`, `forward` and `backward` are what `clstm.backend` promises; `_portable` has the same. They allocate, plan how
+the work is split, fill in a job for each direction and enter one parallel region; the loops over time and batch are in
+C (src/kernels.h says how a batch is visited and how arrays are laid out). Arguments are trusted.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from cython.parallel cimport parallel, prange
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from clstm cimport _kernels as c
+from clstm._plan cimport Split, split_backward, split_forward
+
+cnp.import_array()
+
+ctypedef cnp.intp_t isize
+
+cdef const c.clstm_kernels *_kernels_f32 = NULL
+cdef const c.clstm_kernels *_kernels_f64 = NULL
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets that this build holds and this processor has, best first."""
+    return tuple(name for name in ("avx512", "avx2", "neon") if c.clstm_kernels_for(name.encode(), 4) != NULL)
+
+
+def use(name: str) -> None:
+    """Take the kernels of one of `instruction_sets()` for what is packed from now on."""
+    global _kernels_f32, _kernels_f64
+    _kernels_f32 = c.clstm_kernels_for(name.encode(), 4)
+    _kernels_f64 = c.clstm_kernels_for(name.encode(), 8)
+
+
+def has_openmp() -> bool:
+    """Tell whether this build has OpenMP."""
+    return bool(c.CLSTM_OPENMP)
+
+
+cdef const c.clstm_kernels *kernels_of(cnp.ndarray array):
+    return _kernels_f32 if cnp.PyArray_ITEMSIZE(array) == 4 else _kernels_f64
+
+
+cdef class Arena:
+    """One allocation cut into 64-byte aligned parts: add up what is needed with `plan`, then `take` in that order."""
+
+    cdef object memory
+    cdef char *next
+    cdef Py_ssize_t size
+
+    cdef Py_ssize_t plan(self, Py_ssize_t count, Py_ssize_t item_size):
+        self.size += (count * item_size + 63) // 64 * 64
+        return count
+
+    cdef int allocate(self) except -1:
+        self.memory = np.empty(self.size + 64, np.uint8)
+        cdef size_t address = <size_t>cnp.PyArray_DATA(self.memory)
+        self.next = <char *>((address + 63) // 64 * 64)
+        return 0
+
+    cdef void *take(self, Py_ssize_t count, Py_ssize_t item_size) noexcept:
+        cdef void *part = self.next
+        self.next += (count * item_size + 63) // 64 * 64
+        return part
+
+
+cdef class Packed:
+    """The weights of one direction as panels; never changed, so that any number of calls may share it."""
+
+    cdef const c.clstm_kernels *kernels
+    cdef Py_ssize_t I, H
+    cdef Arena forward_arena, hidden_arena, input_arena
+    cdef void *W
+    cdef void *U
+    cdef void *bias
+    cdef void *Ub  # product panels, made when the first backward needs them
+    cdef void *Wb
+
+    cdef int prepare_backward(self, bint need_input, int num_threads) except -1:
+        if self.Ub == NULL:
+            self.hidden_arena = Arena()
+            self.Ub = self.product_panels(self.hidden_arena, self.U, self.H, num_threads)
+        if need_input and self.Wb == NULL:
+            self.input_arena = Arena()
+            self.Wb = self.product_panels(self.input_arena, self.W, self.I, num_threads)
+        return 0
+
+    cdef void *product_panels(self, Arena arena, const void *panels, Py_ssize_t K, int num_threads) except NULL:
+        cdef const c.clstm_kernels *kernels = self.kernels
+        cdef Py_ssize_t H = self.H, size = arena.plan(4 * H * kernels.padded(K), kernels.item_size), q
+        arena.allocate()
+        cdef void *product = arena.take(size, kernels.item_size)
+        cdef Py_ssize_t width = 4 * kernels.vector_length, count = (K + width - 1) // width
+        cdef int threads = pack_threads(4 * H * K, num_threads)
+        if threads == 1:
+            kernels.repack_backward(panels, H, K, product, 0, count)
+        else:
+            for q in prange(count, nogil=True, num_threads=threads, schedule="static"):
+                kernels.repack_backward(panels, H, K, product, q, q + 1)
+        return product
+
+
+cdef int pack_threads(Py_ssize_t size, int num_threads) noexcept:
+    """Threads that pay for packing a matrix of `size` numbers."""
+    return num_threads if size >= 1 << 18 else 1
+
+
+def pack(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num_threads) -> Packed:
+    """Return a snapshot of one direction's weights: weight_ih (4H, I), weight_hh (4H, H), bias (4H,), C-contiguous."""
+    cdef const c.clstm_kernels *kernels = kernels_of(weight_ih)
+    cdef Py_ssize_t item = kernels.item_size, I = weight_ih.shape[1], H = weight_hh.shape[1], p
+    cdef Py_ssize_t Hp = kernels.padded(H), count = Hp // kernels.vector_length
+    cdef Packed packed = Packed()
+    cdef Arena arena = Arena()
+    packed.kernels, packed.I, packed.H, packed.forward_arena = kernels, I, H, arena
+    arena.plan(4 * Hp * I, item)
+    arena.plan(4 * Hp * H, item)
+    arena.plan(4 * Hp, item)
+    arena.allocate()
+    packed.W = arena.take(4 * Hp * I, item)
+    packed.U = arena.take(4 * Hp * H, item)
+    packed.bias = arena.take(4 * Hp, item)
+    cdef const void *w_ih = cnp.PyArray_DATA(weight_ih)
+    cdef const void *w_hh = cnp.PyArray_DATA(weight_hh)
+    kernels.pack_bias(cnp.PyArray_DATA(bias), H, packed.bias)
+    cdef void *W = packed.W
+    cdef void *U = packed.U
+    cdef int threads = pack_threads(4 * H * (I + H), num_threads)
+    if threads == 1:
+        kernels.pack_forward(w_ih, H, I, W, 0, count)
+        kernels.pack_forward(w_hh, H, H, U, 0, count)
+    else:
+        for p in prange(count, nogil=True, num_threads=threads, schedule="static"):
+            kernels.pack_forward(w_ih, H, I, W, p, p + 1)
+            kernels.pack_forward(w_hh, H, H, U, p, p + 1)
+    return packed
+
+
+cdef class Walk:
+    """The order in which a batch is visited (clstm_walk), and the memory it lies in."""
+
+    cdef c.clstm_walk walk
+    cdef Arena arena
+
+    def __cinit__(self, cnp.ndarray lengths, Py_ssize_t T, Py_ssize_t B):
+        cdef Py_ssize_t b, s, steps
+        cdef isize *order
+        cdef isize *length
+        cdef isize *active
+        cdef isize *start
+        self.arena = Arena()
+        self.arena.plan(2 * (T + B), sizeof(isize))
+        self.arena.allocate()
+        order = <isize *>self.arena.take(2 * (T + B), sizeof(isize))
+        length, active, start = order + B, order + 2 * B, order + 2 * B + T
+        cdef cnp.ndarray sorted_rows
+        if lengths is None:
+            for b in range(B):
+                order[b], length[b] = b, T
+        else:
+            sorted_rows = np.argsort(-lengths, kind="stable")
+            for b in range(B):
+                order[b] = (<isize *>cnp.PyArray_DATA(sorted_rows))[b]
+                length[b] = (<cnp.int64_t *>cnp.PyArray_DATA(lengths))[order[b]]
+        steps = length[0] if B > 0 else 0
+        b = B
+        self.walk.cells = 0
+        for s in range(steps):
+            while length[b - 1] <= s:
+                b -= 1
+            active[s], start[s] = b, self.walk.cells
+            self.walk.cells += b
+        self.walk.steps, self.walk.rows = steps, B
+        self.walk.order, self.walk.length = <const Py_ssize_t *>order, <const Py_ssize_t *>length
+        self.walk.active, self.walk.start = <const Py_ssize_t *>active, <const Py_ssize_t *>start
+
+
+cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, const c.clstm_walk *walk,
+                            isize *row) noexcept:
+    """Where each sorted row's steps lie in array (T, B, features), from feature `column` on; `row` holds B offsets."""
+    cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(array), b
+    cdef Py_ssize_t time = array.strides[0] // item, batch = array.strides[1] // item
+    for b in range(walk.rows):
+        row[b] = walk.order[b] * batch
+        if reverse:
+            row[b] += (walk.length[b] - 1) * time
+    cdef c.clstm_lines lines
+    lines.data = <char *>cnp.PyArray_DATA(array) + column * item
+    lines.row = <const Py_ssize_t *>row
+    lines.step = -time if reverse else time
+    return lines
+
+
+cdef class Tape:
+    """What backward needs of one forward: the walk, and each direction's gates, cell states and initial c."""
+
+    cdef tuple packs
+    cdef Walk walk
+    cdef Arena arena
+    cdef void *gates[2]
+    cdef void *cells[2]
+    cdef void *c[2]
+
+
+cdef char *item_at(cnp.ndarray array, Py_ssize_t d) noexcept:
+    """The d-th (B, H) part of a contiguous (D, B, H) array."""
+    return <char *>cnp.PyArray_DATA(array) + d * array.strides[0]
+
+
+def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
+            cnp.ndarray c_n, int num_threads, bint keep):
+    """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`."""
+    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], D = len(packs), d
+    cdef Packed packed = packs[0]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
+    cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
+    cdef Walk walk = Walk(lengths, T, B)
+    cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps
+    cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
+    cdef Py_ssize_t team = split.threads // 2 if split.side_by_side else split.threads
+    cdef Py_ssize_t projected_rows = 0
+    if not keep and split.chunk > 0:
+        projected_rows = min(split.chunk, steps) * (B if split.by_panels else (B + team - 1) // team)
+    cdef Py_ssize_t buffers = 1 if split.by_panels else team
+
+    cdef Tape tape = None
+    if keep:
+        tape = Tape()
+        tape.packs, tape.walk, tape.arena = tuple(packs), walk, Arena()
+        for d in range(D):
+            tape.arena.plan(cells * gates_stride, item)
+            tape.arena.plan(cells * ld, item)
+            tape.arena.plan(B * ld, item)
+        tape.arena.allocate()
+    cdef Arena arena = Arena()
+    for d in range(D):
+        arena.plan(2 * B, sizeof(isize))
+        arena.plan(2 * B * ld, item)
+        arena.plan(B * ld, item)
+        arena.plan(buffers * projected_rows * gates_stride, item)
+    arena.allocate()
+
+    cdef c.clstm_forward jobs[2]
+    cdef isize *rows
+    for d in range(D):
+        packed = packs[d]
+        memset(&jobs[d], 0, sizeof(c.clstm_forward))
+        rows = <isize *>arena.take(2 * B, sizeof(isize))
+        jobs[d].walk = &walk.walk
+        jobs[d].I, jobs[d].H = I, H
+        jobs[d].W, jobs[d].U, jobs[d].bias = packed.W, packed.U, packed.bias
+        jobs[d].x = lines_of(x, 0, d == 1, &walk.walk, rows)
+        jobs[d].y = lines_of(y, d * H, d == 1, &walk.walk, rows + B)
+        jobs[d].y_steps = T
+        jobs[d].h0, jobs[d].c0 = item_at(h0, d), item_at(c0, d)
+        jobs[d].hn, jobs[d].cn = item_at(h_n, d), item_at(c_n, d)
+        jobs[d].h = arena.take(2 * B * ld, item)
+        jobs[d].c = arena.take(B * ld, item)
+        jobs[d].projected = arena.take(buffers * projected_rows * gates_stride, item)
+        jobs[d].projected_rows = projected_rows
+        jobs[d].chunk, jobs[d].by_panels = split.chunk, split.by_panels
+        if keep:
+            jobs[d].projected = NULL
+            jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
+            jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
+            jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
+
+    cdef c.clstm_counter *counters = new_counters(split.threads)
+    cdef int n = split.threads
+    with nogil:
+        if n == 1:
+            forward_thread(kernels, jobs, D, 0, 1, False, counters)
+        else:
+            with parallel(num_threads=n):
+                forward_thread(kernels, jobs, D, c.clstm_thread(), c.clstm_threads(), split.side_by_side, counters)
+    free(counters)
+    return tape
+
+
+cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *jobs, Py_ssize_t D, Py_ssize_t rank,
+                         Py_ssize_t size, bint side_by_side, c.clstm_counter *counters) noexcept nogil:
+    """What one thread of the region does: its direction, or its part of one after the other."""
+    cdef Py_ssize_t d, half = size // 2
+    if side_by_side and size % 2 == 0:
+        d = rank // half
+        kernels.forward(&jobs[d], team_of(rank - d * half, half, counters, d, size))
+    else:
+        for d in range(D):
+            kernels.forward(&jobs[d], team_of(rank, size, counters, d, size))
+
+
+def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, lengths, cnp.ndarray dy,
+             cnp.ndarray dh_n, cnp.ndarray dc_n, cnp.ndarray dx, cnp.ndarray dh0, cnp.ndarray dc0, weight_grads,
+             int num_threads):
+    """Write the gradients of one layer; see `clstm.backend`. Uses the tape up."""
+    cdef Py_ssize_t B = x.shape[1], D = len(tape.packs), d
+    cdef Packed packed = tape.packs[0]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
+    cdef Py_ssize_t ld = kernels.state_stride(H), width = kernels.columns_width(I, H)
+    cdef const c.clstm_walk *walk = &tape.walk.walk
+    cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
+    cdef Py_ssize_t columns = split.threads * kernels.gradient_block * width
+    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H)
+    cdef bint need_input = dx is not None
+    if need_input and lengths is not None:
+        dx[...] = 0
+
+    cdef Arena arena = Arena()
+    for d in range(D):
+        arena.plan(4 * B, sizeof(isize))
+        arena.plan(B * ld, item)
+        arena.plan(B * ld, item)
+        arena.plan(columns, item)
+        arena.plan(sums, item)
+    arena.allocate()
+
+    cdef c.clstm_backward jobs[2]
+    cdef isize *rows
+    cdef cnp.ndarray dweight_ih, dweight_hh, dbias
+    for d in range(D):
+        packed = tape.packs[d]
+        packed.prepare_backward(need_input, num_threads)
+        dweight_ih, dweight_hh, dbias = weight_grads[d]
+        memset(&jobs[d], 0, sizeof(c.clstm_backward))
+        rows = <isize *>arena.take(4 * B, sizeof(isize))
+        jobs[d].walk = walk
+        jobs[d].I, jobs[d].H = I, H
+        jobs[d].Ub, jobs[d].Wb = packed.Ub, packed.Wb
+        jobs[d].x = lines_of(x, 0, d == 1, walk, rows)
+        jobs[d].y = lines_of(y, d * H, d == 1, walk, rows + B)
+        jobs[d].dy = lines_of(dy, d * H, d == 1, walk, rows + 2 * B)
+        if need_input:
+            jobs[d].dx = lines_of(dx, 0, d == 1, walk, rows + 3 * B)
+        jobs[d].add_dx = d == 1
+        jobs[d].h0 = item_at(h0, d)
+        jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
+        jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
+        jobs[d].dh, jobs[d].dc = arena.take(B * ld, item), arena.take(B * ld, item)
+        jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
+        jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
+        jobs[d].db = cnp.PyArray_DATA(dbias)
+        jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
+        jobs[d].by_panels = split.by_panels
+
+    cdef c.clstm_counter *counters = new_counters(split.threads)
+    cdef int n = split.threads
+    with nogil:
+        if n == 1:
+            backward_thread(kernels, jobs, D, need_input, 0, 1, False, counters)
+        else:
+            with parallel(num_threads=n):
+                backward_thread(kernels, jobs, D, need_input, c.clstm_thread(), c.clstm_threads(),
+                                split.side_by_side, counters)
+    free(counters)
+
+
+cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward *jobs, Py_ssize_t D, bint need_input,
+                          Py_ssize_t rank, Py_ssize_t size, bint side_by_side,
+                          c.clstm_counter *counters) noexcept nogil:
+    cdef Py_ssize_t d, half = size // 2
+    cdef c.clstm_team everyone = team_of(rank, size, counters, D, size)
+    if side_by_side and size % 2 == 0:
+        d = rank // half
+        kernels.backward(&jobs[d], team_of(rank - d * half, half, counters, d, size))
+    else:
+        for d in range(D):
+            kernels.backward(&jobs[d], team_of(rank, size, counters, d, size))
+    if need_input:
+        for d in range(D):  # one after the other: the second adds to what the first wrote
+            kernels.wait(&everyone)
+            kernels.input_gradient(&jobs[d], everyone)
+
+
+cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
+    """Counters for a team a direction and one of all threads, at zero."""
+    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * threads, sizeof(c.clstm_counter))
+    if counters == NULL:
+        raise MemoryError
+    return counters
+
+
+cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters, Py_ssize_t index,
+                          Py_ssize_t threads) noexcept nogil:
+    cdef c.clstm_team team
+    team.rank, team.size, team.counters = rank, size, counters + index * threads
+    return team
+
+
+def activate(str name, cnp.ndarray x):
+    """Return the sigmoid or tanh of a contiguous array by the vector kernels: for accuracy tests."""
+    cdef const c.clstm_kernels *kernels = kernels_of(x)
+    y = np.empty_like(x)
+    kernels.activate(("sigmoid", "tanh").index(name), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), x.size)
+    return y

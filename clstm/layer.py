@@ -1,0 +1,92 @@
+"""What every layer and network has: named weights, and one guarded way to change them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from clstm.checks import check_state_dict
+
+
+class Layer:
+    """Base of all layers and networks.
+
+    Weights are NumPy arrays known by name. What reads them (`parameters`, `state_dict`) never lets them be
+    changed; what changes them does so inside `updating`, after which the layer makes ready for its next call
+    (the LSTM packs its weights anew there). A network's weights are those of its parts, named
+    ``part.weight`` as in PyTorch.
+
+    A subclass sets arrays with `_add_weight` and parts with `_add_part`, and overrides `_weights_changed`
+    where something is derived from the weights.
+    """
+
+    def __init__(self) -> None:
+        self._weights: dict[str, np.ndarray] = {}
+        self._parts: dict[str, Layer] = {}
+
+    def _add_weight(self, name: str, value: np.ndarray) -> None:
+        self._weights[name] = np.array(value, order="C")
+
+    def _add_part(self, name: str, part: Layer) -> None:
+        self._parts[name] = part
+
+    def _weights_changed(self) -> None:
+        """Derive again what depends on the weights."""
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Return the weights by name, as read-only views: always the present values, never a copy."""
+        views = {name: array.view() for name, array in self._weights.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        for part_name, part in self._parts.items():
+            views.update({f"{part_name}.{name}": view for name, view in part.parameters().items()})
+        return views
+
+    def num_parameters(self) -> int:
+        """Return how many numbers the weights hold in all."""
+        return sum(view.size for view in self.parameters().values())
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return a copy of the weights, by name."""
+        return {name: view.copy() for name, view in self.parameters().items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Set all weights from arrays by name.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to array
+            As `state_dict` returns it: every name, with its shape and dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A name is missing or unexpected, or a shape or dtype differs; no weight has changed then.
+        """
+        arrays = check_state_dict(state_dict, self.parameters())
+        with self.updating() as weights:
+            for name, array in arrays.items():
+                weights[name][...] = array
+
+    @contextmanager
+    def updating(self) -> Iterator[dict[str, np.ndarray]]:
+        """Give the weights by name as writable arrays, to be changed in place inside the ``with`` block.
+
+        Calls of the layer see the new values after the block. No other thread may use the layer meanwhile.
+
+        Yields
+        ------
+        dict of str to ndarray
+        """
+        with ExitStack() as parts:
+            weights = dict(self._weights)
+            for part_name, part in self._parts.items():
+                inner = parts.enter_context(part.updating())
+                weights.update({f"{part_name}.{name}": array for name, array in inner.items()})
+            try:
+                yield weights
+            finally:
+                self._weights_changed()

@@ -1,0 +1,205 @@
+/* Forward over a walk: the input projection of a chunk of steps, then each step's recurrent product with the gates,
+ * the cell update and the output in its epilogue, while i, f, g, o are still at hand.
+ *
+ *     i, f, o = sigmoid(W x_t + U h_{t-1} + b)    g = tanh(W_g x_t + U_g h_{t-1} + b_g)
+ *     c_t = f c_{t-1} + i g                       h_t = o tanh(c_t)
+ */
+#ifndef CLSTM_FORWARD_H
+#define CLSTM_FORWARD_H
+
+#include "activations.h"
+#include "barrier.h"
+#include "layout.h"
+#include "tile.h"
+#include "walk.h"
+
+/* The row of gates that belongs to the j-th row of a share at one step */
+typedef struct {
+    real *rows;
+    isize first, step;
+} gate_rows;
+
+INLINE real *gate_row(const gate_rows *g, isize j, isize stride) { return g->rows + (g->first + j * g->step) * stride; }
+
+INLINE gate_rows gate_rows_of_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+{
+    if (job->gates)
+        return (gate_rows){job->gates, job->walk->start[s] + mine->first, mine->step};
+    return (gate_rows){job->projected, projected, 1};
+}
+
+/* W x + b for steps s0 to s1 - 1, into the gate rows. */
+static void project(const clstm_forward *job, const share *mine, isize s0, isize s1)
+{
+    const clstm_walk *walk = job->walk;
+    const isize I = job->I, Hp = padded(job->H), stride = gates_stride(job->H);
+    isize total = 0;
+    for (isize s = s0; s < s1; s++)
+        total += rows_below(mine, walk->active[s]);
+    if (total == 0)
+        return;
+    tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1};
+    int taken = 1;
+    for (isize p = mine->panel0; p < mine->panel1; p += taken) {
+        tile_function *wide = total <= 3 ? widest_tile(next_rows(total), mine->panel1 - p, &taken) : NULL;
+        const real *bias = (const real *)job->bias + p * VL;
+        t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
+        t.segment[0].w_panel = I * 4 * VL;
+        t.segment[0].K = I;
+        isize s = s0, j = 0, alive = rows_below(mine, walk->active[s]), projected = 0;
+        gate_rows gates = gate_rows_of_step(job, mine, s, projected);
+        const real *next = (const real *)job->W + (p + 1 < mine->panel1 ? p + 1 : mine->panel0) * I * 4 * VL;
+        for (isize left = total, block = 0; left > 0; block++) {
+            int R = next_rows(left);
+            ask_for(&t.segment[0], next, block);
+            for (int r = 0; r < R; r++, j++) {
+                while (j == alive) {
+                    projected += alive;
+                    s++, j = 0;
+                    alive = rows_below(mine, walk->active[s]);
+                    gates = gate_rows_of_step(job, mine, s, projected);
+                }
+                t.segment[0].a[r] = line_at(&job->x, row_of(mine, j), s);
+                t.from[r] = bias;
+                t.to[r] = gate_row(&gates, j, stride) + p * VL;
+            }
+            (wide ? wide : TILE[R - 1][3])(&t);
+            left -= R;
+        }
+    }
+}
+
+/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. */
+INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
+                        isize p, int Q, const real *pre)
+{
+    const clstm_walk *walk = job->walk;
+    const isize H = job->H, Hp = padded(H), ld = state_stride(H);
+    real *h = (real *)job->h + ((s + 1) & 1) * walk->rows * ld;
+    for (int r = 0; r < R; r++) {
+        const isize b = row_of(mine, j0 + r);
+        const real *c_before = (real *)job->c + b * ld;
+        real *c_now = (real *)job->c + b * ld, *gate = NULL;
+        if (job->gates) {
+            if (s > 0)
+                c_before = (real *)job->cells + (walk->start[s - 1] + b) * ld;
+            c_now = (real *)job->cells + (walk->start[s] + b) * ld;
+            gate = gate_row(gates, j0 + r, gates_stride(H));
+        }
+        real *y = line_at(&job->y, b, s);
+        for (int q = 0; q < Q; q++) {
+            const isize unit = (p + q) * VL;
+            const real *a = pre + (r * 4 * Q + q) * VL;
+            const vec i = sigmoid(load(a)), f = sigmoid(load(a + Q * VL));
+            const vec g = tanh_(load(a + 2 * Q * VL)), o = sigmoid(load(a + 3 * Q * VL));
+            const vec c = f * load(c_before + unit) + i * g;
+            const vec h_now = o * tanh_(c);
+            store(c_now + unit, c);
+            store(h + b * ld + unit, h_now);
+            if (H - unit >= VL)
+                store(y + unit, h_now);
+            else
+                store_part(y + unit, h_now, H - unit);
+            if (gate) {
+                store(gate + unit, i);
+                store(gate + Hp + unit, f);
+                store(gate + 2 * Hp + unit, g);
+                store(gate + 3 * Hp + unit, o);
+            }
+        }
+    }
+}
+
+/* One step of the share's rows and panels; `projected`: the share's gate rows before this step's in the chunk. */
+static void forward_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+{
+    const clstm_walk *walk = job->walk;
+    const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(H), stride = gates_stride(H);
+    const isize alive = rows_below(mine, walk->active[s]);
+    const real *h = (const real *)job->h + (s & 1) * walk->rows * ld;
+    const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
+    const int fused = job->chunk == 0;
+    real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    if (alive == 0)
+        return;
+
+    tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1 + fused};
+    segment *recurrent = &t.segment[fused];
+    recurrent->w_panel = H * 4 * VL;
+    recurrent->K = H;
+    if (fused) {
+        t.segment[0].w_panel = I * 4 * VL;
+        t.segment[0].K = I;
+    }
+    int Q = 1;
+    for (isize p = mine->panel0; p < mine->panel1; p += Q) {
+        tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), mine->panel1 - p, &Q) : NULL;
+        recurrent->w = (const real *)job->U + p * H * 4 * VL;
+        if (fused)
+            t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
+        t.to_vector = Q * VL;
+        const isize next = p + 1 < mine->panel1 ? p + 1 : mine->panel0;
+        for (isize j = 0, block = 0; j < alive; block++) {
+            const int R = next_rows(alive - j);
+            ask_for(recurrent, (const real *)job->U + next * H * 4 * VL, block);
+            if (fused)
+                ask_for(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block);
+            for (int r = 0; r < R; r++) {
+                const isize b = row_of(mine, j + r);
+                recurrent->a[r] = h + b * ld;
+                t.to[r] = pre + r * 4 * Q * VL;
+                if (fused) {
+                    t.segment[0].a[r] = line_at(&job->x, b, s);
+                    t.from[r] = (const real *)job->bias + p * VL;
+                } else {
+                    t.from[r] = gate_row(&gates, j + r, stride) + p * VL;
+                }
+            }
+            (wide ? wide : TILE[R - 1][3])(&t);
+            finish_rows(job, mine, &gates, s, j, R, p, Q, pre);
+            j += R;
+        }
+    }
+}
+
+static void forward_all(const clstm_forward *given, const clstm_team *team)
+{
+    const clstm_walk *walk = given->walk;
+    const isize H = given->H, ld = state_stride(H);
+    const share rows = share_of(team, 0, 0);
+    const share mine = share_of(team, given->by_panels, padded(H) / VL);
+    clstm_forward own = *given, *job = &own;
+    if (job->projected && !job->by_panels)
+        job->projected = (real *)job->projected + team->rank * job->projected_rows * gates_stride(H);
+
+    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+        load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
+        load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
+    }
+    if (job->by_panels)
+        barrier(team);
+    for (isize s0 = 0; s0 < walk->steps;) {
+        const isize s1 = job->chunk ? smaller(s0 + job->chunk, walk->steps) : walk->steps;
+        if (job->chunk)
+            project(job, &mine, s0, s1);
+        isize projected = 0;
+        for (; s0 < s1; s0++) {
+            forward_step(job, &mine, s0, projected);
+            projected += rows_below(&mine, walk->active[s0]);
+            if (job->by_panels)
+                barrier(team);
+        }
+    }
+    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+        const isize length = walk->length[b];
+        const real *c = (const real *)job->c + b * ld;
+        if (job->gates && length > 0)
+            c = (const real *)job->cells + (walk->start[length - 1] + b) * ld;
+        save_state(job->hn, walk, b, H, (const real *)job->h + ((length & 1) * walk->rows + b) * ld);
+        save_state(job->cn, walk, b, H, c);
+        for (isize s = length; s < job->y_steps; s++) /* past the end: on in time, either direction */
+            memset(line_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, H * sizeof(real));
+    }
+}
+
+#endif

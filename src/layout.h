@@ -1,0 +1,92 @@
+/* Sizes and strides of the layouts in kernels.h, and weights to panels. */
+#ifndef CLSTM_LAYOUT_H
+#define CLSTM_LAYOUT_H
+
+#include "kernels.h"
+#include "vector.h"
+
+/* Rows of (step, row) cells that one block of a weight gradient sums up: fixed, since it orders the sum. */
+#define GRADIENT_BLOCK 128
+
+static isize padded(isize n) { return round_up(n, VL); }
+
+static isize gates_stride(isize H) { return 4 * padded(H) + VL; }
+
+static isize state_stride(isize H)
+{
+    isize stride = padded(H);
+    return stride * (isize)sizeof(real) % 512 ? stride : stride + VL;
+}
+
+/* Columns of [x, h] side by side, each part padded. */
+static isize columns_width(isize I, isize H) { return padded(I) + padded(H); }
+
+static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
+
+/* Vectors in product panel q of N columns. */
+INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
+
+static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
+{
+    const real *weight = weight_;
+    for (isize p = first; p < last; p++) {
+        real *panel = (real *)panels + p * K * 4 * VL;
+        isize units = smaller(VL, H - p * VL);
+        if (units < VL)
+            memset(panel, 0, K * 4 * VL * sizeof(real));
+        /* a few k at a time: the lines written stay in L1 while all units pass */
+        for (isize k0 = 0; k0 < K; k0 += 16) {
+            isize k1 = smaller(k0 + 16, K);
+            for (isize gate = 0; gate < 4; gate++)
+                for (isize u = 0; u < units; u++) {
+                    const real *row = weight + (gate * H + p * VL + u) * K;
+                    for (isize k = k0; k < k1; k++)
+                        panel[(k * 4 + gate) * VL + u] = row[k];
+                }
+        }
+    }
+}
+
+static void pack_bias(const void *bias, isize H, void *packed)
+{
+    isize Hp = padded(H);
+    memset(packed, 0, 4 * Hp * sizeof(real));
+    for (isize gate = 0; gate < 4; gate++)
+        memcpy((real *)packed + gate * Hp, (const real *)bias + gate * H, H * sizeof(real));
+}
+
+static void repack_backward(const void *forward_, isize H, isize K, void *panels, isize first, isize last)
+{
+    const real *forward = forward_;
+    for (isize q = first; q < last; q++) {
+        isize width = panel_vectors(K, q) * VL, columns = smaller(width, K - q * 4 * VL);
+        real *panel = (real *)panels + q * 4 * H * 4 * VL;
+        for (isize gate = 0; gate < 4; gate++)
+            for (isize unit0 = 0; unit0 < H; unit0 += VL) {
+                const real *source = forward + unit0 * K * 4 + (q * 4 * VL * 4 + gate) * VL;
+                real *target = panel + (gate * H + unit0) * width;
+                isize units = smaller(VL, H - unit0);
+                for (isize u = 0; u < units; u++) {
+                    for (isize column = 0; column < columns; column++)
+                        target[u * width + column] = source[column * 4 * VL + u];
+                    for (isize column = columns; column < width; column++)
+                        target[u * width + column] = 0;
+                }
+            }
+    }
+}
+
+static void pack_product(const void *matrix_, isize K, isize N, isize k_stride, isize n_stride, void *panels)
+{
+    const real *matrix = matrix_;
+    for (isize q = 0; q < product_panels(N); q++) {
+        isize width = panel_vectors(N, q) * VL, columns = smaller(width, N - q * 4 * VL);
+        real *panel = (real *)panels + q * K * 4 * VL;
+        const real *source = matrix + q * 4 * VL * n_stride;
+        for (isize k = 0; k < K; k++)
+            for (isize column = 0; column < width; column++)
+                panel[k * width + column] = column < columns ? source[k * k_stride + column * n_stride] : 0;
+    }
+}
+
+#endif

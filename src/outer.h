@@ -1,0 +1,130 @@
+/* Sums of outer products over many rows, the shape of every weight gradient: sum over rows of d^T a.
+ *
+ * Rows come in blocks. The columns of `a` of a block are copied into contiguous panels of 4 vectors; the columns of d
+ * are read where they are. d has `groups` groups (the gates) of `width` columns, a group every `stride`. They are cut
+ * into strips of at most TILE_ROWS columns; a thread owns strips, with their rows of the result: nothing is merged,
+ * and every element is one running sum in the order of the rows.
+ */
+#ifndef CLSTM_OUTER_H
+#define CLSTM_OUTER_H
+
+#include "kernels.h"
+#include "layout.h"
+#include "tile.h"
+
+typedef struct {
+    isize groups, width, stride;
+    int whole_vectors;     /* zeros stand behind the columns of each group */
+    isize sums_width;      /* columns of a, each part padded */
+    real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
+    isize first, last;     /* this thread's strips */
+    isize vector0, vector1; /* this thread's vectors of the sum of d itself */
+} outer_sum;
+
+INLINE isize strips_of_group(const outer_sum *o) { return (o->width + TILE_ROWS - 1) / TILE_ROWS; }
+
+INLINE isize strip_begin(const outer_sum *o, isize strip)
+{
+    isize strips = strips_of_group(o);
+    return strip / strips * o->width + o->width * (strip % strips) / strips;
+}
+
+INLINE real *bias_sums(const outer_sum *o) { return o->sums + o->groups * o->width * o->sums_width; }
+
+static void outer_begin(outer_sum *o, const clstm_team *team)
+{
+    const isize strips = o->groups * strips_of_group(o), vectors = o->groups * padded(o->width) / VL;
+    o->first = strips * team->rank / team->size;
+    o->last = strips * (team->rank + 1) / team->size;
+    o->vector0 = vectors * team->rank / team->size;
+    o->vector1 = vectors * (team->rank + 1) / team->size;
+    const isize row0 = strip_begin(o, o->first), row1 = strip_begin(o, o->last);
+    memset(o->sums + row0 * o->sums_width, 0, (row1 - row0) * o->sums_width * sizeof(real));
+    memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
+}
+
+/* Copy one row of n reals into the panels as their k-th. */
+INLINE void outer_column(real *panels, isize k, const real *row, isize n)
+{
+    for (isize q = 0; q < product_panels(n); q++) {
+        const isize width = panel_vectors(n, q) * VL, have = smaller(width, n - q * 4 * VL);
+        real *target = panels + q * GRADIENT_BLOCK * 4 * VL + k * width;
+        isize i = 0;
+        for (; i + VL <= have; i += VL)
+            store(target + i, load(row + q * 4 * VL + i));
+        if (i < have)
+            store(target + i, load_part(row + q * 4 * VL + i, have - i));
+    }
+}
+
+/* Add a block of K rows: d against the panels of one part of a, padded_width columns from `offset` on. */
+static void outer_block(const outer_sum *o, const real *d, isize d_stride, isize K, isize padded_width, isize offset)
+{
+    const isize strips = strips_of_group(o);
+    for (isize q = 0; q < product_panels(padded_width); q++) {
+        const int N = panel_vectors(padded_width, q);
+        const real *panel = o->columns + (offset + q * 4 * VL) * GRADIENT_BLOCK;
+        for (isize strip = o->first; strip < o->last; strip++) {
+            const isize row = strip_begin(o, strip), rows = strip_begin(o, strip + 1) - row;
+            const isize group = strip / strips;
+            OUTER_TILE[rows - 1][N - 1](d + group * o->stride + row - group * o->width, d_stride, panel, K,
+                                        o->sums + row * o->sums_width + offset + q * 4 * VL, o->sums_width);
+        }
+    }
+}
+
+static void outer_bias_block(const outer_sum *o, const real *d, isize d_stride, isize K)
+{
+    const isize vectors = padded(o->width) / VL;
+    for (isize v = o->vector0; v < o->vector1; v++) {
+        const isize group = v / vectors, column = v % vectors * VL, left = o->width - column;
+        const real *from = d + group * o->stride + column;
+        vec sum = load(bias_sums(o) + v * VL);
+        if (o->whole_vectors || left >= VL)
+            for (isize k = 0; k < K; k++)
+                sum += load(from + k * d_stride);
+        else
+            for (isize k = 0; k < K; k++)
+                sum += load_part(from + k * d_stride, left);
+        store(bias_sums(o) + v * VL, sum);
+    }
+}
+
+/* Hand over this thread's rows of the result: n columns from `offset` on. */
+static void outer_end(const outer_sum *o, isize offset, isize n, real *result)
+{
+    for (isize row = strip_begin(o, o->first); row < strip_begin(o, o->last); row++)
+        memcpy(result + row * n, o->sums + row * o->sums_width + offset, n * sizeof(real));
+}
+
+static void outer_bias_end(const outer_sum *o, real *result)
+{
+    const isize vectors = padded(o->width) / VL;
+    for (isize v = o->vector0; v < o->vector1; v++) {
+        const isize group = v / vectors, column = v % vectors * VL;
+        memcpy(result + group * o->width + column, bias_sums(o) + v * VL,
+               smaller(VL, o->width - column) * sizeof(real));
+    }
+}
+
+/* gradient = d^T a and the sums of d, for dense layers. */
+static void outer_all(const clstm_outer *job, const clstm_team *team)
+{
+    const isize width = padded(job->K);
+    outer_sum sum = {.groups = 1, .width = job->N, .sums_width = width, .sums = job->sums,
+                     .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width};
+    outer_begin(&sum, team);
+    for (isize row0 = 0; row0 < job->rows; row0 += GRADIENT_BLOCK) {
+        const isize K = smaller(GRADIENT_BLOCK, job->rows - row0);
+        const real *d = (const real *)job->d + row0 * job->d_stride;
+        for (isize k = 0; k < K; k++)
+            outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, job->K);
+        outer_block(&sum, d, job->d_stride, K, width, 0);
+        outer_bias_block(&sum, d, job->d_stride, K);
+    }
+    outer_end(&sum, 0, job->K, job->gradient);
+    if (job->bias_gradient)
+        outer_bias_end(&sum, job->bias_gradient);
+}
+
+#endif

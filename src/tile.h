@@ -1,0 +1,190 @@
+/* The one product that carries the library: a tile of R rows x N vectors (x Q panels),
+ *
+ *     to[r][n] = from[r][n] + sum over the segments, in order, of  sum over k of  a[r][k] * w[k][n]
+ *
+ * w is a packed panel, [k][N][VL], aligned and read in order; a[r] are rows anywhere, read one real at a time.
+ * Every sum runs in the order of k with fused multiply-adds, whatever R, N and Q: the bits of a result depend
+ * neither on how rows were grouped nor on the width of a vector.
+ *
+ * Each tile is a function of its own that is never inlined: before a long epilogue gcc 12 would spill the
+ * accumulators inside the loop. They leave through `to`, mostly a small buffer in L1.
+ */
+#ifndef CLSTM_TILE_H
+#define CLSTM_TILE_H
+
+#include "vector.h"
+
+#define MAX_SEGMENTS 4
+#define CACHE_LINE 64
+
+typedef struct {
+    const real *a[TILE_ROWS];
+    const real *w;
+    isize w_panel; /* reals from one panel to the next, for Q > 1 */
+    isize K;
+    const char *next; /* memory to ask for meanwhile, a cache line a k */
+} segment;
+
+typedef struct {
+    const real *from[TILE_ROWS];
+    real *to[TILE_ROWS];
+    isize from_vector, to_vector; /* reals from one vector n to the next */
+    isize from_panel, to_panel;   /* reals from one panel q to the next */
+    int segments;
+    segment segment[MAX_SEGMENTS];
+} tile;
+
+typedef void tile_function(const tile *);
+
+/* While the block-th rows pass panel w, ask for the block-th part of the panel that is next: from L3 it would come too
+ * slowly for the first rows alone (a third of the speed at B = 32, H = 256). Rows after those that cover it ask for
+ * what is already there. */
+INLINE void ask_for(segment *s, const real *panel, isize block)
+{
+    const isize lines_a_k = 4 * VECTOR_BYTES / CACHE_LINE;
+    s->next = block < lines_a_k ? (const char *)panel + block * s->K * CACHE_LINE : (const char *)s->w;
+}
+
+#define DEFINE_TILE(R, N, Q)                                                                   \
+    NOINLINE void tile_##R##_##N##_##Q(const tile *t)                                          \
+    {                                                                                          \
+        vec acc[R][Q][N];                                                                      \
+        UNROLL for (int r = 0; r < R; r++)                                                     \
+        UNROLL for (int q = 0; q < Q; q++)                                                     \
+        UNROLL for (int n = 0; n < N; n++)                                                     \
+            acc[r][q][n] = load(t->from[r] + q * t->from_panel + n * t->from_vector);          \
+        for (int s = 0; s < t->segments; s++) {                                                \
+            const real *a[R], *w = t->segment[s].w;                                            \
+            const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                  \
+            const char *next = t->segment[s].next;                                             \
+            UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
+            for (isize k = 0; k < K; k++, w += N * VL) {                                       \
+                vec b[Q][N];                                                                   \
+                __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                               \
+                UNROLL for (int q = 0; q < Q; q++)                                             \
+                UNROLL for (int n = 0; n < N; n++) b[q][n] = load(w + q * w_panel + n * VL);   \
+                UNROLL for (int r = 0; r < R; r++) {                                           \
+                    vec ar = broadcast(a[r][k]);                                               \
+                    UNROLL for (int q = 0; q < Q; q++)                                         \
+                    UNROLL for (int n = 0; n < N; n++) acc[r][q][n] += ar * b[q][n];           \
+                }                                                                              \
+            }                                                                                  \
+        }                                                                                      \
+        UNROLL for (int r = 0; r < R; r++)                                                     \
+        UNROLL for (int q = 0; q < Q; q++)                                                     \
+        UNROLL for (int n = 0; n < N; n++)                                                     \
+            store(t->to[r] + q * t->to_panel + n * t->to_vector, acc[r][q][n]);                \
+    }
+
+#define DEFINE_TILES(R) DEFINE_TILE(R, 1, 1) DEFINE_TILE(R, 2, 1) DEFINE_TILE(R, 3, 1) DEFINE_TILE(R, 4, 1)
+#define TILES(R) {tile_##R##_1_1, tile_##R##_2_1, tile_##R##_3_1, tile_##R##_4_1}
+
+DEFINE_TILES(1)
+DEFINE_TILES(2)
+DEFINE_TILES(3)
+#if TILE_ROWS > 3
+DEFINE_TILES(4)
+DEFINE_TILES(5)
+#endif
+#if TILE_ROWS > 5
+DEFINE_TILES(6)
+#endif
+
+/* [rows - 1][vectors - 1] */
+static tile_function *const TILE[TILE_ROWS][4] = {
+    TILES(1), TILES(2), TILES(3),
+#if TILE_ROWS > 3
+    TILES(4), TILES(5),
+#endif
+#if TILE_ROWS > 5
+    TILES(6),
+#endif
+};
+
+/* Tiles of few rows and 4 vectors that take several panels at once. */
+DEFINE_TILE(1, 4, 2)
+#if WIDE_1 > 2
+DEFINE_TILE(1, 4, 4)
+#endif
+#if WIDE_2 > 1
+DEFINE_TILE(2, 4, 2)
+#endif
+#if WIDE_3 > 1
+DEFINE_TILE(3, 4, 2)
+#endif
+
+/* The tile for `rows` rows and 4 vectors that takes most panels, at most `panels`; how many in *taken. */
+INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
+{
+#if WIDE_1 > 2
+    if (rows == 1 && panels >= 4)
+        return *taken = 4, tile_1_4_4;
+#endif
+    if (rows == 1 && panels >= 2)
+        return *taken = 2, tile_1_4_2;
+#if WIDE_2 > 1
+    if (rows == 2 && panels >= 2)
+        return *taken = 2, tile_2_4_2;
+#endif
+#if WIDE_3 > 1
+    if (rows == 3 && panels >= 2)
+        return *taken = 2, tile_3_4_2;
+#endif
+    return *taken = 1, TILE[rows - 1][3];
+}
+
+/* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
+ * to += over one segment; vectors of `to` are VL apart. */
+#define DEFINE_OUTER_TILE(R, N)                                                                       \
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld) \
+    {                                                                                                 \
+        vec acc[R][N];                                                                                \
+        UNROLL for (int r = 0; r < R; r++)                                                            \
+        UNROLL for (int n = 0; n < N; n++) acc[r][n] = load(to + r * ld + n * VL);                    \
+        for (isize k = 0; k < K; k++, a += lda, w += N * VL) {                                        \
+            vec b[N];                                                                                 \
+            UNROLL for (int n = 0; n < N; n++) b[n] = load(w + n * VL);                               \
+            UNROLL for (int r = 0; r < R; r++) {                                                      \
+                vec ar = broadcast(a[r]);                                                             \
+                UNROLL for (int n = 0; n < N; n++) acc[r][n] += ar * b[n];                            \
+            }                                                                                         \
+        }                                                                                             \
+        UNROLL for (int r = 0; r < R; r++)                                                            \
+        UNROLL for (int n = 0; n < N; n++) store(to + r * ld + n * VL, acc[r][n]);                    \
+    }
+
+typedef void outer_function(const real *a, isize lda, const real *w, isize K, real *to, isize ld);
+
+#define DEFINE_OUTER_TILES(R) \
+    DEFINE_OUTER_TILE(R, 1) DEFINE_OUTER_TILE(R, 2) DEFINE_OUTER_TILE(R, 3) DEFINE_OUTER_TILE(R, 4)
+#define OUTER_TILES(R) {outer_##R##_1, outer_##R##_2, outer_##R##_3, outer_##R##_4}
+
+DEFINE_OUTER_TILES(1)
+DEFINE_OUTER_TILES(2)
+DEFINE_OUTER_TILES(3)
+#if TILE_ROWS > 3
+DEFINE_OUTER_TILES(4)
+DEFINE_OUTER_TILES(5)
+#endif
+#if TILE_ROWS > 5
+DEFINE_OUTER_TILES(6)
+#endif
+
+static outer_function *const OUTER_TILE[TILE_ROWS][4] = {
+    OUTER_TILES(1), OUTER_TILES(2), OUTER_TILES(3),
+#if TILE_ROWS > 3
+    OUTER_TILES(4), OUTER_TILES(5),
+#endif
+#if TILE_ROWS > 5
+    OUTER_TILES(6),
+#endif
+};
+
+/* Rows of the next tile when `left` are left: blocks of nearly equal size (8 = 4 + 4), not 6 and a thin rest. */
+INLINE int next_rows(isize left)
+{
+    isize blocks = (left + TILE_ROWS - 1) / TILE_ROWS;
+    return (int)((left + blocks - 1) / blocks);
+}
+
+#endif

@@ -1,0 +1,116 @@
+/* The vectors of one instruction set and one real type, on the compiler's own vector types.
+ *
+ * Set before by the build: CLSTM_F32 or CLSTM_F64, and CLSTM_AVX512, CLSTM_AVX2 or CLSTM_NEON.
+ * VL is the number of reals in a vector. Everything else in src/ is written in these terms, so that one
+ * source serves every width; lanes never mix, so that results don't depend on it.
+ */
+#ifndef CLSTM_VECTOR_H
+#define CLSTM_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef ptrdiff_t isize;
+
+#if defined(CLSTM_F32)
+typedef float real;
+typedef int32_t bits;
+#elif defined(CLSTM_F64)
+typedef double real;
+typedef int64_t bits;
+#else
+#error "define CLSTM_F32 or CLSTM_F64"
+#endif
+
+/* TILE_ROWS: rows of a tile of 4 vectors; accumulators, weights and a broadcast must fit the registers.
+ * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
+ * the multiply-add in the open. */
+#if defined(CLSTM_AVX512)
+#define VECTOR_BYTES 64
+#define TILE_ROWS 6
+#define WIDE_1 4
+#define WIDE_2 2
+#define WIDE_3 2
+#elif defined(CLSTM_AVX2)
+#define VECTOR_BYTES 32
+#define TILE_ROWS 3
+#define WIDE_1 2
+#define WIDE_2 1
+#define WIDE_3 1
+#elif defined(CLSTM_NEON)
+#define VECTOR_BYTES 16
+#define TILE_ROWS 5
+#define WIDE_1 4
+#define WIDE_2 2
+#define WIDE_3 1
+#else
+#error "define CLSTM_AVX512, CLSTM_AVX2 or CLSTM_NEON"
+#endif
+
+#define VL ((isize)(VECTOR_BYTES / sizeof(real)))
+
+typedef real vec __attribute__((vector_size(VECTOR_BYTES)));
+typedef bits ivec __attribute__((vector_size(VECTOR_BYTES)));
+
+#define INLINE static inline __attribute__((always_inline))
+#define NOINLINE static __attribute__((noinline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+INLINE vec load(const real *p)
+{
+    vec x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+INLINE void store(real *p, vec x)
+{
+    memcpy(p, &x, sizeof x);
+}
+
+/* x - 0, not 0 + x: the compiler may drop only the first (0 + -0 is 0), and a real addition here cost a third
+ * of the kernels' speed. */
+INLINE vec broadcast(real x)
+{
+    return x - (vec){0};
+}
+
+/* The first n reals of a vector, 0 <= n <= VL; zeros behind them. */
+INLINE vec load_part(const real *p, isize n)
+{
+    real lanes[VECTOR_BYTES / sizeof(real)] = {0};
+    for (isize i = 0; i < n; i++)
+        lanes[i] = p[i];
+    return load(lanes);
+}
+
+INLINE void store_part(real *p, vec x, isize n)
+{
+    real lanes[VECTOR_BYTES / sizeof(real)];
+    store(lanes, x);
+    for (isize i = 0; i < n; i++)
+        p[i] = lanes[i];
+}
+
+/* mask ? a : b by lane; a mask is what a comparison of vectors gives */
+INLINE vec choose(ivec mask, vec a, vec b)
+{
+    return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+INLINE isize round_up(isize n, isize step)
+{
+    return (n + step - 1) / step * step;
+}
+
+INLINE isize smaller(isize a, isize b)
+{
+    return a < b ? a : b;
+}
+
+#endif
