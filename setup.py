@@ -20,7 +20,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 # The extensions that link the kernels: the table of dispatch.c and what it holds.
-KERNEL_USERS = {"clstm._lstm"}
+KERNEL_USERS = {"clstm._runtime"}
 
 # Each instruction set: its flags, and a line of C that needs it. src/kernels.c is compiled for each, once a real type.
 REALS = ("F32", "F64")

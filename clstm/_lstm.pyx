@@ -9,63 +9,16 @@ import numpy as np
 
 cimport numpy as cnp
 from cython.parallel cimport parallel, prange
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from clstm cimport _kernels as c
 from clstm._plan cimport Split, split_backward, split_forward
+from clstm._runtime cimport Arena, kernels_of, new_counters, team_of
 
 cnp.import_array()
 
 ctypedef cnp.intp_t isize
-
-cdef const c.clstm_kernels *_kernels_f32 = NULL
-cdef const c.clstm_kernels *_kernels_f64 = NULL
-
-
-def instruction_sets() -> tuple[str, ...]:
-    """Return the instruction sets that this build holds and this processor has, best first."""
-    return tuple(name for name in ("avx512", "avx2", "neon") if c.clstm_kernels_for(name.encode(), 4) != NULL)
-
-
-def use(name: str) -> None:
-    """Take the kernels of one of `instruction_sets()` for what is packed from now on."""
-    global _kernels_f32, _kernels_f64
-    _kernels_f32 = c.clstm_kernels_for(name.encode(), 4)
-    _kernels_f64 = c.clstm_kernels_for(name.encode(), 8)
-
-
-def has_openmp() -> bool:
-    """Tell whether this build has OpenMP."""
-    return bool(c.CLSTM_OPENMP)
-
-
-cdef const c.clstm_kernels *kernels_of(cnp.ndarray array):
-    return _kernels_f32 if cnp.PyArray_ITEMSIZE(array) == 4 else _kernels_f64
-
-
-cdef class Arena:
-    """One allocation cut into 64-byte aligned parts: add up what is needed with `plan`, then `take` in that order."""
-
-    cdef object memory
-    cdef char *next
-    cdef Py_ssize_t size
-
-    cdef Py_ssize_t plan(self, Py_ssize_t count, Py_ssize_t item_size):
-        self.size += (count * item_size + 63) // 64 * 64
-        return count
-
-    cdef int allocate(self) except -1:
-        self.memory = np.empty(self.size + 64, np.uint8)
-        cdef size_t address = <size_t>cnp.PyArray_DATA(self.memory)
-        self.next = <char *>((address + 63) // 64 * 64)
-        return 0
-
-    cdef void *take(self, Py_ssize_t count, Py_ssize_t item_size) noexcept:
-        cdef void *part = self.next
-        self.next += (count * item_size + 63) // 64 * 64
-        return part
-
 
 cdef class Packed:
     """The weights of one direction as panels; never changed, so that any number of calls may share it."""
@@ -374,26 +327,3 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
         for d in range(D):  # one after the other: the second adds to what the first wrote
             kernels.wait(&everyone)
             kernels.input_gradient(&jobs[d], everyone)
-
-
-cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
-    """Counters for a team a direction and one of all threads, at zero."""
-    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * threads, sizeof(c.clstm_counter))
-    if counters == NULL:
-        raise MemoryError
-    return counters
-
-
-cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters, Py_ssize_t index,
-                          Py_ssize_t threads) noexcept nogil:
-    cdef c.clstm_team team
-    team.rank, team.size, team.counters = rank, size, counters + index * threads
-    return team
-
-
-def activate(str name, cnp.ndarray x):
-    """Return the sigmoid or tanh of a contiguous array by the vector kernels: for accuracy tests."""
-    cdef const c.clstm_kernels *kernels = kernels_of(x)
-    y = np.empty_like(x)
-    kernels.activate(("sigmoid", "tanh").index(name), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), x.size)
-    return y

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from clstm import _lstm
+from clstm import _lstm, _runtime
 
 INSTRUCTION_SETS = ("avx512", "avx2", "neon", "portable")
 
 
 def available() -> tuple[str, ...]:
     """Return the instruction sets that this build holds and this processor has, best first."""
-    return (*_lstm.instruction_sets(), "portable")
+    return (*_runtime.instruction_sets(), "portable")
 
 
 def isa() -> str:
@@ -41,7 +41,7 @@ def use(name: str) -> None:
         raise ValueError(f"instruction set {name!r}: not in this build or not on this processor, which has "
                          f"{', '.join(available())}")  # fmt: skip
     if name != "portable":
-        _lstm.use(name)
+        _runtime.use(name)
     _chosen = name
 
 
@@ -67,4 +67,4 @@ def _choose() -> str:
 
 _chosen = _choose()
 if _chosen != "portable":
-    _lstm.use(_chosen)
+    _runtime.use(_chosen)

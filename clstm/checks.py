@@ -18,10 +18,10 @@ Axis = tuple[str, int | None]
 def check_dtype(name: str, dtype: Any) -> np.dtype:
     """Return `dtype` as float32 or float64; raise TypeError for any other."""
     try:
-        result = np.dtype(dtype)
-    except TypeError:
+        result = None if dtype is None else np.dtype(dtype)  # numpy's own default would be float64
+    except (TypeError, ValueError):
         result = None
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if result is None or result not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"{name} is {dtype!r}, expected float32 or float64")
     return result
 
@@ -119,6 +119,22 @@ def check_real(name: str, value: Any, low: float | None = None, high: float | No
     if not np.isfinite(result):
         raise ValueError(f"{name} is {result}, expected a finite number")
     return _in_range(name, result, low, high)
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """Return `value` as a float in [0, 1)."""
+    result = check_real(name, value, low=0.0)
+    if result >= 1:
+        raise ValueError(f"{name} is {result}, expected below 1")
+    return result
+
+
+def check_positive(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0."""
+    result = check_real(name, value)
+    if result <= 0:
+        raise ValueError(f"{name} is {result}, expected above 0")
+    return result
 
 
 def check_flag(name: str, value: Any) -> bool:

@@ -10,7 +10,7 @@ import functools
 import os
 import warnings
 
-from clstm import _lstm
+from clstm import _runtime
 from clstm.checks import check_index
 
 # More threads than this is taken for a mistake: OpenMP ends the process where it can't start them.
@@ -21,7 +21,7 @@ _FORKED = "forked after a parallel region"
 _chosen: int | None = None  # by set_num_threads
 _default: tuple[int, str] | None = None  # the number and its source, once looked up
 _region_opened = False  # whether this process, or one it was forked from, may have OpenMP threads
-_one_because = None if _lstm.has_openmp() else "built without OpenMP"  # why this process must stay on one thread
+_one_because = None if _runtime.has_openmp() else "built without OpenMP"  # why this process must stay on one thread
 _said = False  # whether it has been told so after a fork
 
 

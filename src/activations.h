@@ -43,7 +43,7 @@ static const real EXPM1[] = {2.510038549551031908e-8,   2.762008844540974816e-7,
 /* For x <= 0: e^x = scale (1 + return value). */
 INLINE vec exp_parts(vec x, vec *scale)
 {
-    x = choose(x < EXP_ZERO, broadcast(EXP_ZERO), x);
+    x = larger(broadcast(EXP_ZERO), x);
     vec rounded = x * LOG2E + ROUNDER;
     vec n = rounded - ROUNDER;
     vec r = x - n * LN2_HIGH;

@@ -69,43 +69,52 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     }
 }
 
-/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. */
+/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
+ * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
 INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
-                        isize p, int Q, const real *pre)
+                        isize p, int Q, real *pre)
 {
     const clstm_walk *walk = job->walk;
-    const isize H = job->H, Hp = padded(H), ld = state_stride(H);
-    real *h = (real *)job->h + ((s + 1) & 1) * walk->rows * ld;
+    const isize H = job->H, Hp = padded(H), ld = state_stride(H), gate_step = Q * VL;
     for (int r = 0; r < R; r++) {
         const isize b = row_of(mine, j0 + r);
         const real *c_before = (real *)job->c + b * ld;
-        real *c_now = (real *)job->c + b * ld, *gate = NULL;
+        real *c_now = (real *)job->c + b * ld, *kept = NULL;
         if (job->gates) {
             if (s > 0)
                 c_before = (real *)job->cells + (walk->start[s - 1] + b) * ld;
             c_now = (real *)job->cells + (walk->start[s] + b) * ld;
-            gate = gate_row(gates, j0 + r, gates_stride(H));
+            kept = gate_row(gates, j0 + r, gates_stride(H));
         }
-        real *y = line_at(&job->y, b, s);
+        for (int q = 0; q < Q; q++) {
+            const isize unit = (p + q) * VL;
+            real *a = pre + (r * 4 * Q + q) * VL;
+            const vec i = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
+            const vec g = tanh_(load(a + 2 * gate_step)), o = sigmoid(load(a + 3 * gate_step));
+            const vec c = f * load(c_before + unit) + i * g;
+            store(c_now + unit, c);
+            store(a, c);
+            store(a + gate_step, o);
+            if (kept) {
+                store(kept + unit, i);
+                store(kept + Hp + unit, f);
+                store(kept + 2 * Hp + unit, g);
+                store(kept + 3 * Hp + unit, o);
+            }
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        const isize b = row_of(mine, j0 + r);
+        real *y = line_at(&job->y, b, s), *h_row = (real *)job->h + (((s + 1) & 1) * walk->rows + b) * ld;
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const real *a = pre + (r * 4 * Q + q) * VL;
-            const vec i = sigmoid(load(a)), f = sigmoid(load(a + Q * VL));
-            const vec g = tanh_(load(a + 2 * Q * VL)), o = sigmoid(load(a + 3 * Q * VL));
-            const vec c = f * load(c_before + unit) + i * g;
-            const vec h_now = o * tanh_(c);
-            store(c_now + unit, c);
-            store(h + b * ld + unit, h_now);
+            const vec h = load(a + gate_step) * tanh_(load(a));
+            store(h_row + unit, h);
             if (H - unit >= VL)
-                store(y + unit, h_now);
+                store(y + unit, h);
             else
-                store_part(y + unit, h_now, H - unit);
-            if (gate) {
-                store(gate + unit, i);
-                store(gate + Hp + unit, f);
-                store(gate + 2 * Hp + unit, g);
-                store(gate + 3 * Hp + unit, o);
-            }
+                store_part(y + unit, h, H - unit);
         }
     }
 }

@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 typedef ptrdiff_t isize;
 
@@ -101,6 +104,22 @@ INLINE void store_part(real *p, vec x, isize n)
 INLINE vec choose(ivec mask, vec a, vec b)
 {
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+/* The larger by lane; b where either is NaN. */
+INLINE vec larger(vec a, vec b)
+{
+#if defined(CLSTM_AVX512) && defined(CLSTM_F32)
+    return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(CLSTM_AVX512)
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif defined(CLSTM_AVX2) && defined(CLSTM_F32)
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(CLSTM_AVX2)
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#else
+    return choose(a > b, a, b);
+#endif
 }
 
 INLINE isize round_up(isize n, isize step)

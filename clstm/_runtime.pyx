@@ -1,0 +1,99 @@
+"""What all jobs of the vector path need: the kernels in use, memory, and teams of threads."""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.stdlib cimport calloc
+
+from clstm cimport _kernels as c
+
+cnp.import_array()
+
+cdef const c.clstm_kernels *_kernels_f32 = NULL
+cdef const c.clstm_kernels *_kernels_f64 = NULL
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets that this build holds and this processor has, best first."""
+    return tuple(name for name in ("avx512", "avx2", "neon") if c.clstm_kernels_for(name.encode(), 4) != NULL)
+
+
+def use(name: str) -> None:
+    """Take the kernels of one of `instruction_sets()` for what is packed from now on."""
+    global _kernels_f32, _kernels_f64
+    _kernels_f32 = c.clstm_kernels_for(name.encode(), 4)
+    _kernels_f64 = c.clstm_kernels_for(name.encode(), 8)
+
+
+def has_openmp() -> bool:
+    """Tell whether this build has OpenMP."""
+    return bool(c.CLSTM_OPENMP)
+
+
+cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept:
+    """The kernels in use for an array's item size."""
+    return _kernels_f32 if cnp.PyArray_ITEMSIZE(array) == 4 else _kernels_f64
+
+
+# Large allocations are kept for the next call that needs about as much: a training step would else spend a fifth of its
+# forward pass on having fresh pages from the system.
+cdef list _spares = []
+cdef enum:
+    LARGE_BYTES = 1 << 20
+    SPARE_BYTES = 128 << 20
+
+
+cdef class Arena:
+    """One allocation cut into 64-byte aligned parts: add up what is needed with `plan`, then `take` in that order."""
+
+    cdef Py_ssize_t plan(self, Py_ssize_t count, Py_ssize_t item_size):
+        self.size += (count * item_size + 63) // 64 * 64
+        return count
+
+    cdef int allocate(self) except -1:
+        cdef Py_ssize_t i, spare
+        for i in range(len(_spares)):
+            spare = len(_spares[i])
+            if self.size + 64 <= spare <= 2 * self.size:
+                self.memory = _spares.pop(i)
+                break
+        else:
+            self.memory = np.empty(self.size + 64, np.uint8)
+        cdef size_t address = <size_t>cnp.PyArray_DATA(self.memory)
+        self.next = <char *>((address + 63) // 64 * 64)
+        return 0
+
+    def __del__(self):
+        if self.memory is None or len(self.memory) < LARGE_BYTES:
+            return
+        _spares.append(self.memory)
+        while sum(map(len, _spares)) > SPARE_BYTES:
+            del _spares[0]
+
+    cdef void *take(self, Py_ssize_t count, Py_ssize_t item_size) noexcept:
+        cdef void *part = self.next
+        self.next += (count * item_size + 63) // 64 * 64
+        return part
+
+
+cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
+    """Counters for a team a direction and one of all threads, at zero."""
+    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * threads, sizeof(c.clstm_counter))
+    if counters == NULL:
+        raise MemoryError
+    return counters
+
+
+cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters, Py_ssize_t index,
+                          Py_ssize_t threads) noexcept nogil:
+    cdef c.clstm_team team
+    team.rank, team.size, team.counters = rank, size, counters + index * threads
+    return team
+
+
+def activate(str name, cnp.ndarray x):
+    """Return the sigmoid or tanh of a contiguous array by the vector kernels: for accuracy tests."""
+    cdef const c.clstm_kernels *kernels = kernels_of(x)
+    y = np.empty_like(x)
+    kernels.activate(("sigmoid", "tanh").index(name), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), x.size)
+    return y
