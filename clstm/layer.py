@@ -19,8 +19,8 @@ class Layer:
     (the LSTM packs its weights anew there). A network's weights are those of its parts, named
     ``part.weight`` as in PyTorch.
 
-    A subclass sets arrays with `_add_weight` and parts with `_add_part`, and overrides `_weights_changed`
-    where something is derived from the weights.
+    A subclass sets arrays with `_add_weight` and parts with `_add_part`. Where something is derived from the
+    weights it overrides `_weights_changed`, which keeps that in `_packed`: copies and pickles make it anew.
     """
 
     def __init__(self) -> None:
@@ -90,3 +90,10 @@ class Layer:
                 yield weights
             finally:
                 self._weights_changed()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._weights_changed()

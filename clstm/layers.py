@@ -6,12 +6,13 @@ Inference is ``y = layer(x)``. Training is ``y, context = layer.forward_train(x)
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from clstm import _embedding
+from clstm import _embedding, dense
 from clstm.checks import (
     as_array,
     check_array,
@@ -21,6 +22,7 @@ from clstm.checks import (
     check_index,
     check_real,
     check_token_ids,
+    dense_rows,
     random_generator,
 )
 from clstm.layer import Layer
@@ -107,7 +109,9 @@ class Embedding(Layer):
         self.num_embeddings = check_index("num_embeddings", num_embeddings, low=1)
         self.embedding_dim = check_index("embedding_dim", embedding_dim, low=1)
         if padding_idx is not None:
-            padding_idx = check_index("padding_idx", padding_idx, low=-self.num_embeddings, high=self.num_embeddings - 1)
+            padding_idx = check_index(
+                "padding_idx", padding_idx, low=-self.num_embeddings, high=self.num_embeddings - 1
+            )
             padding_idx %= self.num_embeddings
         self.padding_idx = padding_idx
         self.std = check_real("std", std, low=0.0)
@@ -220,9 +224,12 @@ class Linear(Layer):
         self.dtype = check_dtype("dtype", dtype)
         generator = random_generator(seed)
         bound = self.in_features**-0.5
-        shapes = {"weight": (self.out_features, self.in_features)} | ({"bias": (self.out_features,)} if self.bias else {})
+        shapes = {"weight": (self.out_features, self.in_features)} | (
+            {"bias": (self.out_features,)} if self.bias else {}
+        )
         for name, shape in shapes.items():
             self._add_weight(name, generator.uniform(-bound, bound, shape).astype(self.dtype))
+        self._weights_changed()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Apply the layer.
@@ -249,7 +256,7 @@ class Linear(Layer):
         """Apply the layer and keep what `backward` needs: `x` must stay as it is until then."""
         x = self._check_x(x)
         y = self._apply(x)
-        return y, LayerContext(self, y.shape, self.dtype, x)
+        return y, LayerContext(self, y.shape, self.dtype, (x, self._packed))
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.
@@ -270,12 +277,13 @@ class Linear(Layer):
             A wrong dtype or shape (the context can then still be used), or a context of another layer or already
             used.
         """
-        x, dy = _take(context, self, dy)
-        dx, dweight, dbias = _linear_backward(
-            x.reshape(-1, self.in_features), self._weights["weight"], dy.reshape(-1, self.out_features)
-        )
+        (x, product), dy = _take(context, self, dy)
+        dx, dweight, dbias = product.backward(self._rows(x), self._rows(dy))
         weights = {"weight": dweight} | ({"bias": dbias} if self.bias else {})
         return LayerGradients(weights, dx.reshape(x.shape))
+
+    def _weights_changed(self) -> None:
+        self._packed = dense.pack(self._weights["weight"], self._weights.get("bias"))
 
     def _check_x(self, x: Any) -> np.ndarray:
         x = as_array("x", x)
@@ -283,8 +291,12 @@ class Linear(Layer):
         return check_array("x", x, self.dtype, [*leading, ("in_features", self.in_features)])
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        y = _linear(x.reshape(-1, self.in_features), self._weights["weight"], self._weights.get("bias"))
+        y = self._packed.forward(self._rows(x))
         return y.reshape(*x.shape[:-1], self.out_features)
+
+    def _rows(self, array: np.ndarray) -> np.ndarray:
+        """View the leading axes as one: (n, features), each row contiguous."""
+        return dense_rows(array.reshape(math.prod(array.shape[:-1]), array.shape[-1]))
 
     def __repr__(self) -> str:
         return _represent(
@@ -388,19 +400,6 @@ class Dropout(Layer):
 def _scaled(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Return x * factors, C-contiguous whatever the layout of x."""
     return np.multiply(x, factors, out=np.empty(x.shape, x.dtype))
-
-
-def _linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """Return y (n, out) of x (n, in), weight (out, in) and bias (out,)."""
-    y = np.matmul(x, weight.T)
-    if bias is not None:
-        y += bias
-    return y
-
-
-def _linear_backward(x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return dx (n, in), dweight (out, in) and dbias (out,) of dy (n, out)."""
-    return np.matmul(dy, weight), np.matmul(dy.T, x), dy.sum(axis=0)
 
 
 def _dtype_option(layer: Any) -> dict[str, tuple[Any, Any]]:

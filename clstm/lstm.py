@@ -147,13 +147,6 @@ class _Recurrent(Layer):
             np.ascontiguousarray(check_array(c, state[1], self.dtype, shape)),
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._weights_changed()
-
 
 class LSTM(_Recurrent):
     """Long short-term memory over whole sequences: PyTorch's meanings, names and shapes, on the CPU.
