@@ -1,0 +1,99 @@
+"""The movie reviews that come with the package."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.resources
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from clstm.datasets import load_movie_reviews
+
+FOLDER = importlib.resources.files("clstm.datasets")
+
+
+@pytest.fixture(scope="module")
+def reviews():
+    return load_movie_reviews()
+
+
+def parts(reviews):
+    return {"train": reviews.train, "validation": reviews.validation, "test": reviews.test}
+
+
+def test_the_text_is_the_original():
+    data = gzip.decompress(FOLDER.joinpath("movie_reviews.tsv.gz").read_bytes())
+    assert hashlib.sha256(data).hexdigest() == "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"
+
+
+def test_licence_and_citation_lie_beside_it():
+    assert "The MIT License" in FOLDER.joinpath("movie_reviews_LICENSE.txt").read_text(encoding="utf-8")
+    assert "Hutto, C.J. & Gilbert, E.E." in FOLDER.joinpath("movie_reviews_CITATION.txt").read_text(encoding="utf-8")
+
+
+def test_counts(reviews):
+    assert {name: len(part) for name, part in parts(reviews).items()} == {
+        "train": 8465,
+        "validation": 1033,
+        "test": 1107,
+    }
+    labels = [label for part in parts(reviews).values() for label in part.labels]
+    assert len(labels) == 10605
+    assert labels.count("positive") == 5242
+    assert labels.count("negative") == 10605 - 5242
+
+
+def test_lists_are_in_step(reviews):
+    for part in parts(reviews).values():
+        assert len(part.texts) == len(part.labels) == len(part.ids) == len(part.ratings)
+        for rating, label in zip(part.ratings, part.labels, strict=True):
+            assert -4 <= rating <= 4
+            assert label == ("positive" if rating > 0 else "negative")
+
+
+def test_a_sentence_is_in_the_part_that_its_id_gives(reviews):
+    expected = {"train": {0, 1, 2, 3, 4, 5, 6, 7}, "validation": {8}, "test": {9}}
+    for name, part in parts(reviews).items():
+        assert {zlib.crc32(number.encode()) % 10 for number in part.ids} == expected[name]
+
+
+def test_parts_share_no_sentence_and_lack_none(reviews):
+    ids = [number for part in parts(reviews).values() for number in part.ids]
+    assert sorted(map(int, ids)) == list(range(1, 10606))
+
+
+def test_texts_are_clean(reviews):
+    texts = [text for part in parts(reviews).values() for text in part.texts]
+    assert not any("\r" in text or "\n" in text or "\t" in text for text in texts)
+    assert all(text and text == text.strip() for text in texts)
+
+
+def test_a_known_sentence(reviews):
+    index = reviews.train.ids.index("3")
+    assert reviews.train.texts[index] == "Effective but too tepid biopic"
+    assert reviews.train.ratings[index] == -0.6
+    assert reviews.train.labels[index] == "negative"
+
+
+def test_each_call_gives_new_lists(reviews):
+    again = load_movie_reviews()
+    assert again == reviews
+    again.train.texts[0] = "changed"
+    assert again != reviews
+    assert load_movie_reviews() == reviews
+
+
+def test_repr_is_short(reviews):
+    assert repr(reviews.test) == "<Reviews: 1107 texts, 550 positive>"
+
+
+def test_the_package_is_light_until_data_are_loaded():
+    code = (
+        "import clstm, sys; before = set(sys.modules); import clstm.datasets; print(sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "['clstm.datasets', 'clstm.datasets.movie_reviews']"
