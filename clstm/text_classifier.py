@@ -1,0 +1,550 @@
+"""TextClassifier: texts in, labels out, in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from clstm.batches import PaddedRows, batches_by_length
+from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
+from clstm.history import History
+from clstm.models import LSTMClassifierNetwork
+from clstm.pooling import POOLINGS
+from clstm.text import Vocabulary, check_texts
+
+# An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
+MIN_EPOCHS, MIN_STEPS = 8, 1000
+
+KIND = "TextClassifier"  # in model files
+
+# Inference takes this many texts at a time, of similar length, and at most so many steps in one batch.
+PREDICT_TEXTS, PREDICT_ROWS, PREDICT_STEPS = 8192, 64, 16384
+
+
+class NotFittedError(ValueError, AttributeError):
+    """The classifier was used before `fit`."""
+
+
+class TextClassifier:
+    """An LSTM that learns from labelled texts and gives labels to others.
+
+    Words (`clstm.text.tokenize`) become vectors, an LSTM reads them, its outputs are pooled over the text, and a linear
+    layer scores the labels (`LSTMClassifierNetwork`). Adam minimises the cross-entropy. The defaults suit some
+    thousand sentences.
+
+    Parameters
+    ----------
+    vocab_size : int, optional
+        Number of token ids, those of padding and unknown words included; the commonest words of the training texts get
+        one. All words if left out.
+    embedding_dim : int, default 64
+        Size of a word's vector.
+    hidden_size : int, default 64
+        Features of h and c in each layer and direction.
+    num_layers : int, default 1
+        Layers of the LSTM.
+    bidirectional : bool, default True
+        Whether a second direction reads each text from its end.
+    pooling : {"max", "mean", "last"}, default "max"
+        What represents a text: the maximum or mean of the outputs over its words, or the last word's.
+    dropout : float, default 0.6
+        On the embeddings, between layers and on what was pooled, in training.
+    word_dropout : float, default 0.2
+        Share of the words replaced by the unknown word, in training.
+    embedding_std : float, default 0.1
+        Standard deviation of the initial embeddings.
+    n_epochs : int, optional
+        Passes over the training texts. If left out 8, or more where few texts need them to make 1,000 steps.
+    batch_size : int, default 32
+        Texts a step; of similar length.
+    lr : float, default 1e-3
+        Learning rate.
+    clip_norm : float or None, default 1.0
+        Limit of the gradients' common norm.
+    ema_decay : float or None, default 0.99
+        Decay of the moving average of the weights, which is what predicts. None predicts with the last weights.
+    patience : int, optional
+        Stop after so many epochs in a row without a better validation accuracy.
+    validation_fraction : float, default 0.0
+        Share of the training texts kept for validation where `fit` is given none.
+    max_length : int, optional
+        Longer texts are cut to so many words, in training and prediction.
+    num_threads : int, optional
+        Threads for the LSTM; None leaves it to `clstm.set_num_threads` and the environment.
+    seed : int or numpy.random.Generator, optional
+        For everything random. The same seed and data give the same bits.
+    verbose : int, default 1
+        1 shows the progress of `fit` on standard error, 0 nothing.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (labels,)
+        The labels, sorted.
+    vocabulary_ : Vocabulary
+        The words known.
+    network_ : LSTMClassifierNetwork
+        The network, for what this class doesn't offer.
+    history_ : History
+        Losses, validation accuracy and times of each epoch.
+    n_iter_ : int
+        Epochs that were ended.
+
+    Notes
+    -----
+    Prediction keeps nothing in the object: many threads may predict with one classifier at once.
+
+    Examples
+    --------
+    >>> from clstm import TextClassifier
+    >>> texts = ["a fine film", "dull and long", "fine, moving", "dull"] * 8
+    >>> classifier = TextClassifier(seed=0, verbose=0).fit(texts, ["good", "bad", "good", "bad"] * 8)
+    >>> classifier.predict(["a moving film"]).tolist()
+    ['good']
+    """
+
+    _estimator_type = "classifier"  # for scikit-learn before 1.6
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int | None = None,
+        embedding_dim: int = 64,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "max",
+        dropout: float = 0.6,
+        word_dropout: float = 0.2,
+        embedding_std: float = 0.1,
+        n_epochs: int | None = None,
+        batch_size: int = 32,
+        lr: float = 1e-3,
+        clip_norm: float | None = 1.0,
+        ema_decay: float | None = 0.99,
+        patience: int | None = None,
+        validation_fraction: float = 0.0,
+        max_length: int | None = None,
+        num_threads: int | None = None,
+        seed: int | np.random.Generator | None = None,
+        verbose: int = 1,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.embedding_dim = embedding_dim
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.pooling = pooling
+        self.dropout = dropout
+        self.word_dropout = word_dropout
+        self.embedding_std = embedding_std
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.clip_norm = clip_norm
+        self.ema_decay = ema_decay
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.max_length = max_length
+        self.num_threads = num_threads
+        self.seed = seed
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------------------------------------- training
+
+    def fit(self, texts: Any, labels: Any, validation_data: tuple[Any, Any] | None = None) -> TextClassifier:
+        """Learn from texts and their labels.
+
+        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` tells. If an exception ends it, the
+        classifier stays as it was before the call.
+
+        Parameters
+        ----------
+        texts : collection of str
+        labels : sequence
+            A label for each text: all strings, or all integers, or all booleans; at least two different ones.
+        validation_data : (texts, labels), optional
+            The accuracy on them after each epoch decides which epoch's weights are kept (of equal ones, the one with
+            the lower loss). Without them, and without `validation_fraction`, the last epoch's are.
+
+        Returns
+        -------
+        TextClassifier
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            Texts that aren't strings, labels of another or of different kinds, or an argument of the wrong kind.
+        ValueError
+            No texts, no words in them, another number of labels than of texts, fewer than two different labels,
+            a label in `validation_data` that the training texts don't have, or an argument out of range.
+        FloatingPointError
+            The training diverged.
+        """
+        from clstm.losses import cross_entropy
+        from clstm.optim import Adam
+        from clstm.train import BucketedBatches, fit
+
+        self._check_params()
+        texts = check_texts("texts", texts)
+        labels = _check_labels("labels", labels, len(texts))
+        generator = random_generator(self.seed)
+        if validation_data is not None:
+            validation_texts, validation_labels = _check_validation_data(validation_data)
+        elif self.validation_fraction:
+            texts, labels, validation_texts, validation_labels = _split(
+                texts, labels, self.validation_fraction, generator
+            )
+        else:
+            validation_texts, validation_labels = [], []
+        classes, targets = np.unique(np.array(labels), return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"labels holds nothing but {labels[0]!r}, expected at least two different labels")
+        validation_targets = _targets("validation_data's labels", validation_labels, classes)
+
+        vocabulary = Vocabulary.from_texts(texts, self.vocab_size)
+        network = self._make_network(len(vocabulary), len(classes), generator, self.embedding_std)
+        training, validation = (_encode(vocabulary, some, self.max_length) for some in (texts, validation_texts))
+
+        def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+            ids, lengths = training.batch(rows)
+            if self.word_dropout:
+                # Padding too may become the unknown word here, but is never read.
+                dropped = generator.random(ids.shape, np.float32) < self.word_dropout
+                ids = np.where(dropped, vocabulary.UNKNOWN, ids)
+            out, _, context = network.forward_train(ids, lengths=lengths)
+            loss, dout = cross_entropy(out, targets[rows])
+            return loss, network.backward(context, dout).weights
+
+        def validate() -> tuple[float, float]:
+            out = _run(network, validation)
+            return cross_entropy(out, validation_targets)[0], float((out.argmax(axis=1) == validation_targets).mean())
+
+        batches = BucketedBatches(training.lengths, self.batch_size, seed=generator)
+        history = fit(
+            Adam(network, lr=self.lr),
+            loss_step,
+            batches,
+            n_epochs=self._count_epochs(len(batches)),
+            validate=validate if validation_texts else None,
+            monitor="score",
+            patience=self.patience if validation_texts else None,
+            ema_decay=self.ema_decay,
+            clip_norm=self.clip_norm,
+            score_name="accuracy",
+            verbose=int(self.verbose),
+        )
+        self.classes_, self.vocabulary_, self.network_ = classes, vocabulary, network
+        self.history_, self.n_iter_ = history, history.n_epochs
+        return self
+
+    # ----------------------------------------------------------------------------------------------- prediction
+
+    def predict(self, texts: Any) -> np.ndarray:
+        """Return the likeliest label of each text.
+
+        Parameters
+        ----------
+        texts : collection of str
+            May be empty.
+
+        Returns
+        -------
+        ndarray of shape (texts,)
+            Of the labels' dtype.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError
+            A single string, or something that isn't a collection of strings.
+        """
+        scores = self._scores(texts)
+        return self.classes_[scores.argmax(axis=1)]
+
+    def predict_proba(self, texts: Any) -> np.ndarray:
+        """Return the probability of each label for each text.
+
+        Takes and raises what `predict` does.
+
+        Returns
+        -------
+        ndarray of float64, shape (texts, labels)
+            In the order of `classes_`; each row's sum is 1.
+        """
+        scores = self._scores(texts).astype(np.float64)
+        scores -= scores.max(axis=1, keepdims=True)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def score(self, texts: Any, labels: Any) -> float:
+        """Return the accuracy: the share of the texts whose predicted label is the one given.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            As of `fit`; labels that the classifier doesn't know are no error, but never predicted.
+        """
+        self._check_fitted()
+        texts = check_texts("texts", texts)
+        labels = _check_labels("labels", labels, len(texts))
+        predicted = self.predict(texts).tolist()
+        return sum(guess == label for guess, label in zip(predicted, labels, strict=True)) / len(labels)
+
+    def _scores(self, texts: Any) -> np.ndarray:
+        """Return the network's scores (texts, labels)."""
+        self._check_fitted()
+        if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
+            raise TypeError(f"texts is {type(texts).__name__}, expected a list of strings, also for a single one")
+        scores = np.empty((len(texts), len(self.classes_)), self.network_.dtype)
+        if len(texts):
+            texts = check_texts("texts", texts)
+        for start in range(0, len(texts), PREDICT_TEXTS):
+            rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
+            scores[start : start + PREDICT_TEXTS] = _run(self.network_, rows)
+        return scores
+
+    # ------------------------------------------------------------------------------------------------- arguments
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments by name, as they were given; `deep` is scikit-learn's and changes nothing."""
+        return {name: getattr(self, name) for name in _DEFAULTS}
+
+    def set_params(self, **params: Any) -> TextClassifier:
+        """Set arguments by name, for the next `fit`; return the classifier.
+
+        Raises
+        ------
+        ValueError
+            There is no such argument; nothing has changed then.
+        """
+        for name in params:
+            if name not in _DEFAULTS:
+                raise ValueError(f"there is no argument {name!r}; there are {', '.join(_DEFAULTS)}")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _check_params(self) -> None:
+        """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
+
+        def optional(check: Callable[..., Any], name: str, **limits: float) -> None:
+            if getattr(self, name) is not None:
+                check(name, getattr(self, name), **limits)
+
+        for name in ("embedding_dim", "hidden_size", "num_layers", "batch_size"):
+            check_index(name, getattr(self, name), low=1)
+        optional(check_index, "vocab_size", low=3)
+        for name in ("n_epochs", "patience", "max_length", "num_threads"):
+            optional(check_index, name, low=1)
+        for name in ("dropout", "word_dropout"):
+            check_real(name, getattr(self, name), low=0.0, high=1.0)
+        check_real("embedding_std", self.embedding_std, low=0.0)
+        check_flag("bidirectional", self.bidirectional)
+        check_choice("pooling", self.pooling, tuple(POOLINGS))
+        check_real("lr", self.lr, low=0.0)
+        optional(check_real, "clip_norm", low=0.0)
+        optional(check_real, "ema_decay", low=0.0, high=1.0)
+        if check_real("validation_fraction", self.validation_fraction, low=0.0, high=1.0) == 1:
+            raise ValueError("validation_fraction is 1, expected below 1")
+        random_generator(self.seed)
+        if not isinstance(self.verbose, bool):
+            check_index("verbose", self.verbose, low=0)
+
+    def _count_epochs(self, steps: int) -> int:
+        if self.n_epochs is not None:
+            return self.n_epochs
+        return max(MIN_EPOCHS, math.ceil(MIN_STEPS / steps))
+
+    def _make_network(
+        self, vocab_size: int, label_size: int, generator: np.random.Generator, embedding_std: float
+    ) -> LSTMClassifierNetwork:
+        return LSTMClassifierNetwork(
+            self.embedding_dim, self.hidden_size, vocab_size, label_size, self.num_layers,
+            dropout=self.dropout, bidirectional=self.bidirectional, pooling=self.pooling,
+            embedding_std=embedding_std, embedding_dropout=self.dropout, pooled_dropout=self.dropout,
+            seed=generator, num_threads=self.num_threads,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        given = [f"{name}={value!r}" for name, value in self.get_params().items() if value != _DEFAULTS[name]]
+        return f"TextClassifier({', '.join(given)})"
+
+    # ----------------------------------------------------------------------------------------------------- files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted classifier to a file: arguments, labels, vocabulary, history and weights.
+
+        The file is safetensors with JSON metadata (see docs/model-files.md). An earlier file is replaced when the new
+        one is whole.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        OSError
+            The file can't be written; an earlier one is as it was.
+        """
+        from clstm.files import save_model
+
+        self._check_fitted()
+        config = {
+            "params": {name: _for_json(value) for name, value in self.get_params().items()},
+            "classes": self.classes_.tolist(),
+            "vocabulary": self.vocabulary_.to_dict(),
+            "history": self.history_.as_dict(),
+        }
+        save_model(path, KIND, config, self.network_.parameters())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TextClassifier:
+        """Return the classifier that `save` wrote.
+
+        Raises
+        ------
+        OSError
+            The file can't be read.
+        clstm.files.ModelFileError
+            It is truncated, corrupt, from a newer version, or holds something else.
+        """
+        from clstm.files import ModelFileError, load_model
+
+        content = load_model(path, KIND)
+        try:
+            return cls._from_content(content.config, content.arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: {reason}") from None
+
+    @classmethod
+    def _from_content(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TextClassifier:
+        """Make a classifier of what a file holds, of which nothing is trusted."""
+        params, classes = config["params"], config["classes"]
+        if not isinstance(params, dict) or not set(params) <= set(_DEFAULTS):
+            raise ValueError("its params aren't those of a TextClassifier")
+        self = cls(**params)
+        self._check_params()
+        if not isinstance(classes, list):
+            raise ValueError("its classes aren't a list")
+        self.classes_ = np.array(_check_labels("classes", classes, len(classes)))
+        if len(classes) < 2 or self.classes_.tolist() != np.unique(self.classes_).tolist():
+            raise ValueError("its classes aren't two or more sorted labels")
+        self.vocabulary_ = Vocabulary.from_dict(config["vocabulary"])
+        self.history_ = History.from_dict(config["history"])
+        self.n_iter_ = self.history_.n_epochs
+
+        # Before the network is made, of the sizes that the file asks for, its arrays must have them.
+        if len(arrays) != 3 + 4 * self.num_layers * (2 if self.bidirectional else 1):
+            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
+        shapes = LSTMClassifierNetwork.weight_shapes(
+            self.embedding_dim, self.hidden_size, len(self.vocabulary_), len(classes), self.num_layers,
+            bidirectional=self.bidirectional,
+        )  # fmt: skip
+        zero = np.zeros((), np.float32)
+        check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
+        self.network_ = self._make_network(len(self.vocabulary_), len(classes), random_generator(0), embedding_std=0.0)
+        self.network_.load_state_dict(arrays)
+        return self
+
+    # ---------------------------------------------------------------------------------------------- scikit-learn
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError("this TextClassifier isn't fitted yet: call fit, or TextClassifier.load")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe the classifier to scikit-learn, the only one who asks."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="classifier",
+            target_tags=TargetTags(required=True),
+            classifier_tags=ClassifierTags(),
+            input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
+        )
+
+
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(TextClassifier).parameters.items()
+}  # fmt: skip
+
+
+def _encode(vocabulary: Vocabulary, texts: list[str], max_length: int | None) -> PaddedRows:
+    return PaddedRows([vocabulary.encode(text)[:max_length] for text in texts], vocabulary.PADDING)
+
+
+def _run(network: LSTMClassifierNetwork, rows: PaddedRows) -> np.ndarray:
+    """Return the network's scores of all rows, in batches of similar length."""
+    scores = np.empty((len(rows), network.label_size), network.dtype)
+    for some in batches_by_length(rows.lengths, PREDICT_ROWS, PREDICT_STEPS):
+        ids, lengths = rows.batch(some)
+        scores[some], _ = network(ids, lengths=lengths)
+    return scores
+
+
+def _check_labels(name: str, labels: Any, count: int) -> list[Any]:
+    """Return `count` labels as a list of Python strings, or of integers, or of booleans."""
+    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__len__"):
+        raise TypeError(f"{name} is {type(labels).__name__}, expected a list of labels")
+    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
+    if len(labels) != count:
+        raise ValueError(f"{name} has {len(labels)} entries, expected one for each of {count} texts")
+    for index, label in enumerate(labels):
+        if not isinstance(label, (str, int)):
+            raise TypeError(f"{name}[{index}] is {type(label).__name__}, expected a string or an integer")
+        if isinstance(label, int) and not -(2**63) <= label < 2**63:
+            raise ValueError(f"{name}[{index}] is {label}, expected an integer of 64 bits")
+        if isinstance(label, bool) != isinstance(labels[0], bool) or isinstance(label, str) != isinstance(
+            labels[0], str
+        ):
+            kinds = f"{type(labels[0]).__name__} (the first) and {type(label).__name__} (number {index})"
+            raise TypeError(f"{name} mixes {kinds}, expected labels of one kind")
+    return labels
+
+
+def _check_validation_data(validation_data: Any) -> tuple[list[str], list[Any]]:
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+        raise TypeError(f"validation_data is {type(validation_data).__name__}, expected a pair (texts, labels)")
+    texts = check_texts("validation_data's texts", validation_data[0])
+    return texts, _check_labels("validation_data's labels", validation_data[1], len(texts))
+
+
+def _targets(name: str, labels: list[Any], classes: np.ndarray) -> np.ndarray:
+    """Return each label's place among the classes."""
+    places = {label: place for place, label in enumerate(classes.tolist())}
+    for label in labels:
+        if label not in places:
+            raise ValueError(f"{name} hold {label!r}, which none of the training texts has")
+    return np.array([places[label] for label in labels], np.int64)
+
+
+def _split(
+    texts: list[str], labels: list[Any], fraction: float, generator: np.random.Generator
+) -> tuple[list[str], list[Any], list[str], list[Any]]:
+    """Return the texts and labels to train on, and `fraction` of them, one at least, to validate on."""
+    order = generator.permutation(len(texts)).tolist()
+    held_out = max(1, round(fraction * len(texts)))
+    if held_out == len(texts):
+        raise ValueError(f"validation_fraction is {fraction}, which leaves none of {len(texts)} texts to train on")
+    kept, held = sorted(order[held_out:]), sorted(order[:held_out])
+    return [texts[i] for i in kept], [labels[i] for i in kept], [texts[i] for i in held], [labels[i] for i in held]
+
+
+def _for_json(value: Any) -> Any:
+    """Return an argument as JSON has it; a generator can't be kept, so None stands for it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return None if isinstance(value, np.random.Generator) else value
