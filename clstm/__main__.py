@@ -1,0 +1,7 @@
+"""``python -m clstm``: the command line."""
+
+import sys
+
+from clstm.cli import main
+
+sys.exit(main())
