@@ -1,0 +1,44 @@
+"""Time for one system at a time, on cores that the others' threads have left.
+
+Threads of a library's pool go on spinning after a call for up to a tenth of a second, and would slow the next system.
+So each turn begins when this process has come to rest, and with an untimed call.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+PAUSE = 0.05  # seconds of rest before a turn, at least
+SAMPLE = 0.04  # seconds of a turn, at least
+PATIENCE = 2.0  # seconds in which a process comes to rest
+
+Run = Callable[[], Any]
+
+
+def settle() -> None:
+    """Sleep until no thread of this process runs any more."""
+    end = time.perf_counter() + PATIENCE
+    while time.perf_counter() < end:
+        used = time.process_time()
+        time.sleep(PAUSE)
+        if time.process_time() - used < 0.05 * PAUSE:
+            return
+
+
+def sample(run: Run, calls: int) -> float:
+    """Return the seconds that each of `calls` takes, in one turn."""
+    settle()
+    run()
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - start) / calls
+
+
+def calls_in_sample(run: Run) -> int:
+    """Return how many calls make a turn long enough."""
+    run()  # the first call may make ready
+    return max(1, math.ceil(SAMPLE / min(sample(run, 1) for _ in range(2))))

@@ -1,0 +1,70 @@
+"""Training: a layer's forward and backward, an optimiser's step, an epoch of the text classifier."""
+
+import numpy as np
+
+import clstm
+
+from . import cases
+
+
+class ForwardBackward:
+    params = (cases.SHAPES, cases.DTYPES, cases.THREADS)
+    param_names = ("shape", "dtype", "threads")
+
+    def setup(self, shape, dtype, threads):
+        self.lstm = cases.layer(shape, dtype, threads)
+        self.x = cases.sequence(shape, dtype)
+        self.dy = np.ones((*shape[:2], shape[3]), dtype)
+
+    def time_forward_backward(self, shape, dtype, threads):
+        _, _, context = self.lstm.forward_train(self.x)
+        self.lstm.backward(context, self.dy)
+
+
+class Ragged:
+    """Rows of many lengths: what is past a row's end should cost nothing."""
+
+    shape = (100, 32, 256, 256)
+    params = ((False, True), cases.THREADS)
+    param_names = ("bidirectional", "threads")
+
+    def setup(self, bidirectional, threads):
+        time, batch, _, hidden_size = self.shape
+        self.lstm = cases.layer(self.shape, num_threads=threads, bidirectional=bidirectional)
+        self.x = cases.sequence(self.shape)
+        self.lengths = cases.ragged_lengths(self.shape)
+        self.dy = np.ones((time, batch, (1 + bidirectional) * hidden_size), np.float32)
+
+    def time_forward_backward(self, bidirectional, threads):
+        _, _, context = self.lstm.forward_train(self.x, lengths=self.lengths)
+        self.lstm.backward(context, self.dy)
+
+
+class OptimiserStep:
+    """An update of all weights, with the packing that follows it."""
+
+    params = (("SGD", "Adam", "AdamW", "RMSprop"),)
+    param_names = ("optimiser",)
+
+    def setup(self, optimiser):
+        lstm = cases.layer((1, 1, 256, 256))
+        self.optimiser = getattr(clstm.optim, optimiser)(lstm, lr=1e-3)
+        self.grads = {name: np.full_like(weight, 1e-3) for name, weight in lstm.parameters().items()}
+
+    def time_step(self, optimiser):
+        self.optimiser.step(self.grads)
+
+
+class TextClassifierEpoch:
+    """One epoch of the default recipe on a thousand sentences."""
+
+    params = (cases.THREADS,)
+    param_names = ("threads",)
+    timeout = 300
+
+    def setup(self, threads):
+        clstm.set_num_threads(threads)
+        self.texts, self.labels = cases.reviews(1000)
+
+    def time_fit(self, threads):
+        clstm.TextClassifier(n_epochs=1, seed=0, verbose=0).fit(self.texts, self.labels)
