@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from clstm.checks import check_state_dict
+
+_blank: ContextVar[bool] = ContextVar("blank", default=False)
+
+
+@contextmanager
+def blank_weights() -> Iterator[None]:
+    """Make layers inside the ``with`` block without weights: no time or memory is spent on what a file will replace.
+
+    They must be given some by ``load_state_dict(..., assign=True)`` before their first use.
+    """
+    token = _blank.set(True)
+    try:
+        yield
+    finally:
+        _blank.reset(token)
 
 
 class Layer:
@@ -19,19 +35,28 @@ class Layer:
     (the LSTM packs its weights anew there). A network's weights are those of its parts, named
     ``part.weight`` as in PyTorch.
 
-    A subclass sets arrays with `_add_weight` and parts with `_add_part`. Where something is derived from the
-    weights it overrides `_weights_changed`, which keeps that in `_packed`: copies and pickles make it anew.
+    A subclass adds weights with `_add_weight` and parts with `_add_part`. Where something is derived from the
+    weights it overrides `_weights_changed`, which keeps that in `_packed`, and calls `_weights_added` after the
+    last one; copies and pickles make it anew.
     """
 
     def __init__(self) -> None:
         self._weights: dict[str, np.ndarray] = {}
         self._parts: dict[str, Layer] = {}
 
-    def _add_weight(self, name: str, value: np.ndarray) -> None:
-        self._weights[name] = np.array(value, order="C")
+    def _add_weight(self, name: str, shape: tuple[int, ...], dtype: np.dtype, draw: Callable[[], np.ndarray]) -> None:
+        """Add a weight with the initial values that `draw` returns, of any float dtype."""
+        if _blank.get():
+            self._weights[name] = np.broadcast_to(np.zeros((), dtype), shape)
+        else:
+            self._weights[name] = np.array(draw(), dtype, order="C")
 
     def _add_part(self, name: str, part: Layer) -> None:
         self._parts[name] = part
+
+    def _weights_added(self) -> None:
+        if not _blank.get():
+            self._weights_changed()
 
     def _weights_changed(self) -> None:
         """Derive again what depends on the weights."""
@@ -53,13 +78,16 @@ class Layer:
         """Return a copy of the weights, by name."""
         return {name: view.copy() for name, view in self.parameters().items()}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *, assign: bool = False) -> None:
         """Set all weights from arrays by name.
 
         Parameters
         ----------
         state_dict : mapping of str to array
             As `state_dict` returns it: every name, with its shape and dtype.
+        assign : bool, default False
+            Take the arrays themselves instead of copying their values, where they can be written to; the caller
+            gives them away.
 
         Raises
         ------
@@ -67,9 +95,19 @@ class Layer:
             A name is missing or unexpected, or a shape or dtype differs; no weight has changed then.
         """
         arrays = check_state_dict(state_dict, self.parameters())
+        if assign:
+            self._assign(arrays, "")
+            return
         with self.updating() as weights:
             for name, array in arrays.items():
                 weights[name][...] = array
+
+    def _assign(self, arrays: Mapping[str, np.ndarray], prefix: str) -> None:
+        for name in self._weights:
+            self._weights[name] = np.require(arrays[prefix + name], requirements=["C", "A", "W"])
+        for part_name, part in self._parts.items():
+            part._assign(arrays, f"{prefix}{part_name}.")
+        self._weights_changed()
 
     @contextmanager
     def updating(self) -> Iterator[dict[str, np.ndarray]]:

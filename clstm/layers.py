@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,11 +117,17 @@ class Embedding(Layer):
         self.padding_idx = padding_idx
         self.std = check_real("std", std, low=0.0)
         self.dtype = check_dtype("dtype", dtype)
-        weight = random_generator(seed).standard_normal((self.num_embeddings, self.embedding_dim))
-        weight *= self.std
-        if padding_idx is not None:
-            weight[padding_idx] = 0
-        self._add_weight("weight", weight.astype(self.dtype))
+        generator = random_generator(seed)
+        shape = (self.num_embeddings, self.embedding_dim)
+
+        def draw() -> np.ndarray:
+            weight = generator.standard_normal(shape)
+            weight *= self.std
+            if padding_idx is not None:
+                weight[padding_idx] = 0
+            return weight
+
+        self._add_weight("weight", shape, self.dtype, draw)
 
     def __call__(self, ids: Any) -> np.ndarray:
         """Look the ids up.
@@ -228,8 +235,8 @@ class Linear(Layer):
             {"bias": (self.out_features,)} if self.bias else {}
         )
         for name, shape in shapes.items():
-            self._add_weight(name, generator.uniform(-bound, bound, shape).astype(self.dtype))
-        self._weights_changed()
+            self._add_weight(name, shape, self.dtype, partial(generator.uniform, -bound, bound, shape))
+        self._weights_added()
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Apply the layer.

@@ -105,11 +105,15 @@ class _Recurrent(Layer):
         shapes = {"weight_ih": (4 * H, input_size), "weight_hh": (4 * H, H)}
         if self.bias:
             shapes |= {"bias_ih": (4 * H,), "bias_hh": (4 * H,)}
-        for name, shape in shapes.items():
-            value = self._generator.uniform(-bound, bound, shape).astype(self.dtype)
+
+        def draw(name, shape):
+            value = self._generator.uniform(-bound, bound, shape)
             if self._forget_bias is not None and name.startswith("bias"):
                 value[H : 2 * H] = self._forget_bias if name == "bias_ih" else 0
-            self._add_weight(name + suffix, value)
+            return value
+
+        for name, shape in shapes.items():
+            self._add_weight(name + suffix, shape, self.dtype, lambda name=name, shape=shape: draw(name, shape))
         self._suffixes.append(suffix)
 
     def _weights_changed(self) -> None:
@@ -223,7 +227,7 @@ class LSTM(_Recurrent):
             width = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for direction in ("", "_reverse")[: self.num_directions]:
                 self._add_direction(f"_l{layer}{direction}", width)
-        self._weights_changed()
+        self._weights_added()
 
     def __call__(self, x: np.ndarray, state: State | None = None, lengths: Any = None) -> tuple[np.ndarray, State]:
         """Run the layer for inference.
@@ -457,7 +461,7 @@ class LSTMCell(_Recurrent):
     ) -> None:
         super().__init__(input_size, hidden_size, bias, dtype, forget_bias, seed, num_threads)
         self._add_direction("", self.input_size)
-        self._weights_changed()
+        self._weights_added()
 
     def __call__(self, x: np.ndarray, state: State | None = None) -> State:
         """Take one step.

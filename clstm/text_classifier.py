@@ -13,6 +13,7 @@ import numpy as np
 from clstm.batches import PaddedRows, batches_by_length
 from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
 from clstm.history import History
+from clstm.layer import blank_weights
 from clstm.models import LSTMClassifierNetwork
 from clstm.pooling import POOLINGS
 from clstm.text import Vocabulary, check_texts
@@ -451,8 +452,11 @@ class TextClassifier:
         )  # fmt: skip
         zero = np.zeros((), np.float32)
         check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-        self.network_ = self._make_network(len(self.vocabulary_), len(classes), random_generator(0), embedding_std=0.0)
-        self.network_.load_state_dict(arrays)
+        with blank_weights():
+            self.network_ = self._make_network(
+                len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std
+            )
+        self.network_.load_state_dict(arrays, assign=True)
         return self
 
     # ---------------------------------------------------------------------------------------------- scikit-learn

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from clstm.layer import blank_weights
 from clstm.layers import Dropout, Embedding, Linear
 
 DTYPES = (np.float32, np.float64)
@@ -457,3 +458,21 @@ def test_like_torch(dtype):
         for name, parameter in peer.named_parameters():
             np.testing.assert_allclose(grads.weights[name], parameter.grad.numpy(), **tolerance)
     assert not embedding_grads.weights["weight"][2].any()
+
+
+def test_blank_layers_take_what_is_assigned():
+    with blank_weights():
+        blank = Linear(300, 200)
+    assert blank.parameters()["weight"].strides == (0, 0)  # takes no memory
+    other = Linear(300, 200, seed=0)
+    arrays = other.state_dict()
+    x = np.random.default_rng(0).standard_normal((3, 300)).astype(np.float32)
+    arrays["bias"].flags.writeable = False
+    blank.load_state_dict(arrays, assign=True)
+    np.testing.assert_array_equal(blank(x), other(x))
+    assert np.shares_memory(blank.parameters()["weight"], arrays["weight"])
+    with blank.updating() as weights:  # what couldn't be written to was copied
+        weights["bias"] += 1
+    assert not np.shares_memory(blank.parameters()["bias"], arrays["bias"])
+    with pytest.raises(ValueError, match="lacks bias"):
+        blank.load_state_dict({"weight": arrays["weight"]}, assign=True)
