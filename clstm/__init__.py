@@ -5,15 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from clstm.layers import Dropout, Embedding, Linear
-from clstm.lstm import LSTM, LSTMCell
-from clstm.threads import get_num_threads, set_num_threads
-
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, schedules, text, train
-    from clstm.config import config, show_config
+    from clstm.config import show_config
+    from clstm.layers import Dropout, Embedding, Linear
+    from clstm.lstm import LSTM, LSTMCell
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
+    from clstm.threads import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -25,7 +24,6 @@ __all__ = [
     "Linear",
     "TextClassifier",
     "Vocabulary",
-    "config",
     "datasets",
     "get_num_threads",
     "losses",
@@ -38,12 +36,18 @@ __all__ = [
     "train",
 ]
 
-# Loaded when first used, so that `import clstm` stays quick.
+# Loaded when first used, so that `import clstm` and `clstm --version` take no time.
 _MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
 _HOMES = {
+    "LSTM": "clstm.lstm",
+    "Dropout": "clstm.layers",
+    "Embedding": "clstm.layers",
+    "LSTMCell": "clstm.lstm",
+    "Linear": "clstm.layers",
     "TextClassifier": "clstm.text_classifier",
     "Vocabulary": "clstm.text",
-    "config": "clstm.config",
+    "get_num_threads": "clstm.threads",
+    "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
 

@@ -6,6 +6,7 @@ Checked once, here at the edge; everything below trusts its input.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +76,8 @@ def check_floats(name: str, value: Any) -> np.ndarray:
 
 def as_array(name: str, value: Any) -> np.ndarray:
     """Return `value` as an ndarray; raise TypeError for what NumPy can't make one of, or for a masked array."""
-    if isinstance(value, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # np.ma would load it
+    if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(f"{name} is a masked array, expected a plain array; fill it first, or pass lengths")
     try:
         return np.asarray(value)

@@ -215,7 +215,8 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 def _predict(arguments: argparse.Namespace) -> int:
     if bool(arguments.texts) == (arguments.file is not None):
-        say(f"{arguments.parser.format_usage()}clstm predict: error: give one of TEXT, -f FILE, or - for standard input")
+        usage = arguments.parser.format_usage()
+        say(f"{usage}clstm predict: error: give one of TEXT, -f FILE, or - for standard input")
         return WRONG_USAGE
     return commands.predict(arguments)
 
