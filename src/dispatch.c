@@ -20,7 +20,8 @@ const clstm_kernels *clstm_kernels_for(const char *isa, ptrdiff_t item_size)
 #endif
 #if defined(CLSTM_HAVE_AVX512)
     if (!strcmp(isa, "avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("fma"))
         return item_size == 4 ? &clstm_avx512_f32 : &clstm_avx512_f64;
 #endif
 #if defined(CLSTM_HAVE_AVX2)
