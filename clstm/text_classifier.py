@@ -13,6 +13,7 @@ import numpy as np
 from clstm.batches import PaddedRows, batches_by_length
 from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
 from clstm.history import History
+from clstm.labels import check_labels, check_validation_data, find_targets, split
 from clstm.layer import blank_weights
 from clstm.models import LSTMClassifierNetwork
 from clstm.pooling import POOLINGS
@@ -193,12 +194,12 @@ class TextClassifier:
 
         self._check_params()
         texts = check_texts("texts", texts)
-        labels = _check_labels("labels", labels, len(texts))
+        labels = check_labels("labels", labels, len(texts))
         generator = random_generator(self.seed)
         if validation_data is not None:
-            validation_texts, validation_labels = _check_validation_data(validation_data)
+            validation_texts, validation_labels = check_validation_data(validation_data)
         elif self.validation_fraction:
-            texts, labels, validation_texts, validation_labels = _split(
+            texts, labels, validation_texts, validation_labels = split(
                 texts, labels, self.validation_fraction, generator
             )
         else:
@@ -206,7 +207,7 @@ class TextClassifier:
         classes, targets = np.unique(np.array(labels), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels holds nothing but {labels[0]!r}, expected at least two different labels")
-        validation_targets = _targets("validation_data's labels", validation_labels, classes)
+        validation_targets = find_targets("validation_data's labels", validation_labels, classes)
 
         vocabulary = Vocabulary.from_texts(texts, self.vocab_size)
         network = self._make_network(len(vocabulary), len(classes), generator, self.embedding_std)
@@ -297,7 +298,7 @@ class TextClassifier:
         """
         self._check_fitted()
         texts = check_texts("texts", texts)
-        labels = _check_labels("labels", labels, len(texts))
+        labels = check_labels("labels", labels, len(texts))
         predicted = self.predict(texts).tolist()
         return sum(guess == label for guess, label in zip(predicted, labels, strict=True)) / len(labels)
 
@@ -436,7 +437,7 @@ class TextClassifier:
         self._check_params()
         if not isinstance(classes, list):
             raise ValueError("its classes aren't a list")
-        self.classes_ = np.array(_check_labels("classes", classes, len(classes)))
+        self.classes_ = np.array(check_labels("classes", classes, len(classes)))
         if len(classes) < 2 or self.classes_.tolist() != np.unique(self.classes_).tolist():
             raise ValueError("its classes aren't two or more sorted labels")
         self.vocabulary_ = Vocabulary.from_dict(config["vocabulary"])
@@ -497,54 +498,6 @@ def _run(network: LSTMClassifierNetwork, rows: PaddedRows) -> np.ndarray:
         ids, lengths = rows.batch(some)
         scores[some], _ = network(ids, lengths=lengths)
     return scores
-
-
-def _check_labels(name: str, labels: Any, count: int) -> list[Any]:
-    """Return `count` labels as a list of Python strings, or of integers, or of booleans."""
-    if isinstance(labels, (str, bytes)) or not hasattr(labels, "__len__"):
-        raise TypeError(f"{name} is {type(labels).__name__}, expected a list of labels")
-    labels = [label.item() if isinstance(label, np.generic) else label for label in labels]
-    if len(labels) != count:
-        raise ValueError(f"{name} has {len(labels)} entries, expected one for each of {count} texts")
-    for index, label in enumerate(labels):
-        if not isinstance(label, (str, int)):
-            raise TypeError(f"{name}[{index}] is {type(label).__name__}, expected a string or an integer")
-        if isinstance(label, int) and not -(2**63) <= label < 2**63:
-            raise ValueError(f"{name}[{index}] is {label}, expected an integer of 64 bits")
-        if isinstance(label, bool) != isinstance(labels[0], bool) or isinstance(label, str) != isinstance(
-            labels[0], str
-        ):
-            kinds = f"{type(labels[0]).__name__} (the first) and {type(label).__name__} (number {index})"
-            raise TypeError(f"{name} mixes {kinds}, expected labels of one kind")
-    return labels
-
-
-def _check_validation_data(validation_data: Any) -> tuple[list[str], list[Any]]:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-        raise TypeError(f"validation_data is {type(validation_data).__name__}, expected a pair (texts, labels)")
-    texts = check_texts("validation_data's texts", validation_data[0])
-    return texts, _check_labels("validation_data's labels", validation_data[1], len(texts))
-
-
-def _targets(name: str, labels: list[Any], classes: np.ndarray) -> np.ndarray:
-    """Return each label's place among the classes."""
-    places = {label: place for place, label in enumerate(classes.tolist())}
-    for label in labels:
-        if label not in places:
-            raise ValueError(f"{name} hold {label!r}, which none of the training texts has")
-    return np.array([places[label] for label in labels], np.int64)
-
-
-def _split(
-    texts: list[str], labels: list[Any], fraction: float, generator: np.random.Generator
-) -> tuple[list[str], list[Any], list[str], list[Any]]:
-    """Return the texts and labels to train on, and `fraction` of them, one at least, to validate on."""
-    order = generator.permutation(len(texts)).tolist()
-    held_out = max(1, round(fraction * len(texts)))
-    if held_out == len(texts):
-        raise ValueError(f"validation_fraction is {fraction}, which leaves none of {len(texts)} texts to train on")
-    kept, held = sorted(order[held_out:]), sorted(order[:held_out])
-    return [texts[i] for i in kept], [labels[i] for i in kept], [texts[i] for i in held], [labels[i] for i in held]
 
 
 def _for_json(value: Any) -> Any:

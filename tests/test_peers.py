@@ -128,12 +128,21 @@ def test_work_is_counted_over_real_steps_of_all_layers(peers):
     assert problem.flops == 3 * 2 * multiply_adds * problem.lengths.sum()
 
 
-@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,0", "1,2,3,x"])
-def test_wrong_shapes_are_wrong_usage(peers, text, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--shapes", "1,2,3"], "1,2,3"),
+        (["--shapes", "1,2,3,0"], "1,2,3,0"),
+        (["--shapes", "1,2,3,x"], "1,2,3,x"),
+        (["--rounds", "0"], "--rounds"),
+        (["--clock", "processor", "--threads", "2"], "--clock processor"),
+    ],
+)
+def test_wrong_usage_is_named(peers, arguments, named, capsys):
     with pytest.raises(SystemExit) as caught:
-        peers["main"].main(["--shapes", text])
+        peers["main"].main(arguments)
     assert caught.value.code == 2
-    assert text in capsys.readouterr().err
+    assert named in capsys.readouterr().err
 
 
 def test_a_number_of_threads_that_was_not_taken_is_an_error(peers, monkeypatch):

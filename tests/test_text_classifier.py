@@ -137,6 +137,15 @@ def test_validation_fraction_holds_texts_back():
     assert all(round(score * 3) == pytest.approx(score * 3) for score in given.history_.validation_score)
 
 
+def test_validation_fraction_leaves_every_label_for_training():
+    labels = [*LABELS, "only once"]
+    for seed in range(5):
+        classifier = make_tiny(validation_fraction=0.9, n_epochs=1, seed=seed).fit([*TEXTS, "unheard"], labels)
+        assert classifier.classes_.tolist() == ["bad", "good", "only once"]
+    with pytest.raises(ValueError, match=r"validation_fraction is 0.5, but each of the 2 texts"):
+        make_tiny(validation_fraction=0.5).fit(["a", "b"], [1, 2])
+
+
 def test_patience_stops_early():
     validation = (TEXTS[:4], ["bad"] * 4)
     classifier = make_tiny(lr=0.0, n_epochs=50, patience=3).fit(TEXTS, LABELS, validation)

@@ -21,13 +21,13 @@ import numpy as np
 import clstm
 from clstm import backend
 
-from . import measure, picture, systems
+from . import measure, picture, systems, timing
 from .problems import Case, grid
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; return 0, or 1 if results differ."""
-    options = parser().parse_args(arguments)
+    options = parsed(arguments)
     if options.picture and importlib.util.find_spec("matplotlib") is None:
         return fail("--picture needs matplotlib: pip install matplotlib")
     for peer in systems.PEERS:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = environment(peers)
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     print(f"{facts['processor']}, {facts['processors']} processors, {facts['instruction_set']}; {facts['date']}")
-    print(f"{versions}; load {facts['load']}")
+    print(f"{versions}; load {facts['load']}; {options.clock} time")
     print("GFLOP/s; ratios of times, with quartiles: above 1, clstm is faster\n", flush=True)
     if max(options.threads) > facts["processors"]:
         warn(f"{max(options.threads)} threads on {facts['processors']} processors: they will wait for each other")
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mode in options.mode:
             for case in cases:
                 try:
-                    results.append(measure.measure(case, mode, num_threads, peers, options.rounds))
+                    results.append(measure.measure(case, mode, num_threads, peers, options.rounds, options.clock))
                 except measure.DisagreementError as error:
                     return fail(str(error))
                 table.add(results[-1])
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if options.json:
         command = shlex.join(["python", "-m", "benchmarks.peers", *(sys.argv[1:] if arguments is None else arguments)])
-        report = {"command": command, **facts, "load_at_end": load(), "rounds": options.rounds}
+        report = {"command": command, **facts, "load_at_end": load(), "rounds": options.rounds, "clock": options.clock}
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({**report, "summary": summary, "results": results}, file, indent=1)
     if options.picture:
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser() -> argparse.ArgumentParser:
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description="Compare clstm's LSTM with that of other libraries."
     )
@@ -90,9 +90,15 @@ def parser() -> argparse.ArgumentParser:
         "--mode", choices=("inference", "training"), nargs="+", default=["inference", "training"], help="default: both"
     )
     parser.add_argument("--rounds", type=positive, default=11, metavar="N", help="turns of each system (default: 11)")
+    parser.add_argument(
+        "--clock", choices=tuple(timing.CLOCKS), default="wall", help="processor: for one thread on a busy machine"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
     parser.add_argument("--picture", metavar="FILE", help="draw it (needs matplotlib)")
-    return parser
+    options = parser.parse_args(arguments)
+    if options.clock == "processor" and options.threads != [1]:
+        parser.error("--clock processor needs --threads 1: threads that wait use processor time, too")
+    return options
 
 
 def shape(text: str) -> Case:

@@ -21,7 +21,9 @@ class DisagreementError(Exception):
     """A peer computes something else than clstm."""
 
 
-def measure(case: Case, mode: str, num_threads: int, peers: Sequence[System], rounds: int) -> dict[str, Any]:
+def measure(
+    case: Case, mode: str, num_threads: int, peers: Sequence[System], rounds: int, clock: str = "wall"
+) -> dict[str, Any]:
     """Compare the results of clstm and of all peers that support the case, then time them in turn.
 
     Returns
@@ -52,7 +54,7 @@ def measure(case: Case, mode: str, num_threads: int, peers: Sequence[System], ro
     for turn in range(rounds):
         for place in range(len(systems)):
             i = (place + turn) % len(systems)  # each system is the first in its turn
-            seconds[systems[i].name].append(timing.sample(systems[i].run, calls[i]))
+            seconds[systems[i].name].append(timing.sample(systems[i].run, calls[i], clock))
     return {
         "case": {"label": str(case), **asdict(case)},
         "mode": mode,
