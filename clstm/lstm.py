@@ -311,7 +311,8 @@ class LSTM(_Recurrent):
         if not isinstance(context, LSTMContext):
             raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
         need_input_grad = check_flag("need_input_grad", need_input_grad)
-        dy = check_array("dy", dy, self.dtype, [("y's axis", size) for size in context.y_shape])
+        names = (*self._leading_names(context.batched), "directions * hidden_size")
+        dy = check_array("dy", dy, self.dtype, list(zip(names, context.y_shape, strict=True)))
         time_batch = self._time_batch(dy, context.batched)
         dh_n, dc_n = self._check_state("(dh_n, dc_n)", dstate, self._state_axes(context.batched, time_batch.shape[1]))
         runs = context.take(self)
@@ -343,9 +344,9 @@ class LSTM(_Recurrent):
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
 
     def _run(self, x, state, lengths, keep):
-        time, batch = ("batch", "time") if self.batch_first else ("time", "batch")
         features = ("input_size", self.input_size)
-        x = check_array("x", x, self.dtype, [(time, None), (batch, None), features], [("time", None), features])
+        shapes = ([*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False))
+        x = check_array("x", x, self.dtype, *shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
         T, B, _ = x.shape
@@ -389,6 +390,12 @@ class LSTM(_Recurrent):
     def _state_axes(self, batched: bool, B: int) -> list[tuple[str, int]]:
         axes = [("num_layers * directions", self.num_layers * self.num_directions), ("hidden_size", self.hidden_size)]
         return [axes[0], ("batch", B), axes[1]] if batched else axes
+
+    def _leading_names(self, batched: bool) -> tuple[str, ...]:
+        """Return the names of the caller's axes before the features."""
+        if not batched:
+            return ("time",)
+        return ("batch", "time") if self.batch_first else ("time", "batch")
 
     def _time_batch(self, array: np.ndarray, batched: bool) -> np.ndarray:
         """View what the caller passed as (time, batch, features)."""
