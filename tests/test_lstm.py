@@ -365,7 +365,8 @@ def test_contexts_serve_one_backward_of_their_layer():
         LSTM(3, 4).backward(context, dy)
     with pytest.raises(TypeError, match="forward_train"):
         lstm.backward(None, dy)
-    with pytest.raises(ValueError, match=r"dy has shape \(5, 2, 3\), expected \(time=5, batch=2, directions \* hidden_size=4\)"):
+    expected = r"dy has shape \(5, 2, 3\), expected \(time=5, batch=2, directions \* hidden_size=4\)"
+    with pytest.raises(ValueError, match=expected):
         lstm.backward(context, dy[..., :3].copy())
     with pytest.raises(TypeError, match="dy has dtype float64"):
         lstm.backward(context, dy.astype(float))
