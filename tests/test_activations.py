@@ -1,6 +1,6 @@
 """Accuracy of the vector kernels' sigmoid and tanh.
 
-`CLSTM_EXHAUSTIVE=1` tries every float32 there is, which takes long, else it is every 4,099th.
+`CLSTM_EXHAUSTIVE=1` tries every float32 there is, which takes five minutes a function, else it is every 4,099th.
 """
 
 import os
