@@ -16,17 +16,6 @@
 #include "tile.h"
 #include "walk.h"
 
-/* dgates of R cells at step s, from the share's j0-th row on, times the panel of t: into to[r]. */
-INLINE void recurrent_product(const clstm_backward *job, const share *mine, isize s, isize j0, int R,
-                              tile_function *product, tile *t)
-{
-    for (int r = 0; r < R; r++) {
-        isize cell = job->walk->start[s] + row_of(mine, j0 + r);
-        set_gates_row(t, r, (const real *)job->gates + cell * gates_stride(job->H), job->H);
-    }
-    product(t);
-}
-
 /* The gate gradients of units [unit0, unit1) of one row; dh holds the part from the step after. */
 INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after)
 {
@@ -52,17 +41,47 @@ INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize 
     }
 }
 
+/* Asks for the rows that step s will read, one after the other. */
+typedef struct {
+    const clstm_backward *job;
+    const share *mine;
+    isize s, asked;
+} step_asker;
+
+static void ask_for_step_before(void *asker_, segment *at)
+{
+    step_asker *asker = asker_;
+    const clstm_backward *job = asker->job;
+    const clstm_walk *walk = job->walk;
+    const isize H = job->H, s = asker->s, rows = s >= 0 ? rows_below(asker->mine, walk->active[s]) : 0;
+    const isize index = asker->asked++;
+    if (index >= (s > 0 ? 3 : 2) * rows)
+        return ask_for_nothing(at);
+    const isize b = row_of(asker->mine, index % rows);
+    if (index < rows)
+        ask_for_row(at, (const real *)job->gates + (walk->start[s] + b) * gates_stride(H), 4 * padded(H));
+    else if (index < 2 * rows)
+        ask_for_row(at, line_at(&job->dy, b, s), H);
+    else
+        ask_for_row(at, (const real *)job->cells + (walk->start[s - 1] + b) * state_stride(H), H);
+}
+
+INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
+{
+    return (const real *)job->gates + (job->walk->start[s] + b) * gates_stride(job->H);
+}
+
 static void backward_step(const clstm_backward *job, const share *mine, isize s)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H);
     const isize alive = rows_below(mine, walk->active[s]);
     const isize after = s + 1 < walk->steps ? rows_below(mine, walk->active[s + 1]) : 0;
-    real dh[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * 4 * H * (isize)sizeof(real);
+    real dh[GROUP_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    gates_group group = {.H = H};
+    step_asker asker = {job, mine, s - 1, 0};
 
-    tile t = gates_tile(H);
-    t.to_vector = VL;
-    t.to_panel = 4 * VL;
     int Q = 1;
     for (isize q = mine->panel0; q < mine->panel1; q += Q) {
         const isize full = smaller(mine->panel1, H / (4 * VL)) - q; /* panels of 4 vectors from here */
@@ -71,17 +90,15 @@ static void backward_step(const clstm_backward *job, const share *mine, isize s)
         if (!wide)
             Q = 1;
         const isize unit0 = q * 4 * VL, unit1 = smaller(unit0 + Q * 4 * VL, Hp);
-        const isize next = q + 1 < mine->panel1 ? q + 1 : mine->panel0;
-        set_gates_panel(&t, (const real *)job->Ub + q * 4 * H * 4 * VL, H, N);
-        for (isize j = 0, block = 0; j < after; block++) {
-            const int R = next_rows(after - j);
-            for (int r = 0; r < R; r++)
-                t.to[r] = dh + r * Q * 4 * VL;
-            ask_for_gates_panel(&t, (const real *)job->Ub + next * 4 * H * 4 * VL, H, block);
-            recurrent_product(job, mine, s + 1, j, R, wide ? wide : TILE[R - 1][N - 1], &t);
-            for (int r = 0; r < R; r++)
-                finish_gradients(job, s, row_of(mine, j + r), unit0, unit1, t.to[r]);
-            j += R;
+        for (isize j0 = 0; j0 < after; j0 += group.rows) {
+            group.rows = next_group(after - j0);
+            for (isize j = 0; j < group.rows; j++) {
+                group.gates[j] = gates_of(job, s + 1, row_of(mine, j0 + j));
+                group.to[j] = dh + j * Q * 4 * VL;
+            }
+            gates_product(&group, (const real *)job->Ub + q * 4 * H * 4 * VL, N, wide, bytes, ask_for_step_before, &asker);
+            for (isize j = 0; j < group.rows; j++)
+                finish_gradients(job, s, row_of(mine, j0 + j), unit0, unit1, group.to[j]);
         }
         /* rows whose last step this is */
         for (isize j = after; j < alive; j++) {
@@ -96,28 +113,29 @@ static void backward_start(const clstm_backward *job, const share *mine)
 {
     const isize H = job->H, ld = state_stride(H);
     const isize alive = rows_below(mine, job->walk->active[0]);
-    tile t = gates_tile(H);
-    t.to_vector = VL;
-    for (isize q = mine->panel0; q < mine->panel1; q++) {
-        const int N = panel_vectors(H, q);
-        set_gates_panel(&t, (const real *)job->Ub + q * 4 * H * 4 * VL, H, N);
-        for (isize j = 0; j < alive;) {
-            const int R = next_rows(alive - j);
-            for (int r = 0; r < R; r++)
-                t.to[r] = (real *)job->dh + row_of(mine, j + r) * ld + q * 4 * VL;
-            recurrent_product(job, mine, 0, j, R, TILE[R - 1][N - 1], &t);
-            j += R;
+    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * 4 * H * (isize)sizeof(real);
+    gates_group group = {.H = H};
+    for (isize q = mine->panel0; q < mine->panel1; q++)
+        for (isize j0 = 0; j0 < alive; j0 += group.rows) {
+            group.rows = next_group(alive - j0);
+            for (isize j = 0; j < group.rows; j++) {
+                const isize b = row_of(mine, j0 + j);
+                group.gates[j] = gates_of(job, 0, b);
+                group.to[j] = (real *)job->dh + b * ld + q * 4 * VL;
+            }
+            gates_product(&group, (const real *)job->Ub + q * 4 * H * 4 * VL, panel_vectors(H, q), NULL, bytes, NULL, NULL);
         }
-    }
 }
 
-/* dx of this thread's cells. */
+/* dx of this thread's cells: a block of them against every panel in turn. */
 static void input_gradient_all(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;
     const isize first = walk->cells * team->rank / team->size, last = walk->cells * (team->rank + 1) / team->size;
-    const isize I = job->I, H = job->H, stride = gates_stride(H), block = 16 * TILE_ROWS;
-    real sum[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    const isize I = job->I, H = job->H, stride = gates_stride(H), block = 2 * GROUP_ROWS;
+    const isize bytes = padded(I) * 4 * H * (isize)sizeof(real);
+    real sum[GROUP_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    gates_group group = {.H = H};
     isize s = 0;
     for (isize cell0 = first; cell0 < last; cell0 += block) {
         const isize cell1 = smaller(cell0 + block, last);
@@ -127,28 +145,21 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
             const int N = panel_vectors(I, q);
             const isize column = q * 4 * VL, columns = smaller(4 * VL, I - column);
             const int direct = !job->add_dx && columns == N * VL;
-            tile t = gates_tile(H);
-            t.to_vector = VL;
-            set_gates_panel(&t, (const real *)job->Wb + q * 4 * H * 4 * VL, H, N);
-            const isize next = q + 1 < product_panels(I) ? q + 1 : 0;
             isize step = s;
-            for (isize cell = cell0, asked = 0; cell < cell1; asked++) {
-                const int R = next_rows(cell1 - cell);
-                ask_for_gates_panel(&t, (const real *)job->Wb + next * 4 * H * 4 * VL, H, asked);
-                real *dx[TILE_ROWS];
-                for (int r = 0; r < R; r++) {
-                    while (step + 1 < walk->steps && walk->start[step + 1] <= cell + r)
+            for (isize cell = cell0; cell < cell1; cell += group.rows) {
+                real *dx[GROUP_ROWS];
+                group.rows = next_group(cell1 - cell);
+                for (isize j = 0; j < group.rows; j++) {
+                    while (step + 1 < walk->steps && walk->start[step + 1] <= cell + j)
                         step++;
-                    dx[r] = line_at(&job->dx, cell + r - walk->start[step], step) + column;
-                    t.to[r] = direct ? dx[r] : sum + r * 4 * VL;
-                    set_gates_row(&t, r, (const real *)job->gates + (cell + r) * stride, H);
+                    dx[j] = line_at(&job->dx, cell + j - walk->start[step], step) + column;
+                    group.to[j] = direct ? dx[j] : sum + j * 4 * VL;
+                    group.gates[j] = (const real *)job->gates + (cell + j) * stride;
                 }
-                TILE[R - 1][N - 1](&t);
-                if (!direct)
-                    for (int r = 0; r < R; r++)
-                        for (isize i = 0; i < columns; i++)
-                            dx[r][i] = (job->add_dx ? dx[r][i] : 0) + t.to[r][i];
-                cell += R;
+                gates_product(&group, (const real *)job->Wb + q * 4 * H * 4 * VL, N, NULL, bytes, NULL, NULL);
+                for (isize j = 0; j < group.rows && !direct; j++)
+                    for (isize i = 0; i < columns; i++)
+                        dx[j][i] = (job->add_dx ? dx[j][i] : 0) + group.to[j][i];
             }
         }
     }
@@ -160,7 +171,7 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, Hp = padded(H), width = columns_width(I, H);
     real *columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width;
-    outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .whole_vectors = 1,
+    outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .whole_vectors = 1,
                      .sums_width = width, .columns = columns, .sums = job->sums};
     outer_begin(&sum, team);
     isize s = 0, b = 0;
@@ -175,9 +186,10 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
             outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, H);
         }
         const real *gates = (const real *)job->gates + cell0 * gates_stride(H);
-        outer_block(&sum, gates, gates_stride(H), cell1 - cell0, padded(I), 0);
-        outer_block(&sum, gates, gates_stride(H), cell1 - cell0, Hp, padded(I));
-        outer_bias_block(&sum, gates, gates_stride(H), cell1 - cell0);
+        outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(GRADIENT_BLOCK, walk->cells - cell1));
+        outer_block(&sum, gates, cell1 - cell0, padded(I), 0);
+        outer_block(&sum, gates, cell1 - cell0, Hp, padded(I));
+        outer_bias_block(&sum, gates, cell1 - cell0);
     }
     outer_end(&sum, 0, I, job->dW);
     outer_end(&sum, padded(I), H, job->dU);

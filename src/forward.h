@@ -38,6 +38,7 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
         total += rows_below(mine, walk->active[s]);
     if (total == 0)
         return;
+    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * (I + job->H) * (isize)sizeof(real);
     tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1};
     int taken = 1;
     for (isize p = mine->panel0; p < mine->panel1; p += taken) {
@@ -51,7 +52,8 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
         const real *next = (const real *)job->W + (p + 1 < mine->panel1 ? p + 1 : mine->panel0) * I * 4 * VL;
         for (isize left = total, block = 0; left > 0; block++) {
             int R = next_rows(left);
-            ask_for(&t.segment[0], next, block);
+            if (!ask_for_panel(&t.segment[0], next, block, bytes))
+                ask_for_nothing(&t.segment[0]);
             for (int r = 0; r < R; r++, j++) {
                 while (j == alive) {
                     projected += alive;
@@ -119,6 +121,24 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
     }
 }
 
+/* Ask for the index-th of the rows that step s will read or write. */
+INLINE void ask_for_step(const clstm_forward *job, const share *mine, isize s, isize index, segment *at)
+{
+    const clstm_walk *walk = job->walk;
+    const isize H = job->H, rows = s < walk->steps ? rows_below(mine, walk->active[s]) : 0;
+    if (rows == 0 || index >= (job->gates ? 4 : 2) * rows)
+        return ask_for_nothing(at);
+    const isize b = row_of(mine, index % rows), cell = walk->start[s] + b;
+    if (index < rows)
+        ask_for_row(at, line_at(&job->x, b, s), job->I);
+    else if (index < 2 * rows)
+        ask_for_row(at, line_at(&job->y, b, s), H);
+    else if (index < 3 * rows)
+        ask_for_row(at, (const real *)job->gates + cell * gates_stride(H), 4 * padded(H));
+    else
+        ask_for_row(at, (const real *)job->cells + cell * state_stride(H), H);
+}
+
 /* One step of the share's rows and panels; `projected`: the share's gate rows before this step's in the chunk. */
 static void forward_step(const clstm_forward *job, const share *mine, isize s, isize projected)
 {
@@ -128,6 +148,7 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
     const real *h = (const real *)job->h + (s & 1) * walk->rows * ld;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
+    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * (fused ? I + H : H) * (isize)sizeof(real);
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     if (alive == 0)
         return;
@@ -141,6 +162,7 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
         t.segment[0].K = I;
     }
     int Q = 1;
+    isize asked = 0;
     for (isize p = mine->panel0; p < mine->panel1; p += Q) {
         tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), mine->panel1 - p, &Q) : NULL;
         recurrent->w = (const real *)job->U + p * H * 4 * VL;
@@ -150,9 +172,10 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
         const isize next = p + 1 < mine->panel1 ? p + 1 : mine->panel0;
         for (isize j = 0, block = 0; j < alive; block++) {
             const int R = next_rows(alive - j);
-            ask_for(recurrent, (const real *)job->U + next * H * 4 * VL, block);
-            if (fused)
-                ask_for(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block);
+            if (!ask_for_panel(recurrent, (const real *)job->U + next * H * 4 * VL, block, bytes))
+                ask_for_step(job, mine, s + 1, asked++, recurrent);
+            if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block, bytes))
+                ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
             for (int r = 0; r < R; r++) {
                 const isize b = row_of(mine, j + r);
                 recurrent->a[r] = h + b * ld;

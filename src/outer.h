@@ -15,12 +15,14 @@
 #define COPY_BYTES (384 << 10)
 
 typedef struct {
-    isize groups, width, stride;
+    isize groups, width, stride, d_stride;
     int whole_vectors;     /* zeros stand behind the columns of each group */
     isize sums_width;      /* columns of a, each part padded */
     real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
     isize first, last;     /* this thread's strips */
     isize vector0, vector1; /* this thread's vectors of the sum of d itself */
+    const real *next;       /* rows of d to ask for meanwhile, */
+    isize next_rows, asked; /* how many, and how many were */
 } outer_sum;
 
 INLINE isize strips_of_group(const outer_sum *o) { return (o->width + TILE_ROWS - 1) / TILE_ROWS; }
@@ -59,12 +61,22 @@ INLINE void outer_column(real *panels, isize k, const real *row, isize n)
     }
 }
 
+/* While the block at hand is added, ask for the columns that this thread will want of `rows` rows from `next` on. */
+INLINE void outer_ask(outer_sum *o, const real *next, isize rows)
+{
+    const isize row = strip_begin(o, o->first);
+    o->next = next + row / o->width * o->stride + row % o->width;
+    o->next_rows = rows;
+    o->asked = 0;
+}
+
 /* Add a block of K rows: d against the panels of one part of a, padded_width columns from `offset` on.
  * Wide rows of d are far apart, each in a page of its own: then a group of strips is copied together first, which
  * took the product from 127 to 155 GFLOP/s at H = 512; below that size the copy costs more than it gains. */
-static void outer_block(const outer_sum *o, const real *d, isize d_stride, isize K, isize padded_width, isize offset)
+static void outer_block(outer_sum *o, const real *d, isize K, isize padded_width, isize offset)
 {
     const isize strips = strips_of_group(o), panels = product_panels(padded_width);
+    const isize d_stride = o->d_stride;
     const int copy = K * d_stride * (isize)sizeof(real) > COPY_BYTES;
     real copied[GRADIENT_BLOCK * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     for (isize strip0 = o->first, strip1; strip0 < o->last; strip0 = strip1) {
@@ -92,15 +104,17 @@ static void outer_block(const outer_sum *o, const real *d, isize d_stride, isize
             real *sums = o->sums + offset + q * 4 * VL;
             for (isize strip = strip0; strip < strip1; strip++) {
                 const isize row = strip_begin(o, strip), rows = strip_begin(o, strip + 1) - row;
+                const real *next = o->asked < o->next_rows ? o->next + o->asked++ * o->d_stride : panel;
                 OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, K, sums + row * o->sums_width,
-                                            o->sums_width);
+                                            o->sums_width, (const char *)next);
             }
         }
     }
 }
 
-static void outer_bias_block(const outer_sum *o, const real *d, isize d_stride, isize K)
+static void outer_bias_block(const outer_sum *o, const real *d, isize K)
 {
+    const isize d_stride = o->d_stride;
     const isize vectors = padded(o->width) / VL;
     for (isize v = o->vector0; v < o->vector1; v++) {
         const isize group = v / vectors, column = v % vectors * VL, left = o->width - column;
@@ -137,7 +151,7 @@ static void outer_bias_end(const outer_sum *o, real *result)
 static void outer_all(const clstm_outer *job, const clstm_team *team)
 {
     const isize width = padded(job->K);
-    outer_sum sum = {.groups = 1, .width = job->N, .sums_width = width, .sums = job->sums,
+    outer_sum sum = {.groups = 1, .width = job->N, .d_stride = job->d_stride, .sums_width = width, .sums = job->sums,
                      .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width};
     outer_begin(&sum, team);
     for (isize row0 = 0; row0 < job->rows; row0 += GRADIENT_BLOCK) {
@@ -145,8 +159,9 @@ static void outer_all(const clstm_outer *job, const clstm_team *team)
         const real *d = (const real *)job->d + row0 * job->d_stride;
         for (isize k = 0; k < K; k++)
             outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, job->K);
-        outer_block(&sum, d, job->d_stride, K, width, 0);
-        outer_bias_block(&sum, d, job->d_stride, K);
+        outer_ask(&sum, d + K * job->d_stride, smaller(GRADIENT_BLOCK, job->rows - row0 - K));
+        outer_block(&sum, d, K, width, 0);
+        outer_bias_block(&sum, d, K);
     }
     outer_end(&sum, 0, job->K, job->gradient);
     if (job->bias_gradient)

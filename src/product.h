@@ -5,40 +5,68 @@
 #include "layout.h"
 #include "tile.h"
 
+#define PIECE_BYTES (512 << 10)
+
 static const real ZEROS[VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
 
-/* A tile whose rows are rows of gates, summed from zero. Between the gates stands padding where H isn't a multiple
- * of VL: then each gate is a segment. */
-INLINE tile gates_tile(isize H)
+/* Rows of gates to be multiplied with a product panel, and where the products go: vectors VL apart */
+#define GROUP_ROWS (8 * TILE_ROWS)
+typedef struct {
+    isize H, rows;
+    const real *gates[GROUP_ROWS];
+    real *to[GROUP_ROWS];
+} gates_group;
+
+/* Rows of the next group when `left` are left */
+INLINE isize next_group(isize left)
 {
-    tile t = {.segments = padded(H) == H ? 1 : 4};
-    for (int r = 0; r < TILE_ROWS; r++)
-        t.from[r] = ZEROS;
-    for (int gate = 0; gate < t.segments; gate++) {
-        t.segment[gate].K = 4 * H / t.segments;
-        t.segment[gate].w_panel = 4 * H * 4 * VL;
+    isize groups = (left + GROUP_ROWS - 1) / GROUP_ROWS;
+    return (left + groups - 1) / groups;
+}
+
+/* Asks for something needed next. */
+typedef void ask_function(void *asker, segment *at);
+
+/* Sum over k = gate * H + unit. Each gate is a segment where padding stands between them, or for the sake of what there
+ * is to ask for (`ask` or NULL). A panel of N vectors too
+ * large to stay in L2 beside other things is taken gate by gate, all rows of the group at each. `wide`: for a group of
+ * one tile, a tile that takes more panels. `bytes`: of all panels that pass before this one comes again. */
+INLINE void gates_product(const gates_group *group, const real *panel, int N, tile_function *wide, isize bytes,
+                          ask_function *ask, void *asker)
+{
+    const isize H = group->H, gate_reals = H * N * VL;
+    const int large = 4 * gate_reals * (isize)sizeof(real) > PIECE_BYTES;
+    const int segments = ask || large || padded(H) != H ? 4 : 1;
+    const int pieces = !wide && large ? 4 : 1;
+    tile t = {.to_vector = VL, .to_panel = 4 * VL, .from_panel = 0};
+    for (int gate = 0; gate < segments; gate++) {
+        t.segment[gate].K = 4 * H / segments;
+        t.segment[gate].w = panel + gate * gate_reals;
+        t.segment[gate].w_panel = 4 * gate_reals;
     }
-    return t;
-}
-
-INLINE void set_gates_row(tile *t, int r, const real *gates, isize H)
-{
-    for (int gate = 0; gate < t->segments; gate++)
-        t->segment[gate].a[r] = gates + gate * padded(H);
-}
-
-INLINE void set_gates_panel(tile *t, const real *panel, isize H, int N)
-{
-    for (int gate = 0; gate < t->segments; gate++) {
-        t->segment[gate].w = panel + gate * H * N * VL;
-        t->segment[gate].next = (const char *)t->segment[gate].w;
+    for (int piece = 0; piece < pieces; piece++) {
+        t.first = piece * (segments / pieces), t.segments = t.first + segments / pieces;
+        t.from_vector = piece > 0 ? VL : 0;
+        for (isize j = 0, block = 0; j < group->rows; block++) {
+            const int R = next_rows(group->rows - j);
+            for (int r = 0; r < R; r++, j++) {
+                t.to[r] = group->to[j];
+                t.from[r] = piece > 0 ? t.to[r] : ZEROS;
+                for (int gate = 0; gate < segments; gate++)
+                    t.segment[gate].a[r] = group->gates[j] + gate * padded(H);
+            }
+            for (int gate = t.first; gate < t.segments; gate++) {
+                segment *at = &t.segment[gate];
+                if (ask_for_panel(at, at->w + 4 / pieces * gate_reals, block, bytes))
+                    continue;
+                if (ask)
+                    ask(asker, at);
+                else
+                    ask_for_nothing(at);
+            }
+            (wide ? wide : TILE[R - 1][N - 1])(&t);
+        }
     }
-}
-
-INLINE void ask_for_gates_panel(tile *t, const real *panel, isize H, isize block)
-{
-    for (int gate = 0; gate < t->segments; gate++)
-        ask_for(&t->segment[gate], panel + gate * H * 4 * VL, block);
 }
 
 /* out = bias + a B for this thread's rows, a block of rows against every panel in turn. */
@@ -56,7 +84,7 @@ static void product_all(const clstm_product *job, const clstm_team *team)
             const isize column = q * 4 * VL, columns = smaller(4 * VL, N - column);
             const int whole = columns == vectors * VL;
             t.segment[0].w = (const real *)job->panels + q * job->K * 4 * VL;
-            t.segment[0].next = (const char *)t.segment[0].w;
+            ask_for_nothing(&t.segment[0]);
             t.from_vector = job->bias ? VL : 0;
             for (isize row = row0; row < row1;) {
                 const int R = next_rows(row1 - row);

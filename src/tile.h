@@ -22,7 +22,8 @@ typedef struct {
     const real *w;
     isize w_panel; /* reals from one panel to the next, for Q > 1 */
     isize K;
-    const char *next; /* memory to ask for meanwhile, a cache line a k */
+    const char *next; /* memory to ask for meanwhile, next_step bytes further on with each k */
+    isize next_step;
 } segment;
 
 typedef struct {
@@ -30,19 +31,38 @@ typedef struct {
     real *to[TILE_ROWS];
     isize from_vector, to_vector; /* reals from one vector n to the next */
     isize from_panel, to_panel;   /* reals from one panel q to the next */
-    int segments;
+    int first, segments; /* segments first to segments - 1 */
     segment segment[MAX_SEGMENTS];
 } tile;
 
 typedef void tile_function(const tile *);
 
-/* While the block-th rows pass panel w, ask for the block-th part of the panel that is next: from L3 it would come too
- * slowly for the first rows alone (a third of the speed at B = 32, H = 256). Rows after those that cover it ask for
- * what is already there. */
-INLINE void ask_for(segment *s, const real *panel, isize block)
+/* What is needed next is asked for while a tile runs, a prefetch with each k: from L3 it would come too slowly.
+ *
+ * Up to PANELS_STAY bytes, panels are still in L2 when their turn comes again. Of larger ones, while the block-th rows
+ * pass, ask for the block-th part of the panel `next`: a third of the speed at B = 32, H = 256. Returns whether it did. */
+#define PANELS_STAY (1 << 19)
+
+INLINE int ask_for_panel(segment *s, const real *next, isize block, isize bytes)
 {
-    const isize lines_a_k = 4 * VECTOR_BYTES / CACHE_LINE;
-    s->next = block < lines_a_k ? (const char *)panel + block * s->K * CACHE_LINE : (const char *)s->w;
+    if (bytes <= PANELS_STAY || block >= 4 * VECTOR_BYTES / CACHE_LINE)
+        return 0;
+    s->next = (const char *)next + block * s->K * CACHE_LINE;
+    s->next_step = CACHE_LINE;
+    return 1;
+}
+
+INLINE void ask_for_nothing(segment *s)
+{
+    s->next = (const char *)s->w;
+    s->next_step = 0;
+}
+
+/* Ask for a row of n reals. */
+INLINE void ask_for_row(segment *s, const real *row, isize n)
+{
+    s->next = (const char *)row;
+    s->next_step = (n + s->K - 1) / s->K * (isize)sizeof(real);
 }
 
 #define DEFINE_TILE(R, N, Q)                                                                   \
@@ -53,14 +73,15 @@ INLINE void ask_for(segment *s, const real *panel, isize block)
         UNROLL for (int q = 0; q < Q; q++)                                                     \
         UNROLL for (int n = 0; n < N; n++)                                                     \
             acc[r][q][n] = load(t->from[r] + q * t->from_panel + n * t->from_vector);          \
-        for (int s = 0; s < t->segments; s++) {                                                \
+        for (int s = t->first; s < t->segments; s++) {                                         \
             const real *a[R], *w = t->segment[s].w;                                            \
             const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                  \
             const char *next = t->segment[s].next;                                             \
+            const isize next_step = t->segment[s].next_step;                                   \
             UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
-            for (isize k = 0; k < K; k++, w += N * VL) {                                       \
+            for (isize k = 0; k < K; k++, w += N * VL, next += next_step) {                    \
                 vec b[Q][N];                                                                   \
-                __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                               \
+                __builtin_prefetch(next, 0, 2);                                                \
                 UNROLL for (int q = 0; q < Q; q++)                                             \
                 UNROLL for (int n = 0; n < N; n++) b[q][n] = load(w + q * w_panel + n * VL);   \
                 UNROLL for (int r = 0; r < R; r++) {                                           \
@@ -134,15 +155,16 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
 }
 
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
- * to += over one segment; vectors of `to` are VL apart. */
+ * to += over one segment; vectors of `to` are VL apart. `next`: memory to ask for meanwhile, a cache line a k. */
 #define DEFINE_OUTER_TILE(R, N)                                                                       \
-    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld) \
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next) \
     {                                                                                                 \
         vec acc[R][N];                                                                                \
         UNROLL for (int r = 0; r < R; r++)                                                            \
         UNROLL for (int n = 0; n < N; n++) acc[r][n] = load(to + r * ld + n * VL);                    \
         for (isize k = 0; k < K; k++, a += lda, w += N * VL) {                                        \
             vec b[N];                                                                                 \
+            __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                                          \
             UNROLL for (int n = 0; n < N; n++) b[n] = load(w + n * VL);                               \
             UNROLL for (int r = 0; r < R; r++) {                                                      \
                 vec ar = broadcast(a[r]);                                                             \
@@ -153,7 +175,7 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
         UNROLL for (int n = 0; n < N; n++) store(to + r * ld + n * VL, acc[r][n]);                    \
     }
 
-typedef void outer_function(const real *a, isize lda, const real *w, isize K, real *to, isize ld);
+typedef void outer_function(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next);
 
 #define DEFINE_OUTER_TILES(R) \
     DEFINE_OUTER_TILE(R, 1) DEFINE_OUTER_TILE(R, 2) DEFINE_OUTER_TILE(R, 3) DEFINE_OUTER_TILE(R, 4)
