@@ -71,24 +71,38 @@ INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
     return (const real *)job->gates + (job->walk->start[s] + b) * gates_stride(job->H);
 }
 
+/* How many of the next panels in turn have 4 vectors and may be taken at once; of large ones only so many as leave L2 room
+ * for others. */
+INLINE isize full_panels(const share *mine, isize s, isize done, isize H)
+{
+    const isize first = panel_in_turn(mine, s, done, 1), whole = H / (4 * VL);
+    const isize full = s & 1 ? (first < whole ? first + 1 - mine->panel0 : 0) : smaller(mine->panel1, whole) - first;
+    const isize room = PANELS_STAY / (4 * VL * 4 * H * (isize)sizeof(real));
+    return smaller(full, room > 2 ? room : 2);
+}
+
 static void backward_step(const clstm_backward *job, const share *mine, isize s)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H);
     const isize alive = rows_below(mine, walk->active[s]);
     const isize after = s + 1 < walk->steps ? rows_below(mine, walk->active[s + 1]) : 0;
-    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * 4 * H * (isize)sizeof(real);
+    const real *Ub = job->Ub;
+    const isize panel = 4 * H * 4 * VL, panels = mine->panel1 - mine->panel0;
+    const isize bytes = panels * panel * (isize)sizeof(real);
     real dh[GROUP_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     gates_group group = {.H = H};
     step_asker asker = {job, mine, s - 1, 0};
 
     int Q = 1;
-    for (isize q = mine->panel0; q < mine->panel1; q += Q) {
-        const isize full = smaller(mine->panel1, H / (4 * VL)) - q; /* panels of 4 vectors from here */
-        const int N = panel_vectors(H, q);
+    for (isize done = 0; done < panels; done += Q) {
+        const isize full = full_panels(mine, s, done, H);
         tile_function *wide = after > 0 && after <= 3 && full > 1 ? widest_tile(next_rows(after), full, &Q) : NULL;
         if (!wide)
             Q = 1;
+        const isize q = panel_in_turn(mine, s, done, Q);
+        const isize next = panel_in_turn(mine, s, smaller(done + Q, panels - 1), 1);
+        const int N = panel_vectors(H, q);
         const isize unit0 = q * 4 * VL, unit1 = smaller(unit0 + Q * 4 * VL, Hp);
         for (isize j0 = 0; j0 < after; j0 += group.rows) {
             group.rows = next_group(after - j0);
@@ -96,7 +110,7 @@ static void backward_step(const clstm_backward *job, const share *mine, isize s)
                 group.gates[j] = gates_of(job, s + 1, row_of(mine, j0 + j));
                 group.to[j] = dh + j * Q * 4 * VL;
             }
-            gates_product(&group, (const real *)job->Ub + q * 4 * H * 4 * VL, N, wide, bytes, ask_for_step_before, &asker);
+            gates_product(&group, Ub + q * panel, N, wide, Ub + next * panel, bytes, ask_for_step_before, &asker);
             for (isize j = 0; j < group.rows; j++)
                 finish_gradients(job, s, row_of(mine, j0 + j), unit0, unit1, group.to[j]);
         }
@@ -113,7 +127,8 @@ static void backward_start(const clstm_backward *job, const share *mine)
 {
     const isize H = job->H, ld = state_stride(H);
     const isize alive = rows_below(mine, job->walk->active[0]);
-    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * 4 * H * (isize)sizeof(real);
+    const real *Ub = job->Ub;
+    const isize panel = 4 * H * 4 * VL, bytes = (mine->panel1 - mine->panel0) * panel * (isize)sizeof(real);
     gates_group group = {.H = H};
     for (isize q = mine->panel0; q < mine->panel1; q++)
         for (isize j0 = 0; j0 < alive; j0 += group.rows) {
@@ -123,7 +138,7 @@ static void backward_start(const clstm_backward *job, const share *mine)
                 group.gates[j] = gates_of(job, 0, b);
                 group.to[j] = (real *)job->dh + b * ld + q * 4 * VL;
             }
-            gates_product(&group, (const real *)job->Ub + q * 4 * H * 4 * VL, panel_vectors(H, q), NULL, bytes, NULL, NULL);
+            gates_product(&group, Ub + q * panel, panel_vectors(H, q), NULL, Ub + (q + 1) * panel, bytes, NULL, NULL);
         }
 }
 
@@ -133,7 +148,8 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
     const clstm_walk *walk = job->walk;
     const isize first = walk->cells * team->rank / team->size, last = walk->cells * (team->rank + 1) / team->size;
     const isize I = job->I, H = job->H, stride = gates_stride(H), block = 2 * GROUP_ROWS;
-    const isize bytes = padded(I) * 4 * H * (isize)sizeof(real);
+    const real *Wb = job->Wb;
+    const isize panel = 4 * H * 4 * VL, bytes = padded(I) * 4 * H * (isize)sizeof(real);
     real sum[GROUP_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     gates_group group = {.H = H};
     isize s = 0;
@@ -156,7 +172,8 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
                     group.to[j] = direct ? dx[j] : sum + j * 4 * VL;
                     group.gates[j] = (const real *)job->gates + (cell + j) * stride;
                 }
-                gates_product(&group, (const real *)job->Wb + q * 4 * H * 4 * VL, N, NULL, bytes, NULL, NULL);
+                const isize next = q + 1 < product_panels(I) ? q + 1 : 0;
+                gates_product(&group, Wb + q * panel, N, NULL, Wb + next * panel, bytes, NULL, NULL);
                 for (isize j = 0; j < group.rows && !direct; j++)
                     for (isize i = 0; i < columns; i++)
                         dx[j][i] = (job->add_dx ? dx[j][i] : 0) + group.to[j][i];

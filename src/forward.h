@@ -148,7 +148,7 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
     const real *h = (const real *)job->h + (s & 1) * walk->rows * ld;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
-    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * (fused ? I + H : H) * (isize)sizeof(real);
+    const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + H : H) * (isize)sizeof(real);
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     if (alive == 0)
         return;
@@ -163,13 +163,13 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
     }
     int Q = 1;
     isize asked = 0;
-    for (isize p = mine->panel0; p < mine->panel1; p += Q) {
-        tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), mine->panel1 - p, &Q) : NULL;
+    for (isize done = 0; done < panels; done += Q) {
+        tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), panels - done, &Q) : NULL;
+        const isize p = panel_in_turn(mine, s, done, Q), next = panel_in_turn(mine, s, smaller(done + Q, panels - 1), 1);
         recurrent->w = (const real *)job->U + p * H * 4 * VL;
         if (fused)
             t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
         t.to_vector = Q * VL;
-        const isize next = p + 1 < mine->panel1 ? p + 1 : mine->panel0;
         for (isize j = 0, block = 0; j < alive; block++) {
             const int R = next_rows(alive - j);
             if (!ask_for_panel(recurrent, (const real *)job->U + next * H * 4 * VL, block, bytes))

@@ -30,9 +30,9 @@ typedef void ask_function(void *asker, segment *at);
 /* Sum over k = gate * H + unit. Each gate is a segment where padding stands between them, or for the sake of what there
  * is to ask for (`ask` or NULL). A panel of N vectors too
  * large to stay in L2 beside other things is taken gate by gate, all rows of the group at each. `wide`: for a group of
- * one tile, a tile that takes more panels. `bytes`: of all panels that pass before this one comes again. */
-INLINE void gates_product(const gates_group *group, const real *panel, int N, tile_function *wide, isize bytes,
-                          ask_function *ask, void *asker)
+ * one tile, a tile that takes more panels. `next`: the panel after this one; `bytes`: of all panels. */
+INLINE void gates_product(const gates_group *group, const real *panel, int N, tile_function *wide, const real *next,
+                          isize bytes, ask_function *ask, void *asker)
 {
     const isize H = group->H, gate_reals = H * N * VL;
     const int large = 4 * gate_reals * (isize)sizeof(real) > PIECE_BYTES;
@@ -57,7 +57,8 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
             }
             for (int gate = t.first; gate < t.segments; gate++) {
                 segment *at = &t.segment[gate];
-                if (ask_for_panel(at, at->w + 4 / pieces * gate_reals, block, bytes))
+                const real *then = pieces == 1 ? next + gate * gate_reals : gate < 3 ? at->w + gate_reals : next;
+                if (ask_for_panel(at, then, block, bytes))
                     continue;
                 if (ask)
                     ask(asker, at);

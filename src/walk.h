@@ -24,6 +24,13 @@ INLINE isize rows_below(const share *mine, isize rows)
     return rows > mine->first ? (rows - mine->first + mine->step - 1) / mine->step : 0;
 }
 
+/* The first of the next Q panels at step s, when `done` of the share's are done: from the first panel on at one step, from
+ * the last one back at the next, so that what L2 holds of panels that don't fit there is used again before it goes. */
+INLINE isize panel_in_turn(const share *mine, isize s, isize done, int Q)
+{
+    return s & 1 ? mine->panel1 - done - Q : mine->panel0 + done;
+}
+
 /* The j-th row of the share */
 INLINE isize row_of(const share *mine, isize j) { return mine->first + j * mine->step; }
 
