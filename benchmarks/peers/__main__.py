@@ -111,7 +111,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
         "--clock", choices=tuple(timing.CLOCKS), default="wall", help="processor: for one thread on a busy machine"
     )
     parser.add_argument(
-        "--isa", choices=("avx512", "avx2"), help="hold all systems to an instruction set; those that can't are left out"
+        "--isa",
+        choices=("avx512", "avx2"),
+        help="hold all systems to an instruction set; those that can't are left out",
     )
     parser.add_argument("--keep-memory", action="store_true", help="have glibc keep what is freed for the next step")
     parser.add_argument("--json", metavar="FILE", help="write all that was measured")
@@ -141,7 +143,7 @@ def present(options: argparse.Namespace) -> list[systems.System]:
 
 def chosen(options: argparse.Namespace) -> list[tuple[str, Case]]:
     """Return the modes and cases in their order."""
-    layers = {mode: options.shapes for mode in ("inference", "training")} if options.shapes else None
+    layers = dict.fromkeys(("inference", "training"), options.shapes) if options.shapes else None
     cases = layers or grids.grid(options.grid)
     tasks = [(mode, case) for mode in options.mode or cases for case in cases.get(mode, ())]
     if options.dtype:

@@ -13,6 +13,7 @@ from clstm.models import LSTMClassifierNetwork
 MODES = ("inference", "training", "stream", "classifier")
 VOCABULARY, LABELS = 10_000, 2  # of a classifier
 
+
 @dataclass(frozen=True)
 class Case:
     """One layer and the size of its data; `lengths` are the least and the greatest of a ragged batch."""

@@ -133,9 +133,7 @@ def aligned_ones(count: int, alignment: int = 4096) -> np.ndarray:
     return memory[start : start + count]
 
 
-def fastest(
-    works: Sequence[Callable[[int], float]], num_threads: int, rounds: int = ROUNDS
-) -> tuple[float, float]:
+def fastest(works: Sequence[Callable[[int], float]], num_threads: int, rounds: int = ROUNDS) -> tuple[float, float]:
     """Return the most that all threads together do in a second, and the seconds of one thread then.
 
     A work is given a thread's rank and returns how much it has done.

@@ -24,7 +24,9 @@ class Table:
         self.lines: list[str] = []
         self._add(self.heads)
         lefts = [i < 2 or i == 4 + len(self.peers) for i in range(len(self.heads))]
-        self._write("|" + "|".join("-" * (w + 1) + "-:"[not left] for w, left in zip(self.widths, lefts, strict=True)) + "|")
+        self._write(
+            "|" + "|".join("-" * (w + 1) + "-:"[not left] for w, left in zip(self.widths, lefts, strict=True)) + "|"
+        )
 
     def add(self, result: dict[str, Any]) -> None:
         gflops, ratios, shares, best = result["gflops"], result["ratios"], result["shares"], result["best"]

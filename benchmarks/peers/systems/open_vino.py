@@ -51,7 +51,7 @@ class OpenVino(System):
         return compiled
 
     def new_request(self, compiled, inputs, states):
-        """Return a request that reads x and other inputs where they lie, and writes states, if given, where they lie."""
+        """Return a request that reads x and other inputs, and writes states if given, where they lie."""
         request = compiled.create_infer_request()
         for i, array in enumerate([self.x, *inputs]):
             array = array.reshape(compiled.inputs[i].shape)  # a view

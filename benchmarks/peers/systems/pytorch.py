@@ -117,7 +117,7 @@ class PyTorch(System):
         return {"loss": loss} | {name: weight.grad for name, weight in self.network.named_parameters()}
 
     def arrays(self, results):
-        if isinstance(results["y"] if "y" in results else None, list):
+        if self.problem.mode == "stream":
             results = {"y": self.torch.cat(results["y"])}
         return {name: tensor.detach().numpy() for name, tensor in results.items()}
 

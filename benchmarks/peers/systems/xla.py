@@ -62,7 +62,9 @@ class Jax(System):
     def prepare(self, problem, num_threads):
         self.jax, self.problem, case = import_jax(num_threads), problem, problem.case
         jnp = self.jax.numpy
-        suffixes = [f"_l{layer}{end}" for layer in range(case.num_layers) for end in ("", "_reverse")[: case.directions]]
+        suffixes = [
+            f"_l{layer}{end}" for layer in range(case.num_layers) for end in ("", "_reverse")[: case.directions]
+        ]
         self.weights = {}
         for suffix in suffixes:  # transposed, and one bias, as people write it
             W, U, b, b2 = (problem.weights[name + suffix] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
@@ -165,6 +167,7 @@ class Keras(System):
     packages = ("keras", "jax")
     extra = "peers-all"
     modes = ("inference", "training")
+    dtypes = ("float32",)  # of float64 its tanh makes float32
 
     def prepare(self, problem, num_threads):
         self.jax, self.problem, case = import_jax(num_threads), problem, problem.case
