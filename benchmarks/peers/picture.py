@@ -75,7 +75,10 @@ def draw_ratios(panel: Any, mode: str, labels: Sequence[str], results: Sequence[
     ratios = [result["ratio"] for result in results if result["ratio"] is not None]
     low, high = min([0.9, *ratios]) / 1.05, max([1.6, *ratios]) * 1.05
     panel.set_xlim(low, high)
-    ticks = [tick for tick in (0.01, 0.1, 0.25, 0.5, 0.7, 1, 1.25, 1.5, 2, 3, 4, 6, 10, 20, 50) if low < tick < high]
+    wanted = (
+        (0.7, 0.8, 0.9, 1, 1.25, 1.5, 2, 2.5) if low > 0.6 and high < 3 else (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 50)
+    )
+    ticks = [tick for tick in wanted if low < tick < high]
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.set_xticks([], minor=True)
     panel.axvspan(low, NOISE, color="C3", alpha=0.08, linewidth=0)
