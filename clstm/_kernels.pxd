@@ -1,5 +1,7 @@
 """Declarations of src/kernels.h and src/team.h; the layouts are described there."""
 
+from libc.stdint cimport uint64_t
+
 cdef extern from "team.h" nogil:
     int CLSTM_OPENMP
     int clstm_thread()
@@ -107,5 +109,7 @@ cdef extern from "kernels.h" nogil:
         void (*outer)(const clstm_outer *job, clstm_team team) noexcept nogil
         void (*wait)(const clstm_team *team) noexcept nogil
         void (*activate)(int which, const void *x, void *y, Py_ssize_t n) noexcept nogil
+        Py_ssize_t (*multiply_add)(Py_ssize_t rounds, void *sum) noexcept nogil
+        uint64_t (*read_memory)(const void *data, Py_ssize_t bytes, int streams, Py_ssize_t repeats) noexcept nogil
 
     const clstm_kernels *clstm_kernels_for(const char *isa, Py_ssize_t item_size)

@@ -5,6 +5,7 @@
 #include "forward.h"
 #include "outer.h"
 #include "product.h"
+#include "roofline.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -98,4 +99,6 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .outer = outer,
     .wait = barrier,
     .activate = activate,
+    .multiply_add = multiply_add,
+    .read_memory = read_memory,
 };

@@ -27,6 +27,7 @@
 #define CLSTM_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "team.h"
 
@@ -123,6 +124,9 @@ typedef struct {
     void (*wait)(const clstm_team *team); /* barrier */
     /* y = sigmoid (which = 0) or tanh (1) of n reals: for the accuracy tests */
     void (*activate)(int which, const void *x, void *y, ptrdiff_t n);
+    /* the limits of the machine: see roofline.h */
+    ptrdiff_t (*multiply_add)(ptrdiff_t rounds, void *sum);
+    uint64_t (*read_memory)(const void *data, ptrdiff_t bytes, int streams, ptrdiff_t repeats);
 } clstm_kernels;
 
 /* The table of an instruction set ("avx512", "avx2", "neon") and item size (4 or 8);

@@ -1,9 +1,13 @@
 """clstm's LSTM against other libraries: the same weights and data, in one process, in turn.
 
-    python -m benchmarks.peers                                          # the four shapes, 1 and 2 threads
-    python -m benchmarks.peers --grid wide --threads 1 --json wide.json --picture wide.png
-    python -m benchmarks.peers --shapes 100,1,64,64 100,16,64,64 --mode training
+    python -m benchmarks.peers                                          # the standard grid, 1 and 2 threads
+    python -m benchmarks.peers --json peers.json --markdown peers.md --picture peers.png
+    python -m benchmarks.peers --shapes 100,1,64,64 100,16,64,64 --mode training --threads 1
+    python -m benchmarks.peers --isa avx2                               # all systems held to AVX2
+    python -m benchmarks.peers.roofline                                 # the machine's limits alone
+    python -m benchmarks.peers.memory                                   # peak memory of training
 
-docs/benchmarks.md tells how it measures, and what came out. `problems` has the shapes and their data, `systems` the
-libraries (another peer is another small class there), `timing` and `measure` the method.
+docs/benchmarks.md tells how it measures, and what came out. `problems` has a case's data, `grids` the cases,
+`systems` the libraries (another peer is another small class there), `timing` and `measure` the method, `roofline` the
+machine's limits.
 """

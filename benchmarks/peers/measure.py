@@ -11,6 +11,7 @@ import numpy as np
 
 from . import timing
 from .problems import Case, Problem
+from .roofline import Limits, least_seconds
 from .systems import Clstm, System
 
 # Differences allowed: absolute, but of an array that holds numbers above 1 relative to the greatest of them.
@@ -22,7 +23,13 @@ class DisagreementError(Exception):
 
 
 def measure(
-    case: Case, mode: str, num_threads: int, peers: Sequence[System], rounds: int, clock: str = "wall"
+    case: Case,
+    mode: str,
+    num_threads: int,
+    peers: Sequence[System],
+    rounds: int,
+    clock: str = "wall",
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
     """Compare the results of clstm and of all peers that support the case, then time them in turn.
 
@@ -30,7 +37,10 @@ def measure(
     -------
     dict
         "case", "mode", "threads"; "seconds" of a call for each round, by system; "gflops" from their medians;
-        "ratios" and "differences", by peer; "settings" that a system chose.
+        "ratios" and "differences", by peer; "best", the peer to which the ratio is least, and "ratio", to it (None
+        without a peer); "roofline", the GFLOP/s that the machine can reach, and "shares" of it by system (None and
+        empty without limits, and of a classifier, which isn't the LSTM's products alone); "settings" that a system
+        chose.
 
     Raises
     ------
@@ -55,13 +65,23 @@ def measure(
         for place in range(len(systems)):
             i = (place + turn) % len(systems)  # each system is the first in its turn
             seconds[systems[i].name].append(timing.sample(systems[i].run, calls[i], clock))
+    gflops = {name: problem.flops / statistics.median(times) / 1e9 for name, times in seconds.items()}
+    ratios = {name: ratio(seconds[name], seconds["clstm"]) for name in differences}
+    best = min(ratios, key=lambda name: ratios[name]["median"], default=None)
+    roofline = None
+    if limits is not None and mode != "classifier":
+        roofline = problem.flops / least_seconds(problem, limits) / 1e9
     return {
         "case": {"label": str(case), **asdict(case)},
         "mode": mode,
         "threads": num_threads,
         "seconds": seconds,
-        "gflops": {name: problem.flops / statistics.median(times) / 1e9 for name, times in seconds.items()},
-        "ratios": {name: ratio(seconds[name], seconds["clstm"]) for name in differences},
+        "gflops": gflops,
+        "ratios": ratios,
+        "best": best,
+        "ratio": None if best is None else ratios[best]["median"],
+        "roofline": roofline,
+        "shares": {name: speed / roofline for name, speed in gflops.items()} if roofline else {},
         "differences": differences,
         "settings": {system.name: system.settings() for system in systems if system.settings()},
     }
@@ -84,22 +104,3 @@ def ratio(peer: Sequence[float], ours: Sequence[float]) -> dict[str, float]:
     """Return the median and the quartiles of the ratios of two systems' times, round by round."""
     low, median, high = np.percentile(np.divide(peer, ours), (25, 50, 75)).tolist()
     return {"median": median, "low": low, "high": high}
-
-
-def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the geometric mean and the least of the ratios for each mode, number of threads and peer."""
-    groups: dict[tuple[str, int, str], list[float]] = {}
-    for result in results:
-        for peer, found in result["ratios"].items():
-            groups.setdefault((result["mode"], result["threads"], peer), []).append(found["median"])
-    return [
-        {
-            "mode": mode,
-            "threads": num_threads,
-            "peer": peer,
-            "cases": len(ratios),
-            "geometric_mean": statistics.geometric_mean(ratios),
-            "least": min(ratios),
-        }
-        for (mode, num_threads, peer), ratios in groups.items()
-    ]

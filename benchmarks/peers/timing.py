@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PAUSE = 0.05  # seconds of rest before a turn, at least
-SAMPLE = 0.04  # seconds of a turn, at least
+PAUSE = 0.02  # seconds of rest before a turn, at least
+SAMPLE = 0.03  # seconds of a turn, at least
 PATIENCE = 2.0  # seconds in which a process comes to rest
 
 # What a turn is timed with. Processor time tells more on a busy machine, but of one thread only: of more, it would

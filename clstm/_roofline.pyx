@@ -1,0 +1,66 @@
+"""The two kernels that measure the machine's limits, for benchmarks/peers/roofline.py; src/roofline.h has them.
+
+They work without the interpreter's lock, so that threads of Python's can load all cores.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+from libc.stdint cimport uint64_t
+
+from clstm cimport _kernels as c
+from clstm._runtime cimport kernels_of
+
+cnp.import_array()
+
+
+cdef const c.clstm_kernels *_kernels(cnp.ndarray array) except NULL:
+    cdef const c.clstm_kernels *kernels = kernels_of(array)
+    if kernels == NULL:
+        raise RuntimeError("the portable path has no kernels to measure the machine with")
+    return kernels
+
+
+def multiply_add(dtype, Py_ssize_t rounds) -> tuple[int, float]:
+    """Do `rounds` multiply-adds on each lane of as many vectors as hide their latency.
+
+    Returns
+    -------
+    operations : int
+        Additions and multiplications counted apart.
+    sum : float
+        Of all lanes, each of which is 1: half of a round's operations.
+    """
+    out = np.zeros(1, dtype)
+    cdef const c.clstm_kernels *kernels = _kernels(out)
+    cdef void *data = cnp.PyArray_DATA(out)
+    cdef Py_ssize_t operations
+    with nogil:
+        operations = kernels.multiply_add(rounds, data)
+    return operations, float(out[0])
+
+
+def read_memory(cnp.ndarray data, int streams, Py_ssize_t repeats) -> int:
+    """Read a contiguous array `repeats` times from its start to its end, in 1, 2 or 4 parts side by side.
+
+    Returns
+    -------
+    int
+        The sum of its 64-bit words, modulo 2^64, as often as they were read.
+
+    Raises
+    ------
+    ValueError
+        The array isn't contiguous, or its bytes no multiple of 1024, which all instruction sets can read.
+    """
+    cdef Py_ssize_t nbytes = data.nbytes
+    if streams not in (1, 2, 4):
+        raise ValueError(f"streams is {streams}, expected 1, 2 or 4")
+    if not cnp.PyArray_IS_C_CONTIGUOUS(data) or nbytes % 1024:
+        raise ValueError(f"data has {nbytes} bytes, expected a contiguous array of a multiple of 1024")
+    cdef const c.clstm_kernels *kernels = _kernels(data)
+    cdef const void *start = cnp.PyArray_DATA(data)
+    cdef uint64_t sum
+    with nogil:
+        sum = kernels.read_memory(start, nbytes, streams, repeats)
+    return sum
