@@ -35,7 +35,7 @@ def program(tmp_path_factory):
     """The command that runs cases: built once, the kernels for both types as setup.py builds them."""
     folder = tmp_path_factory.mktemp("neon")
     static = [] if NATIVE else ["-static"]
-    (folder / "empty.c").write_text("#include <stdio.h>\nint main(void) { return puts(\"\") < 0; }\n")
+    (folder / "empty.c").write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
     empty = [COMPILER, *static, "-pthread", str(folder / "empty.c"), "-o", str(folder / "empty")]
     if subprocess.run(empty, capture_output=True, timeout=60).returncode != 0:
         pytest.skip(f"NEON was not run: {COMPILER} has no C library")
