@@ -12,10 +12,12 @@
 #include <omp.h>
 static inline int clstm_thread(void) { return omp_get_thread_num(); }
 static inline int clstm_threads(void) { return omp_get_num_threads(); }
+static inline int clstm_most_threads(void) { return omp_get_max_threads(); }
 #define CLSTM_OPENMP 1
 #else
 static inline int clstm_thread(void) { return 0; }
 static inline int clstm_threads(void) { return 1; }
+static inline int clstm_most_threads(void) { return 0; }
 #define CLSTM_OPENMP 0
 #endif
 
