@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
+
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, schedules, text, train
     from clstm.config import show_config

@@ -8,11 +8,10 @@ import numpy as np
 
 cimport numpy as cnp
 from cython.parallel cimport parallel
-from libc.stdlib cimport free
 from libc.string cimport memset
 
 from clstm cimport _kernels as c
-from clstm._runtime cimport Arena, kernels_of, new_counters, team_of
+from clstm._runtime cimport Arena, kernels_of, region_threads, team_of
 
 cnp.import_array()
 
@@ -65,7 +64,8 @@ def pack(cnp.ndarray weight, cnp.ndarray bias) -> Packed:
 
 
 cdef int useful_threads(Py_ssize_t rows, Py_ssize_t N, Py_ssize_t K, int num_threads) noexcept:
-    return max(1, min(num_threads, rows * N * K // FLOPS_A_THREAD))
+    cdef int useful = max(1, min(num_threads, rows * N * K // FLOPS_A_THREAD))
+    return 1 if useful == 1 else region_threads(useful, num_threads)
 
 
 cdef c.clstm_product product_of(cnp.ndarray a, const void *panels, const void *bias, cnp.ndarray out) noexcept:

@@ -42,8 +42,7 @@ cdef extern from "kernels.h" nogil:
         void *gates
         void *cells
         void *projected
-        Py_ssize_t projected_rows, chunk
-        int by_panels
+        Py_ssize_t chunk, row_groups
 
     ctypedef struct clstm_backward:
         const clstm_walk *walk
@@ -67,7 +66,7 @@ cdef extern from "kernels.h" nogil:
         void *db
         void *columns
         void *sums
-        int by_panels
+        Py_ssize_t row_groups
 
     ctypedef struct clstm_product:
         Py_ssize_t rows, K, N

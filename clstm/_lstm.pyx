@@ -14,7 +14,7 @@ from libc.string cimport memset
 
 from clstm cimport _kernels as c
 from clstm._plan cimport Split, split_backward, split_forward
-from clstm._runtime cimport Arena, kernels_of, new_counters, team_of
+from clstm._runtime cimport Arena, kernels_of, new_counters, region_threads, team_of
 
 cnp.import_array()
 
@@ -174,11 +174,9 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     cdef Walk walk = Walk(lengths, T, B)
     cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps
     cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
-    cdef Py_ssize_t team = split.threads // 2 if split.side_by_side else split.threads
     cdef Py_ssize_t projected_rows = 0
     if not keep and split.chunk > 0:
-        projected_rows = min(split.chunk, steps) * (B if split.by_panels else (B + team - 1) // team)
-    cdef Py_ssize_t buffers = 1 if split.by_panels else team
+        projected_rows = min(split.chunk, steps) * (B + split.row_groups)
 
     cdef Tape tape = None
     if keep:
@@ -194,7 +192,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         arena.plan(2 * B, sizeof(isize))
         arena.plan(2 * B * ld, item)
         arena.plan(B * ld, item)
-        arena.plan(buffers * projected_rows * gates_stride, item)
+        arena.plan(projected_rows * gates_stride, item)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
@@ -213,9 +211,8 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         jobs[d].hn, jobs[d].cn = item_at(h_n, d), item_at(c_n, d)
         jobs[d].h = arena.take(2 * B * ld, item)
         jobs[d].c = arena.take(B * ld, item)
-        jobs[d].projected = arena.take(buffers * projected_rows * gates_stride, item)
-        jobs[d].projected_rows = projected_rows
-        jobs[d].chunk, jobs[d].by_panels = split.chunk, split.by_panels
+        jobs[d].projected = arena.take(projected_rows * gates_stride, item)
+        jobs[d].chunk, jobs[d].row_groups = split.chunk, split.row_groups
         if keep:
             jobs[d].projected = NULL
             jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
@@ -223,13 +220,14 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
 
     cdef c.clstm_counter *counters = new_counters(split.threads)
-    cdef int n = split.threads
+    cdef int n = region_threads(split.threads, num_threads)
     with nogil:
-        if n == 1:
+        if split.threads == 1:
             forward_thread(kernels, jobs, D, 0, 1, False, counters)
         else:
             with parallel(num_threads=n):
-                forward_thread(kernels, jobs, D, c.clstm_thread(), c.clstm_threads(), split.side_by_side, counters)
+                forward_thread(kernels, jobs, D, c.clstm_thread(), min(split.threads, c.clstm_threads()),
+                               split.side_by_side, counters)
     free(counters)
     return tape
 
@@ -238,6 +236,8 @@ cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *
                          Py_ssize_t size, bint side_by_side, c.clstm_counter *counters) noexcept nogil:
     """What one thread of the region does: its direction, or its part of one after the other."""
     cdef Py_ssize_t d, half = size // 2
+    if rank >= size:
+        return
     if side_by_side and size % 2 == 0:
         d = rank // half
         kernels.forward(&jobs[d], team_of(rank - d * half, half, counters, d, size))
@@ -298,16 +298,16 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
         jobs[d].db = cnp.PyArray_DATA(dbias)
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
-        jobs[d].by_panels = split.by_panels
+        jobs[d].row_groups = split.row_groups
 
     cdef c.clstm_counter *counters = new_counters(split.threads)
-    cdef int n = split.threads
+    cdef int n = region_threads(split.threads, num_threads)
     with nogil:
-        if n == 1:
+        if split.threads == 1:
             backward_thread(kernels, jobs, D, need_input, 0, 1, False, counters)
         else:
             with parallel(num_threads=n):
-                backward_thread(kernels, jobs, D, need_input, c.clstm_thread(), c.clstm_threads(),
+                backward_thread(kernels, jobs, D, need_input, c.clstm_thread(), min(split.threads, c.clstm_threads()),
                                 split.side_by_side, counters)
     free(counters)
 
@@ -317,6 +317,8 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
                           c.clstm_counter *counters) noexcept nogil:
     cdef Py_ssize_t d, half = size // 2
     cdef c.clstm_team everyone = team_of(rank, size, counters, D, size)
+    if rank >= size:
+        return
     if side_by_side and size % 2 == 0:
         d = rank // half
         kernels.backward(&jobs[d], team_of(rank - d * half, half, counters, d, size))

@@ -76,9 +76,23 @@ cdef class Arena:
         return part
 
 
+cdef int _most_threads = 1
+
+
+cdef int region_threads(int wanted, int allowed) noexcept:
+    """How many threads to open a parallel region with where `wanted` have work; the others return at once.
+
+    As many as any region before had: GNU's OpenMP ends the threads that a smaller region doesn't need and starts new
+    ones for the next larger, 15 us each.
+    """
+    global _most_threads
+    _most_threads = max(_most_threads, wanted)
+    return min(_most_threads, allowed)
+
+
 cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
     """Counters for a team a direction and one of all threads, at zero."""
-    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * threads, sizeof(c.clstm_counter))
+    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * 2 * threads, sizeof(c.clstm_counter))
     if counters == NULL:
         raise MemoryError
     return counters
@@ -87,7 +101,7 @@ cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
 cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters, Py_ssize_t index,
                           Py_ssize_t threads) noexcept nogil:
     cdef c.clstm_team team
-    team.rank, team.size, team.counters = rank, size, counters + index * threads
+    team.rank, team.size, team.counters = rank, size, counters + index * 2 * threads
     return team
 
 

@@ -1,7 +1,8 @@
 """How many threads a call uses: what was asked for, or what the process may have.
 
 `resolve` decides it for each call: the layer's own num_threads, then `set_num_threads`, else the smallest of
-CLSTM_NUM_THREADS, OMP_NUM_THREADS, the processors this process may run on, and its control group's CPU quota.
+CLSTM_NUM_THREADS, OMP_NUM_THREADS, the processors this process may run on, and its control group's CPU quota. In either
+case never more than OpenMP was limited to since it was loaded, as threadpoolctl does.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import functools
 import os
 import warnings
 
-from clstm import _runtime
+from clstm import _runtime, openmp
 from clstm.checks import check_index
 
 # More threads than this is taken for a mistake: OpenMP ends the process where it can't start them.
 MAX_THREADS = 1024
 
 _FORKED = "forked after a parallel region"
+
+_OPENMP_AT_FIRST = openmp.most_threads()
 
 _chosen: int | None = None  # by set_num_threads
 _default: tuple[int, str] | None = None  # the number and its source, once looked up
@@ -55,13 +58,15 @@ def get_num_threads() -> int:
     ValueError
         CLSTM_NUM_THREADS is not a number of threads.
     """
-    return 1 if _one_because else _asked_for()
+    return 1 if _one_because else _limited(_asked_for())
 
 
 def source() -> str:
     """Return in a few words where `get_num_threads` has its number from."""
     if _one_because:
         return _one_because
+    if _limited(_asked_for()) < _asked_for():
+        return "omp_set_num_threads"
     return "set_num_threads" if _chosen is not None else _smallest_limit()[1]
 
 
@@ -80,9 +85,10 @@ def resolve(num_threads: int | None = None) -> int:
     if _one_because:
         return _fall_back(num_threads)
     number = _asked_for() if num_threads is None else num_threads
+    if number > MAX_THREADS:
+        raise ValueError(f"num_threads is {number}, expected at most {MAX_THREADS}")
+    number = _limited(number)
     if number > 1:
-        if number > MAX_THREADS:
-            raise ValueError(f"num_threads is {number}, expected at most {MAX_THREADS}")
         _region_opened = True
     return number
 
@@ -112,6 +118,15 @@ def cpu_quota(root: str = "/") -> int | None:
             for name in {controllers, "cpu"}:
                 quotas += [_quota_v1(directory) for directory in _upwards(os.path.join(mounts, name), group)]
     return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _limited(number: int) -> int:
+    """Return number, or less if OpenMP was told to use fewer threads than it would have when it was loaded.
+
+    Its setting is each thread's own: one made later starts from what it was at first.
+    """
+    now = openmp.most_threads()
+    return min(number, now) if now < _OPENMP_AT_FIRST else number
 
 
 def _asked_for() -> int:

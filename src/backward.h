@@ -217,18 +217,16 @@ static void backward_all(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, ld = state_stride(H);
-    const share rows = share_of(team, 0, 0);
-    const share mine = share_of(team, job->by_panels, product_panels(H));
+    const group own_group = group_of(team, job->row_groups);
+    const share rows = rows_of(&own_group), mine = share_of(&own_group, product_panels(H));
     for (isize b = rows.first; b < walk->rows; b += rows.step) {
         load_state(job->dhn, walk, b, H, (real *)job->dh + b * ld);
         load_state(job->dcn, walk, b, H, (real *)job->dc + b * ld);
     }
-    if (job->by_panels)
-        barrier(team);
+    barrier(&own_group.team);
     for (isize s = walk->steps - 1; s >= 0; s--) {
         backward_step(job, &mine, s);
-        if (job->by_panels)
-            barrier(team);
+        barrier(&own_group.team);
     }
     if (walk->steps > 0)
         backward_start(job, &mine);

@@ -198,18 +198,20 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
 {
     const clstm_walk *walk = given->walk;
     const isize H = given->H, ld = state_stride(H);
-    const share rows = share_of(team, 0, 0);
-    const share mine = share_of(team, given->by_panels, padded(H) / VL);
+    const group own_group = group_of(team, given->row_groups);
+    const share rows = rows_of(&own_group), mine = share_of(&own_group, padded(H) / VL);
     clstm_forward own = *given, *job = &own;
-    if (job->projected && !job->by_panels)
-        job->projected = (real *)job->projected + team->rank * job->projected_rows * gates_stride(H);
+    if (job->projected) {
+        const isize most_rows = (walk->rows + own_group.count - 1) / own_group.count;
+        job->projected = (real *)job->projected +
+                         own_group.index * smaller(job->chunk, walk->steps) * most_rows * gates_stride(H);
+    }
 
     for (isize b = rows.first; b < walk->rows; b += rows.step) {
         load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
         load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
     }
-    if (job->by_panels)
-        barrier(team);
+    barrier(&own_group.team);
     for (isize s0 = 0; s0 < walk->steps;) {
         const isize s1 = job->chunk ? smaller(s0 + job->chunk, walk->steps) : walk->steps;
         if (job->chunk)
@@ -218,8 +220,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
         for (; s0 < s1; s0++) {
             forward_step(job, &mine, s0, projected);
             projected += rows_below(&mine, walk->active[s0]);
-            if (job->by_panels)
-                barrier(team);
+            barrier(&own_group.team);
         }
     }
     for (isize b = rows.first; b < walk->rows; b += rows.step) {

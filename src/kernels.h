@@ -58,10 +58,9 @@ typedef struct {
     void *h;                /* [2][B][state_stride]: h of the step before and of this one, in turn */
     void *c;                /* [B][state_stride]: the initial c; in inference also the running one */
     void *gates, *cells;    /* training: what backward reads; NULL in inference */
-    void *projected;        /* inference, chunk > 0: [projected_rows][gates_stride] for each thread, or one for all */
-    ptrdiff_t projected_rows;
+    void *projected;        /* inference, chunk > 0: [min(chunk, steps) * (B + row_groups)][gates_stride] */
     ptrdiff_t chunk;        /* steps whose input projection is done at once; 0: in one pass with the recurrent product */
-    int by_panels;          /* threads share out the panels (a barrier a step), not the rows */
+    ptrdiff_t row_groups;   /* groups of threads that deal the rows out, their threads the panels: see walk.h */
 } clstm_forward;
 
 typedef struct {
@@ -80,7 +79,7 @@ typedef struct {
     void *dW, *dU, *db;       /* (4H, I), (4H, H), (4H,) as PyTorch lays them out */
     void *columns;            /* [gradient_block][columns_width] for each thread */
     void *sums;               /* [4H][columns_width], behind it [4][Hp] */
-    int by_panels;
+    ptrdiff_t row_groups;
 } clstm_backward;
 
 typedef struct {

@@ -36,7 +36,7 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
 {
     const isize H = group->H, gate_reals = H * N * VL;
     const int large = 4 * gate_reals * (isize)sizeof(real) > PIECE_BYTES;
-    const int segments = ask || large || padded(H) != H ? 4 : 1;
+    const int segments = (ask && !wide) || large || padded(H) != H ? 4 : 1;
     const int pieces = !wide && large ? 4 : 1;
     tile t = {.to_vector = VL, .to_panel = 4 * VL, .from_panel = 0};
     for (int gate = 0; gate < segments; gate++) {

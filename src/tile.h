@@ -44,7 +44,8 @@ typedef void tile_function(const tile *);
 #define KEEP_IN_REGISTER(x) __asm__("" : "+w"(x))
 #endif
 
-/* What is needed next is asked for while a tile runs, a prefetch with each k: from L3 it would come too slowly.
+/* What is needed next is asked for while a tile runs, a prefetch with each k: from L3 it would come too slowly. Not by tiles
+ * of several panels: they have few rows and are bound by reading, which each prefetch slows.
  *
  * Up to PANELS_STAY bytes, panels are still in L2 when their turn comes again. Of larger ones, while the block-th rows
  * pass, ask for the block-th part of the panel `next`: a third of the speed at B = 32, H = 256. Returns whether it did. */
@@ -87,7 +88,8 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
             const isize next_step = t->segment[s].next_step;                                   \
             UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
             for (isize k = 0; k < K; k++, w += N * VL, next += next_step) {                    \
-                __builtin_prefetch(next, 0, 2);                                                \
+                if (Q == 1)                                                                    \
+                    __builtin_prefetch(next, 0, 2);                                            \
                 UNROLL for (int q = 0; q < Q; q++) {                                           \
                     vec b[N];                                                                  \
                     UNROLL for (int n = 0; n < N; n++) {                                       \

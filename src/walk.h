@@ -1,9 +1,28 @@
-/* A thread's share of a walk, and where rows lie. */
+/* A thread's share of a walk, and where rows lie.
+ *
+ * A team is cut into groups. Groups deal the rows out and never wait for each other; the threads of a group share the
+ * panels out and wait for each other after every step. By rows alone: groups of one thread. By panels alone: one group.
+ */
 #ifndef CLSTM_WALK_H
 #define CLSTM_WALK_H
 
 #include "kernels.h"
 #include "vector.h"
+
+typedef struct {
+    clstm_team team; /* of the group's own threads */
+    isize index, count;
+} group;
+
+/* The group of this thread, of at most `count`. A team that OpenMP made smaller than was asked for has uneven groups. */
+INLINE group group_of(const clstm_team *team, isize count)
+{
+    count = smaller(count, team->size);
+    const isize index = ((team->rank + 1) * count - 1) / team->size;
+    const isize first = index * team->size / count, last = (index + 1) * team->size / count;
+    /* behind the counters of the whole team, which waits at other times */
+    return (group){{team->rank - first, last - first, team->counters + team->size + first}, index, count};
+}
 
 /* Sorted rows first, first + step, ... and panels panel0 to panel1 - 1. Rows are dealt out in turn, so that threads
  * stay even while the rows of a ragged batch end. */
@@ -11,11 +30,17 @@ typedef struct {
     isize first, step, panel0, panel1;
 } share;
 
-INLINE share share_of(const clstm_team *team, int by_panels, isize panels)
+/* The rows of the group, and this thread's of the panels */
+INLINE share share_of(const group *g, isize panels)
 {
-    if (by_panels)
-        return (share){0, 1, panels * team->rank / team->size, panels * (team->rank + 1) / team->size};
-    return (share){team->rank, team->size, 0, panels};
+    const clstm_team *team = &g->team;
+    return (share){g->index, g->count, panels * team->rank / team->size, panels * (team->rank + 1) / team->size};
+}
+
+/* Every row to one thread of the group whose rows they are */
+INLINE share rows_of(const group *g)
+{
+    return (share){g->index + g->count * g->team.rank, g->count * g->team.size, 0, 0};
 }
 
 /* Rows of the share among the first `rows` */

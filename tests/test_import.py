@@ -31,13 +31,13 @@ def packages_loaded(code: str, folder: Path, **environment: str) -> set[str]:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    return set(json.loads(result.stdout.splitlines()[-1])) - sys.stdlib_module_names
+    loaded = set(json.loads(result.stdout.splitlines()[-1])) - sys.stdlib_module_names
+    return {name for name in loaded if not name.startswith(("_cython_", "cython_runtime"))}  # of every Cython module
 
 
 def beyond_numpy(code: str, folder: Path, **environment: str) -> set[str]:
     """Return what `code` loads beyond what `import numpy` does."""
-    loaded = packages_loaded(code, folder, **environment) - packages_loaded("import numpy", folder)
-    return {name for name in loaded if not name.startswith(("_cython_", "cython_runtime"))}  # of every Cython module
+    return packages_loaded(code, folder, **environment) - packages_loaded("import numpy", folder)
 
 
 def test_import_loads_numpy_only(tmp_path):

@@ -228,6 +228,110 @@ def test_no_control_groups(tmp_path):
     assert threads.cpu_quota(str(tmp_path)) is None
 
 
+# ------------------------------------------------------------------------------------------------------- OpenMP
+
+
+def test_openmp_limited_after_the_import_limits_all(fresh):
+    fresh.setattr(threads, "_OPENMP_AT_FIRST", 8)
+    fresh.setattr(threads.openmp, "most_threads", lambda: 3)
+    assert threads.get_num_threads() == 3
+    assert threads.source() == "omp_set_num_threads"
+    assert [threads.resolve(), threads.resolve(2), threads.resolve(5)] == [3, 2, 3]
+    fresh.setattr(threads.openmp, "most_threads", lambda: 8)
+    assert [threads.resolve(), threads.resolve(20)] == [8, 20]
+    assert threads.source() == "processors available"
+
+
+def test_openmp_raised_after_the_import_changes_nothing(fresh):
+    fresh.setattr(threads, "_OPENMP_AT_FIRST", 1)
+    fresh.setattr(threads.openmp, "most_threads", lambda: 64)
+    assert [threads.resolve(), threads.resolve(2)] == [8, 2]
+
+
+@needs_fork
+def test_threadpoolctl_sees_and_limits_us():
+    """In a fresh process, where the threads that a call starts can be counted."""
+    pytest.importorskip("threadpoolctl")
+    run_python(
+        """
+    import os
+    import numpy as np, threadpoolctl, clstm
+    from clstm import backend, threads
+
+    def tasks():
+        return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+    x = np.zeros((50, 64, 64), np.float32)
+    clstm.LSTM(64, 64, num_threads=1)(x)  # loads all that brings threads of its own
+    before = tasks()
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        lstm = clstm.LSTM(64, 64, num_threads=4)
+        lstm.backward(lstm.forward_train(x)[2], x)
+        assert threads.resolve(4) == clstm.get_num_threads() == 1
+    assert tasks() == before
+    assert any(found["user_api"] == "openmp" for found in threadpoolctl.threadpool_info())
+    assert threads.resolve(4) == 4
+    lstm(x)
+    assert tasks() > before or not before or backend.isa() == "portable"
+    """,
+        OMP_NUM_THREADS="4",
+    )
+
+
+@pytest.mark.parametrize("chosen", ["", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
+def test_short_spins_are_for_our_openmp_alone(chosen):
+    code = """
+    import os
+    seen = dict(os.environ)
+    import clstm
+    assert dict(os.environ) == seen
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_DISPLAY_ENV": "verbose"} | (
+        {chosen: {"GOMP_SPINCOUNT": "17", "OMP_WAIT_POLICY": "PASSIVE"}[chosen]} if chosen else {}
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    if "GOMP_SPINCOUNT" in result.stderr:  # GNU's OpenMP says what it has read
+        expected = {"": threads.openmp.SPINS, "GOMP_SPINCOUNT": "17", "OMP_WAIT_POLICY": "0"}[chosen]
+        assert f"GOMP_SPINCOUNT = '{expected}'" in result.stderr
+
+
+def test_more_threads_than_processors_in_several_processes_end_with_the_same_bits():
+    code = """
+    import hashlib
+    import numpy as np
+    import clstm.lstm
+    from clstm import _plan
+    digest = hashlib.sha256()
+    for directions in (1, 2):
+        lstm = clstm.LSTM(40, 150, bidirectional=directions == 2, seed=0, num_threads=8)
+        x = np.random.default_rng(0).standard_normal((20, 12, 40), np.float32)
+        for row_groups in (1, 2, 8):
+            _plan.force(THREADS, directions == 2 and THREADS > 1, row_groups, 3)
+            y, _, context = lstm.forward_train(x)
+            gradients = lstm.backward(context, np.ones_like(y))
+            for array in (lstm(x)[0], y, gradients.x, *gradients.weights.values()):
+                digest.update(array.tobytes())
+    print(digest.hexdigest())
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(code).replace("THREADS", threads)],
+            env=environment, stdout=subprocess.PIPE, text=True,
+        )
+        for threads in ("1", "8", "8", "8", "8")
+    ]  # fmt: skip
+    digests = {process.communicate(timeout=120)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 5
+    assert len(digests) == 1
+
+
 # --------------------------------------------------------------------------------------------------------- fork
 
 

@@ -1,0 +1,228 @@
+"""How many threads a job gets and how they share it: a model of its cost, in processor cycles.
+
+Only time depends on the choice: every split gives the same bits. The caches and the cost of a parallel region are this
+machine's (`clstm.machine`, src/region.h); the constants below were measured on one with AVX-512.
+"""
+
+import numpy as np
+
+cimport numpy as cnp
+
+from clstm._kernels cimport clstm_kernels
+from clstm._runtime cimport kernels_of
+
+cnp.import_array()
+
+cdef extern from "region.h":
+    double clstm_region_cycles(int threads) nogil
+
+cdef enum:
+    BARRIER_CYCLES = 400       # one round of a spin barrier, all threads running
+    EPILOGUE_CYCLES = 70       # gates and cell update of one vector of units
+    PANEL_CYCLES = 25          # handing a tile over
+    FMA_LATENCY = 4            # of a product whose sums are too few to overlap
+    HAND_OVER_CYCLES = 12_000  # what a region costs beyond an empty one: caches to fill with the job, x, y, weights
+    BUSY_REGION = 30_000       # others may have been at work while it was measured: again at the 2nd, 4th, 8th ... use
+
+    L1_BYTES_A_CYCLE = 64
+    L2_BYTES_A_CYCLE = 40
+    L3_BYTES_A_CYCLE = 10
+    MEMORY_BYTES_A_CYCLE = 5
+
+    MOST_THREADS = 1024        # of clstm.threads
+
+cdef Machine _machine                      # its caches, once known
+cdef double _regions[MOST_THREADS + 1]     # the least cycles measured, by number of threads
+cdef Py_ssize_t _uses[MOST_THREADS + 1]
+
+
+cdef Machine machine(int num_threads) except *:
+    """This machine, with regions of num_threads threads; asked and measured at first use."""
+    cdef Machine found
+    if _machine.l1 == 0:
+        from clstm.machine import caches
+
+        _machine.l2, _machine.l3 = caches()[1:]
+        _machine.l1 = caches().l1
+    found = _machine
+    num_threads = min(num_threads, MOST_THREADS)
+    if num_threads > 1:
+        _uses[num_threads] += 1
+        if _uses[num_threads] == 1:
+            _regions[num_threads] = clstm_region_cycles(num_threads)
+        elif _regions[num_threads] > BUSY_REGION and _uses[num_threads] & (_uses[num_threads] - 1) == 0:
+            _regions[num_threads] = min(_regions[num_threads], clstm_region_cycles(num_threads))
+        found.region = _regions[num_threads] + HAND_OVER_CYCLES
+    return found
+
+
+cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, double rows, double panels, double K,
+                        double all_panels) noexcept nogil:
+    """One step of `rows` rows and `panels` panels of 4 vectors, summed over K, by one of the threads that share
+    `all_panels`."""
+    cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size, size = panels * K * panel_bytes
+    cdef double bytes_a_cycle = L3_BYTES_A_CYCLE
+    if size <= machine.l1:
+        bytes_a_cycle = L1_BYTES_A_CYCLE
+    elif size <= machine.l2:
+        bytes_a_cycle = L2_BYTES_A_CYCLE
+    elif all_panels * K * panel_bytes > machine.l3:
+        bytes_a_cycle = MEMORY_BYTES_A_CYCLE
+    cdef double product = max(2 * rows, panel_bytes / bytes_a_cycle, FMA_LATENCY / min(4.0, panels))
+    return panels * (K * product + PANEL_CYCLES + rows * EPILOGUE_CYCLES)
+
+
+cdef Split cheapest(const clstm_kernels *kernels, const Machine *machine, double rows, double panels, double K,
+                    Py_ssize_t steps, double row_cycles, double rest_cycles, Py_ssize_t D,
+                    int num_threads) noexcept nogil:
+    """The cheapest split of D directions of `steps` steps each.
+
+    Besides the product over K, a row has row_cycles for each panel and step, which split as the rows and panels do; and
+    a direction has rest_cycles, which split freely.
+    """
+    cdef Split best
+    cdef double own_rows, own_panels, cost
+    cdef int threads, team, groups, members, rounds, side
+    best.threads, best.side_by_side, best.row_groups, best.chunk = 1, False, 1, 0
+    cost = step_cycles(kernels, machine, rows, panels, K, panels) + rows * panels * row_cycles
+    best.cycles = D * (steps * cost + rest_cycles)
+    threads = num_threads
+    while threads > 1 and best.cycles > machine.region:
+        for side in range(2):
+            if side and (D == 1 or threads % 2 == 1):
+                continue
+            team = threads // 2 if side else threads
+            for groups in range(1, team + 1):
+                members = team // groups
+                if members * groups != team or members > panels or groups >= rows + 1:
+                    continue
+                own_rows, own_panels = max(1.0, ceil_div(rows, groups)), ceil_div(panels, members)
+                cost = step_cycles(kernels, machine, own_rows, own_panels, K, panels) + own_rows * own_panels * row_cycles
+                rounds = 0
+                while 1 << rounds < members:
+                    rounds += 1
+                # each step begins with the other threads' part of the last one's result
+                cost += rounds * BARRIER_CYCLES
+                cost += own_rows * K * kernels.item_size * (members - 1) / members / L3_BYTES_A_CYCLE
+                cost = steps * cost + rest_cycles / team
+                cost = machine.region + (1 if side else D) * cost
+                if cost < best.cycles:
+                    best.cycles, best.threads, best.side_by_side, best.row_groups = cost, threads, side, groups
+        threads //= 2
+    return best
+
+
+cdef inline double ceil_div(double a, double b) noexcept nogil:
+    return <double>(<Py_ssize_t>((a + b - 1) / b))
+
+
+cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
+                      Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil:
+    cdef double rows = cells / <double>max(1, steps)
+    cdef double panels = kernels.padded(H) // kernels.vector_length
+    cdef Split split = cheapest(kernels, machine, rows, panels, H, steps, 2.0 * I, 0, D, num_threads)
+    cdef int team = split.threads // 2 if split.side_by_side else split.threads
+    cdef double weights = 4.0 * kernels.padded(H) * (I + H) * kernels.item_size / (team // split.row_groups)
+    rows = max(1.0, rows / split.row_groups)
+    # With a full tile a step, one pass over [x, h] is cheapest as long as both panels stay in L2, beside all else; else
+    # the input panels are read once for a chunk of steps, whose result stays in L2 with the recurrent panels.
+    if rows < kernels.tile_rows or weights > machine.l2 / 2:
+        split.chunk = max(1, <Py_ssize_t>(96 / rows))
+    return split
+
+
+cdef Split backward_on(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
+                       Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil:
+    cdef double rows = cells / <double>max(1, steps)
+    cdef double width = 4 * kernels.vector_length
+    cdef double panels = (H + width - 1) // width
+    cdef double rest = 2.0 * cells * 4 * H * (H + 2 * I) / width
+    return cheapest(kernels, machine, rows, panels, 4 * H, steps, 0, rest, D, num_threads)
+
+
+cdef Split _forced  # threads is 0: none
+_forced.threads = 0
+
+
+def force(threads: int = 0, side_by_side: bool = False, row_groups: int = 1, chunk: int = 0) -> None:
+    """Split every job so from now on, whatever it costs; without arguments, as the model says again. For tests."""
+    _forced.threads, _forced.side_by_side = threads, side_by_side
+    _forced.row_groups, _forced.chunk, _forced.cycles = row_groups, chunk, 0
+
+
+cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t cells,
+                         Py_ssize_t D, int num_threads) except *:
+    """How a forward of D directions shares its work, of `cells` real (step, row) pairs in `steps` steps."""
+    if _forced.threads > 0:
+        return _forced
+    cdef Machine here = machine(1)
+    cdef Split split = forward_on(kernels, &here, I, H, steps, cells, D, 1)
+    if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
+        here = machine(num_threads)
+        split = forward_on(kernels, &here, I, H, steps, cells, D, num_threads)
+    return split
+
+
+cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
+                          Py_ssize_t cells, Py_ssize_t D, int num_threads) except *:
+    """The same of a backward."""
+    if _forced.threads > 0:
+        return _forced
+    cdef Machine here = machine(1)
+    cdef Split split = backward_on(kernels, &here, I, H, steps, cells, D, 1)
+    if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
+        here = machine(num_threads)
+        split = backward_on(kernels, &here, I, H, steps, cells, D, num_threads)
+    return split
+
+
+def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: int = 1, num_threads: int = 1, *,
+         backward: bool = False, dtype: type = np.float32, caches: tuple[int, int, int] | None = None,
+         region: float | None = None) -> dict[str, object]:
+    """Return what the model chooses for a layer, on this machine or on one with other caches: to look at and to test.
+
+    Parameters
+    ----------
+    input_size, hidden_size, steps, batch, directions, num_threads : int
+    backward : bool
+        Of the backward pass, not of the forward one.
+    dtype : float32 or float64
+    caches : (l1, l2, l3), optional
+        Bytes, as `clstm.machine.Caches`; None for this machine's.
+    region : float, optional
+        Cycles of entering and leaving a parallel region; None for this machine's.
+
+    Returns
+    -------
+    dict
+        ``threads`` in all; ``side_by_side``, whether half of them do each direction; ``row_groups``, the groups that a
+        direction's threads make, which deal the rows out; ``panel_threads`` in each group, which share the panels;
+        ``chunk``, the steps projected at once, 0 for in one pass with the recurrent product; ``cycles`` expected;
+        ``speedup`` against one thread.
+
+    Raises
+    ------
+    ValueError
+        No vector kernels are in use.
+    """
+    cdef const clstm_kernels *kernels = kernels_of(np.empty(0, dtype))
+    if kernels == NULL:
+        raise ValueError("the portable path is in use, which has no plan")
+    cdef Machine of = machine(num_threads if region is None else 1)
+    if caches is not None:
+        of.l1, of.l2, of.l3 = caches
+    if region is not None:
+        of.region = region
+    cdef Split one, split
+    if backward:
+        one = backward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, 1)
+        split = backward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, num_threads)
+    else:
+        one = forward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, 1)
+        split = forward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, num_threads)
+    team = split.threads // 2 if split.side_by_side else split.threads
+    return {
+        "threads": split.threads, "side_by_side": bool(split.side_by_side), "row_groups": split.row_groups,
+        "panel_threads": team // split.row_groups, "chunk": split.chunk, "cycles": split.cycles,
+        "speedup": one.cycles / split.cycles if split.cycles else 1.0,
+    }

@@ -1,0 +1,257 @@
+/* Runs the kernels of src/ without Python, for processors that are only emulated: see tests/test_neon.py.
+ *
+ *     run NEON CASES RESULTS
+ *
+ * CASES is a sequence of cases, each a line of int64 numbers, then the arrays in the order in which they are read
+ * below; RESULTS gets the arrays that come out. All arrays are dense, of the case's real type.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels.h"
+
+typedef ptrdiff_t isize;
+typedef struct {
+    const clstm_kernels *kernels;
+    FILE *cases, *results;
+} files;
+
+static void fail(const char *why)
+{
+    fprintf(stderr, "run: %s\n", why);
+    exit(1);
+}
+
+static isize at_least_one(isize n) { return n > 0 ? n : 1; }
+
+static void *reals(const files *f, isize n)
+{
+    const size_t bytes = (at_least_one(n) * f->kernels->item_size + 63) / 64 * 64;
+    void *memory = aligned_alloc(64, bytes);
+    if (!memory)
+        fail("no memory");
+    memset(memory, 0xff, bytes); /* NaN: what is read before it was written shows */
+    return memory;
+}
+
+static void *read_reals(const files *f, isize n)
+{
+    void *memory = reals(f, n);
+    if (fread(memory, f->kernels->item_size, n, f->cases) != (size_t)n)
+        fail("a case ends early");
+    return memory;
+}
+
+static void write_reals(const files *f, const void *array, isize n)
+{
+    if (fwrite(array, f->kernels->item_size, n, f->results) != (size_t)n)
+        fail("a result can't be written");
+}
+
+static void read_sizes(const files *f, isize *sizes, isize n)
+{
+    int64_t numbers[64];
+    if (n > 64 || fread(numbers, 8, n, f->cases) != (size_t)n)
+        fail("a case has no sizes");
+    for (isize i = 0; i < n; i++)
+        sizes[i] = numbers[i];
+}
+
+/* Threads ------------------------------------------------------------------------------------------------------- */
+
+typedef void worker(const void *job, clstm_team team);
+typedef struct {
+    worker *work;
+    const void *job;
+    clstm_team team;
+} member;
+
+static void *start(void *given)
+{
+    const member *m = given;
+    m->work(m->job, m->team);
+    return NULL;
+}
+
+static void run_team(worker *work, const void *job, isize threads)
+{
+    pthread_t thread[64];
+    member members[64];
+    clstm_counter *counters = calloc(2 * threads, sizeof *counters);
+    if (!counters || threads > 64)
+        fail("too many threads");
+    for (isize rank = 0; rank < threads; rank++)
+        members[rank] = (member){work, job, {rank, threads, counters}};
+    for (isize rank = 1; rank < threads; rank++)
+        if (pthread_create(&thread[rank], NULL, start, &members[rank]))
+            fail("no thread");
+    start(&members[0]);
+    for (isize rank = 1; rank < threads; rank++)
+        pthread_join(thread[rank], NULL);
+    free(counters);
+}
+
+static const clstm_kernels *of_worker; /* of the case at hand */
+static void forward(const void *job, clstm_team team) { of_worker->forward(job, team); }
+static void backward(const void *job, clstm_team team) { of_worker->backward(job, team); }
+static void input_gradient(const void *job, clstm_team team) { of_worker->input_gradient(job, team); }
+static void product(const void *job, clstm_team team) { of_worker->product(job, team); }
+static void outer(const void *job, clstm_team team) { of_worker->outer(job, team); }
+
+/* Cases --------------------------------------------------------------------------------------------------------- */
+
+/* Lines of a dense (T, B, features) array. */
+static clstm_lines lines_of(void *data, const clstm_walk *walk, isize B, isize features, int reverse)
+{
+    isize *row = malloc(at_least_one(B) * sizeof *row);
+    for (isize b = 0; b < B; b++)
+        row[b] = walk->order[b] * features + (reverse ? (walk->length[b] - 1) * B * features : 0);
+    return (clstm_lines){data, row, reverse ? -B * features : B * features};
+}
+
+static clstm_walk walk_of(isize T, isize B, const isize *lengths)
+{
+    isize *order = malloc(at_least_one(B) * sizeof *order), *length = malloc(at_least_one(B) * sizeof *length);
+    isize *active = malloc(at_least_one(T) * sizeof *active), *starts = malloc(at_least_one(T) * sizeof *starts);
+    isize cells = 0, sorted = 0;
+    for (isize steps = T; steps >= 0; steps--)
+        for (isize b = 0; b < B; b++)
+            if (lengths[b] == steps)
+                order[sorted] = b, length[sorted++] = steps;
+    const isize steps = B > 0 ? length[0] : 0;
+    for (isize s = 0; s < steps; s++) {
+        active[s] = 0;
+        while (active[s] < B && length[active[s]] > s)
+            active[s]++;
+        starts[s] = cells;
+        cells += active[s];
+    }
+    return (clstm_walk){steps, B, cells, active, starts, length, order};
+}
+
+static void run_layer(const files *f)
+{
+    const clstm_kernels *k = f->kernels;
+    isize sizes[8], lengths[64];
+    read_sizes(f, sizes, 8);
+    const isize T = sizes[0], B = sizes[1], I = sizes[2], H = sizes[3], threads = sizes[5], groups = sizes[6];
+    const isize chunk = sizes[7];
+    const int reverse = (int)sizes[4];
+    read_sizes(f, lengths, B);
+    const void *weight_ih = read_reals(f, 4 * H * I), *weight_hh = read_reals(f, 4 * H * H);
+    const void *bias = read_reals(f, 4 * H);
+    void *x = read_reals(f, T * B * I), *h0 = read_reals(f, B * H), *c0 = read_reals(f, B * H);
+    void *dy = read_reals(f, T * B * H), *dhn = read_reals(f, B * H), *dcn = read_reals(f, B * H);
+
+    const clstm_walk walk = walk_of(T, B, lengths);
+    const isize Hp = k->padded(H), panels = Hp / k->vector_length, ld = k->state_stride(H);
+    const isize width = 4 * k->vector_length;
+    void *W = reals(f, 4 * Hp * I), *U = reals(f, 4 * Hp * H), *packed_bias = reals(f, 4 * Hp);
+    void *Ub = reals(f, 4 * H * Hp), *Wb = reals(f, 4 * H * k->padded(I));
+    k->pack_forward(weight_ih, H, I, W, 0, panels);
+    k->pack_forward(weight_hh, H, H, U, 0, panels);
+    k->pack_bias(bias, H, packed_bias);
+    k->repack_backward(U, H, H, Ub, 0, (H + width - 1) / width);
+    k->repack_backward(W, H, I, Wb, 0, (I + width - 1) / width);
+
+    void *y = reals(f, T * B * H), *hn = reals(f, B * H), *cn = reals(f, B * H);
+    clstm_forward job = {
+        .walk = &walk, .I = I, .H = H, .W = W, .U = U, .bias = packed_bias,
+        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, H, reverse), .y_steps = T,
+        .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld), .c = reals(f, B * ld),
+        .projected = reals(f, chunk * (B + groups) * k->gates_stride(H)), .chunk = chunk, .row_groups = groups,
+    };
+    run_team(forward, &job, threads);
+    write_reals(f, y, T * B * H);
+    write_reals(f, hn, B * H);
+    write_reals(f, cn, B * H);
+
+    job.projected = NULL;
+    job.gates = reals(f, walk.cells * k->gates_stride(H));
+    job.cells = reals(f, walk.cells * ld);
+    memset(y, 0xff, T * B * H * k->item_size);
+    run_team(forward, &job, threads);
+    write_reals(f, y, T * B * H);
+
+    const isize columns = k->columns_width(I, H);
+    void *dx = reals(f, T * B * I), *dh0 = reals(f, B * H), *dc0 = reals(f, B * H);
+    void *dW = reals(f, 4 * H * I), *dU = reals(f, 4 * H * H), *db = reals(f, 4 * H);
+    memset(dx, 0, T * B * I * k->item_size);
+    clstm_backward back = {
+        .walk = &walk, .I = I, .H = H, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
+        .dy = lines_of(dy, &walk, B, H, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
+        .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld), .dc = reals(f, B * ld),
+        .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = db,
+        .columns = reals(f, threads * k->gradient_block * columns), .sums = reals(f, 4 * H * columns + 4 * Hp),
+        .row_groups = groups,
+    };
+    run_team(backward, &back, threads);
+    run_team(input_gradient, &back, threads);
+    write_reals(f, dx, T * B * I);
+    write_reals(f, dh0, B * H);
+    write_reals(f, dc0, B * H);
+    write_reals(f, dW, 4 * H * I);
+    write_reals(f, dU, 4 * H * H);
+    write_reals(f, db, 4 * H);
+}
+
+static void run_dense(const files *f)
+{
+    const clstm_kernels *k = f->kernels;
+    isize sizes[4];
+    read_sizes(f, sizes, 4);
+    const isize rows = sizes[0], K = sizes[1], N = sizes[2], threads = sizes[3], width = k->columns_width(K, 0);
+    const void *x = read_reals(f, rows * K), *weight = read_reals(f, N * K), *bias = read_reals(f, N);
+    const void *dy = read_reals(f, rows * N);
+    void *panels = reals(f, K * k->padded(N)), *back = reals(f, N * k->padded(K)), *padded_bias = reals(f, k->padded(N));
+    void *y = reals(f, rows * N), *dx = reals(f, rows * K), *dweight = reals(f, N * K), *dbias = reals(f, N);
+    k->pack_product(weight, K, N, 1, K, panels);
+    k->pack_product(weight, N, K, K, 1, back);
+    k->pack_product(bias, 1, N, 0, 1, padded_bias);
+    const clstm_product forwards = {rows, K, N, x, K, panels, padded_bias, y, N};
+    const clstm_product backwards = {rows, N, K, dy, N, back, NULL, dx, K};
+    const clstm_outer sum = {rows, N, K, dy, x, N, K, dweight, dbias,
+                             reals(f, threads * k->gradient_block * width), reals(f, N * width + k->padded(N))};
+    run_team(product, &forwards, threads);
+    run_team(product, &backwards, threads);
+    run_team(outer, &sum, threads);
+    write_reals(f, y, rows * N);
+    write_reals(f, dx, rows * K);
+    write_reals(f, dweight, N * K);
+    write_reals(f, dbias, N);
+}
+
+static void run_activation(const files *f)
+{
+    isize sizes[2];
+    read_sizes(f, sizes, 2);
+    const void *x = read_reals(f, sizes[1]);
+    void *y = reals(f, sizes[1]);
+    f->kernels->activate((int)sizes[0], x, y, sizes[1]);
+    write_reals(f, y, sizes[1]);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 4)
+        fail("expected the instruction set, the cases, and where the results go");
+    files f = {NULL, fopen(arguments[2], "rb"), fopen(arguments[3], "wb")};
+    if (!f.cases || !f.results)
+        fail("a file can't be opened");
+    static void (*const run[])(const files *) = {run_layer, run_dense, run_activation};
+    int64_t kind, item_size;
+    while (fread(&kind, 8, 1, f.cases) == 1) {
+        if (fread(&item_size, 8, 1, f.cases) != 1)
+            fail("a case has no type");
+        of_worker = f.kernels = clstm_kernels_for(arguments[1], item_size);
+        if (!f.kernels)
+            fail("no such kernels");
+        run[kind](&f);
+        volatile float denormal = 1e-39f;
+        if (denormal * 0.5f == 0)
+            fail("the mode in which denormals are zero was not left");
+    }
+    return fclose(f.results) ? 1 : 0;
+}
