@@ -63,6 +63,7 @@ cdef extern from "kernels.h" nogil:
         void *dW
         void *dU
         void *db
+        int add
         void *columns
         void *sums
         int by_panels
