@@ -184,7 +184,8 @@ class LSTM(_Recurrent):
     seed : int or numpy.random.Generator, optional
         For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and dropout.
     num_threads : int, optional
-        Threads for each call; None leaves it to `clstm.set_num_threads` and the environment.
+        Threads for each call, and for an optimiser's updates; None leaves it to `clstm.set_num_threads` and the
+        environment.
 
     Notes
     -----
