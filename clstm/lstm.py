@@ -25,6 +25,7 @@ from clstm.checks import (
 )
 from clstm.layer import Layer
 from clstm.layers import Dropout
+from clstm.sparse import RowGradient
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -36,14 +37,14 @@ class LSTMGradients:
     Attributes
     ----------
     weights : dict of str to ndarray
-        By weight name, each of its weight's shape.
+        By weight name, each of its weight's shape. Of a network with a sparse embedding, that one is a `RowGradient`.
     x : ndarray or None
         Of the input, in its shape; None where it was not asked for.
     h0, c0 : ndarray
         Of the initial state, in its shape.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray | RowGradient]
     x: np.ndarray | None
     h0: np.ndarray
     c0: np.ndarray
