@@ -55,6 +55,49 @@ class OptimiserStep:
         self.optimiser.step(self.grads)
 
 
+class Packing:
+    """What follows each update: forward panels at once, the others in the next backward; here as a step of training."""
+
+    params = (((20, 8, 128, 128), (100, 1, 256, 256), (50, 64, 512, 512)),)
+    param_names = ("shape",)
+
+    def setup(self, shape):
+        self.lstm = cases.layer(shape)
+        self.x = cases.sequence(shape)
+        self.dy = np.ones((*shape[:2], shape[3]), np.float32)
+
+    def time_pack(self, shape):
+        with self.lstm.updating():
+            pass
+
+    def time_pack_and_train(self, shape):
+        with self.lstm.updating():
+            pass
+        _, _, context = self.lstm.forward_train(self.x)
+        self.lstm.backward(context, self.dy)
+
+
+class EmbeddingStep:
+    """Forward, backward, clipping and Adam, with gradients as arrays or as rows."""
+
+    params = ((5_000, 200_000), (False, True))
+    param_names = ("num_embeddings", "sparse")
+
+    def setup(self, num_embeddings, sparse):
+        rng = np.random.default_rng(0)
+        self.embedding = clstm.Embedding(num_embeddings, 128, sparse=sparse, seed=0)
+        self.embedding.num_threads = 1
+        self.optimiser = clstm.optim.Adam(self.embedding)
+        self.ids = rng.zipf(1.2, size=(32, 100)) % num_embeddings
+        self.dy = np.ones((32, 100, 128), np.float32)
+
+    def time_step(self, num_embeddings, sparse):
+        _, context = self.embedding.forward_train(self.ids)
+        grads = self.embedding.backward(context, self.dy).weights
+        clstm.optim.clip_grad_norm(grads, 1.0)
+        self.optimiser.step(grads)
+
+
 class TextClassifierEpoch:
     """One epoch of the default recipe on a thousand sentences."""
 

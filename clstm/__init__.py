@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from clstm.config import show_config
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
+    from clstm.sparse import RowGradient
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
@@ -24,6 +25,7 @@ __all__ = [
     "Embedding",
     "LSTMCell",
     "Linear",
+    "RowGradient",
     "TextClassifier",
     "Vocabulary",
     "datasets",
@@ -46,6 +48,7 @@ _HOMES = {
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
     "Linear": "clstm.layers",
+    "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",

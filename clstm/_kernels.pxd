@@ -64,6 +64,7 @@ cdef extern from "kernels.h" nogil:
         void *dW
         void *dU
         void *db
+        int add
         void *columns
         void *sums
         Py_ssize_t row_groups

@@ -151,6 +151,7 @@ cdef class Tape:
     """What backward needs of one forward: the walk, and each direction's gates, cell states and initial c."""
 
     cdef tuple packs
+    cdef bint reverse
     cdef Walk walk
     cdef Arena arena
     cdef void *gates[2]
@@ -164,8 +165,11 @@ cdef char *item_at(cnp.ndarray array, Py_ssize_t d) noexcept:
 
 
 def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
-            cnp.ndarray c_n, int num_threads, bint keep):
-    """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`."""
+            cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False):
+    """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`.
+
+    With `reverse` the first direction, too, reads each row from its end.
+    """
     cdef Py_ssize_t T = x.shape[0], B = x.shape[1], D = len(packs), d
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
@@ -181,7 +185,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     cdef Tape tape = None
     if keep:
         tape = Tape()
-        tape.packs, tape.walk, tape.arena = tuple(packs), walk, Arena()
+        tape.packs, tape.reverse, tape.walk, tape.arena = tuple(packs), reverse, walk, Arena()
         for d in range(D):
             tape.arena.plan(cells * gates_stride, item)
             tape.arena.plan(cells * ld, item)
@@ -204,8 +208,8 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         jobs[d].walk = &walk.walk
         jobs[d].I, jobs[d].H = I, H
         jobs[d].W, jobs[d].U, jobs[d].bias = packed.W, packed.U, packed.bias
-        jobs[d].x = lines_of(x, 0, d == 1, &walk.walk, rows)
-        jobs[d].y = lines_of(y, d * H, d == 1, &walk.walk, rows + B)
+        jobs[d].x = lines_of(x, 0, reverse or d == 1, &walk.walk, rows)
+        jobs[d].y = lines_of(y, d * H, reverse or d == 1, &walk.walk, rows + B)
         jobs[d].y_steps = T
         jobs[d].h0, jobs[d].c0 = item_at(h0, d), item_at(c0, d)
         jobs[d].hn, jobs[d].cn = item_at(h_n, d), item_at(c_n, d)
@@ -248,8 +252,11 @@ cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *
 
 def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, lengths, cnp.ndarray dy,
              cnp.ndarray dh_n, cnp.ndarray dc_n, cnp.ndarray dx, cnp.ndarray dh0, cnp.ndarray dc0, weight_grads,
-             int num_threads):
-    """Write the gradients of one layer; see `clstm.backend`. Uses the tape up."""
+             int num_threads, bint add=False):
+    """Write the gradients of one layer; see `clstm.backend`. Uses the tape up.
+
+    With `add` those of the weights are added to what is there.
+    """
     cdef Py_ssize_t B = x.shape[1], D = len(tape.packs), d
     cdef Packed packed = tape.packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
@@ -284,11 +291,11 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].walk = walk
         jobs[d].I, jobs[d].H = I, H
         jobs[d].Ub, jobs[d].Wb = packed.Ub, packed.Wb
-        jobs[d].x = lines_of(x, 0, d == 1, walk, rows)
-        jobs[d].y = lines_of(y, d * H, d == 1, walk, rows + B)
-        jobs[d].dy = lines_of(dy, d * H, d == 1, walk, rows + 2 * B)
+        jobs[d].x = lines_of(x, 0, tape.reverse or d == 1, walk, rows)
+        jobs[d].y = lines_of(y, d * H, tape.reverse or d == 1, walk, rows + B)
+        jobs[d].dy = lines_of(dy, d * H, tape.reverse or d == 1, walk, rows + 2 * B)
         if need_input:
-            jobs[d].dx = lines_of(dx, 0, d == 1, walk, rows + 3 * B)
+            jobs[d].dx = lines_of(dx, 0, tape.reverse or d == 1, walk, rows + 3 * B)
         jobs[d].add_dx = d == 1
         jobs[d].h0 = item_at(h0, d)
         jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
@@ -296,7 +303,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].dh, jobs[d].dc = arena.take(B * ld, item), arena.take(B * ld, item)
         jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
-        jobs[d].db = cnp.PyArray_DATA(dbias)
+        jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
         jobs[d].row_groups = split.row_groups
 

@@ -4,6 +4,9 @@ Every array is flat, C-contiguous and of one dtype, and none overlaps another: w
 the state that PyTorch keeps under the same names, each (n,). Elements are independent of each other, so the bits
 don't depend on the number of threads, each of which takes one run of elements. Sums are of fixed form.
 
+Where `rows` is given, grad holds only these rows of a matrix (each once), and only they are updated, in weight and
+state: then each row is a run.
+
 All arithmetic is in the weight's dtype, the constants too, which come as doubles. Averages that decay towards zero,
 as those of words that are seldom seen, are set to zero before they get denormal: they would stay so for ever
 (0.9 times a few of the smallest denormals rounds back to the same) and cost some processors a hundred cycles each.
@@ -12,6 +15,7 @@ NaN and infinity pass through.
 
 from cython cimport floating
 from cython.parallel cimport prange
+from libc.stdint cimport int64_t
 from libc.math cimport fabs, sqrt
 
 cdef extern from "<float.h>" nogil:
@@ -38,9 +42,31 @@ cdef inline floating normal(floating x) noexcept nogil:
         return 0 if fabs(x) < DBL_MIN else x
 
 
-cdef inline Py_ssize_t edge(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Where part number `part` of n elements begins, in whole cache lines."""
-    return n if part == parts else (n * part // parts) & ~<Py_ssize_t>15
+cdef struct Runs:
+    Py_ssize_t count, n  # runs; elements of grad in all
+    const int64_t* rows  # NULL: all of them
+
+
+cdef inline Runs runs_of(Py_ssize_t n, const int64_t[::1] rows, int num_threads) noexcept:
+    cdef Runs runs
+    runs.count, runs.n, runs.rows = num_threads, n, NULL
+    if rows is not None:
+        runs.count = rows.shape[0]
+        if runs.count > 0:
+            runs.rows = &rows[0]
+    return runs
+
+
+cdef inline Py_ssize_t start_of(Runs runs, Py_ssize_t run) noexcept nogil:
+    """Where a run begins in grad, and where run - 1 ends: a thread's share in whole cache lines, or a row."""
+    if runs.rows != NULL:
+        return runs.n // runs.count * run
+    return runs.n if run == runs.count else (runs.n * run // runs.count) & ~<Py_ssize_t>15
+
+
+cdef inline Py_ssize_t place_of(Runs runs, Py_ssize_t run) noexcept nogil:
+    """Where a run begins in weight and state."""
+    return start_of(runs, run) if runs.rows == NULL else runs.rows[run] * (runs.n // runs.count)
 
 
 # SGD with momentum (Polyak 1964) and Nesterov's form of it as in Sutskever et al. (2013).
@@ -74,20 +100,22 @@ cdef void sgd_momentum_run(
 def sgd(
     floating[::1] weight, const floating[::1] grad, floating[::1] buffer,
     double lr, double momentum, bint nesterov, double weight_decay, int num_threads,
+    const int64_t[::1] rows=None,
 ):
     """One step of SGD; `buffer` is None without momentum."""
-    cdef Py_ssize_t n = weight.shape[0], part, start, stop
+    cdef Runs runs = runs_of(grad.shape[0], rows, num_threads)
+    cdef Py_ssize_t run, start, size, at
     cdef bint plain = buffer is None
-    for part in prange(
-        num_threads, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+    for run in prange(
+        runs.count, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
     ):
-        start = edge(n, part, num_threads)
-        stop = edge(n, part + 1, num_threads)
+        start, at = start_of(runs, run), place_of(runs, run)
+        size = start_of(runs, run + 1) - start
         if plain:
-            sgd_run(&weight[start], &grad[start], stop - start, <floating>lr, <floating>weight_decay)
+            sgd_run(&weight[at], &grad[start], size, <floating>lr, <floating>weight_decay)
         else:
             sgd_momentum_run(
-                &weight[start], &grad[start], &buffer[start], stop - start,
+                &weight[at], &grad[start], &buffer[at], size,
                 <floating>lr, <floating>momentum, <floating>(momentum if nesterov else 0), <floating>weight_decay,
             )
 
@@ -118,16 +146,18 @@ def adam(
     floating[::1] weight, const floating[::1] grad, floating[::1] exp_avg, floating[::1] exp_avg_sq,
     double beta1, double beta2, double step_size, double root_scale, double eps, double l2, double shrink,
     int num_threads,
+    const int64_t[::1] rows=None,
 ):
     """One step of Adam (shrink = 1) or AdamW (l2 = 0, shrink = 1 - lr * weight_decay)."""
-    cdef Py_ssize_t n = weight.shape[0], part, start, stop
-    for part in prange(
-        num_threads, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+    cdef Runs runs = runs_of(grad.shape[0], rows, num_threads)
+    cdef Py_ssize_t run, start, size, at
+    for run in prange(
+        runs.count, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
     ):
-        start = edge(n, part, num_threads)
-        stop = edge(n, part + 1, num_threads)
+        start, at = start_of(runs, run), place_of(runs, run)
+        size = start_of(runs, run + 1) - start
         adam_run(
-            &weight[start], &grad[start], &exp_avg[start], &exp_avg_sq[start], stop - start,
+            &weight[at], &grad[start], &exp_avg[at], &exp_avg_sq[at], size,
             <floating>(1 - beta1), <floating>beta2, <floating>(1 - beta2),
             <floating>step_size, <floating>root_scale, <floating>eps, <floating>l2, <floating>shrink,
         )
@@ -168,23 +198,25 @@ cdef void rmsprop_momentum_run(
 def rmsprop(
     floating[::1] weight, const floating[::1] grad, floating[::1] square_avg, floating[::1] buffer,
     double lr, double alpha, double eps, double momentum, double weight_decay, int num_threads,
+    const int64_t[::1] rows=None,
 ):
     """One step of RMSprop; `buffer` is None without momentum."""
-    cdef Py_ssize_t n = weight.shape[0], part, start, stop
+    cdef Runs runs = runs_of(grad.shape[0], rows, num_threads)
+    cdef Py_ssize_t run, start, size, at
     cdef bint plain = buffer is None
-    for part in prange(
-        num_threads, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
+    for run in prange(
+        runs.count, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
     ):
-        start = edge(n, part, num_threads)
-        stop = edge(n, part + 1, num_threads)
+        start, at = start_of(runs, run), place_of(runs, run)
+        size = start_of(runs, run + 1) - start
         if plain:
             rmsprop_run(
-                &weight[start], &grad[start], &square_avg[start], stop - start,
+                &weight[at], &grad[start], &square_avg[at], size,
                 <floating>lr, <floating>alpha, <floating>(1 - alpha), <floating>eps, <floating>weight_decay,
             )
         else:
             rmsprop_momentum_run(
-                &weight[start], &grad[start], &square_avg[start], &buffer[start], stop - start,
+                &weight[at], &grad[start], &square_avg[at], &buffer[at], size,
                 <floating>lr, <floating>alpha, <floating>(1 - alpha), <floating>eps,
                 <floating>momentum, <floating>weight_decay,
             )
@@ -200,13 +232,13 @@ cdef void approach_run(floating* average, const floating* weight, Py_ssize_t n, 
 
 def approach(floating[::1] average, const floating[::1] weight, double rate, int num_threads):
     """average += rate * (weight - average)."""
-    cdef Py_ssize_t n = weight.shape[0], part, start, stop
-    for part in prange(
+    cdef Runs runs = runs_of(weight.shape[0], None, num_threads)
+    cdef Py_ssize_t run, start
+    for run in prange(
         num_threads, nogil=True, schedule="static", num_threads=num_threads, use_threads_if=num_threads > 1
     ):
-        start = edge(n, part, num_threads)
-        stop = edge(n, part + 1, num_threads)
-        approach_run(&average[start], &weight[start], stop - start, <floating>rate)
+        start = start_of(runs, run)
+        approach_run(&average[start], &weight[start], start_of(runs, run + 1) - start, <floating>rate)
 
 
 def sum_of_squares(const floating[::1] x):

@@ -358,10 +358,11 @@ def pack(weight_ih, weight_hh, bias, int num_threads):
     return Pack(weight_ih, weight_hh, bias)
 
 
-def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep):
+def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep, bint reverse=False):
     """Run one layer in D = len(packs) directions; return a tape for `backward` if keep, else None.
 
     x (T, B, I); h0, c0 (D, B, H); lengths int64 (B,) or None. Written are y (T, B, D*H) and h_n, c_n (D, B, H).
+    With `reverse` the first direction, too, reads each row from its end.
     """
     cdef Order order
     T, B, I = x.shape
@@ -371,7 +372,7 @@ def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep):
     if lengths is not None:
         y.fill(0)  # for what lies past them
     for d, weights in enumerate(packs):
-        order = Order(lengths, T, B, d == 1)
+        order = Order(lengths, T, B, reverse or d == 1)
         h, c = h0[d][order.batch], c0[d][order.batch]
         threads = max(1, min(num_threads, order.blocks))
         inputs = np.empty((threads, min(order.rows, CHUNK), I), dtype)
@@ -385,11 +386,12 @@ def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep):
     return tape if keep else None
 
 
-def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_grads, int num_threads):
+def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_grads, int num_threads, bint add=False):
     """Run the way back, once for a tape.
 
     x, h0, c0, y, lengths as for `forward`; dy (T, B, D*H); dh_n, dc_n (D, B, H). Written are dx (T, B, I) unless it is
-    None, dh0, dc0 (D, B, H), and weight_grads: for each direction dweight_ih, dweight_hh and dbias.
+    None, dh0, dc0 (D, B, H), and weight_grads: for each direction dweight_ih, dweight_hh and dbias,
+    which with `add` are added to what is there.
     """
     cdef Order order
     I, H = x.shape[2], h0.shape[2]
@@ -404,7 +406,7 @@ def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_g
         dh, dc = dh_n[d][order.batch], dc_n[d][order.batch]
         rows, threads = min(order.rows, CHUNK), min(num_threads, max(order.blocks, -(-4 * H // TILE)))
         inputs, outputs = np.empty((threads, rows, I), dtype), np.empty((threads, rows, H), dtype)
-        for gradient in weight_grads[d]:
+        for gradient in weight_grads[d] if not add else ():
             gradient.fill(0)
         backward_direction(weights.weight_ih, weights.weight_hh, x, h0[d], c0[d], y[:, :, half], dy[:, :, half], order,
                            dh, dc, gates, cells, inputs, outputs, np.ones(rows, dtype), dx, need_dx, *weight_grads[d],

@@ -43,6 +43,11 @@ cdef enum:
     SPARE_BYTES = 128 << 20
 
 
+def free_spares() -> None:
+    """Give the memory kept for later calls back."""
+    _spares.clear()
+
+
 cdef class Arena:
     """One allocation cut into 64-byte aligned parts: add up what is needed with `plan`, then `take` in that order."""
 

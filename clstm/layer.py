@@ -40,6 +40,8 @@ class Layer:
     last one; copies and pickles make it anew.
     """
 
+    num_threads: int | None = None  # for calls and for updates of the weights; None: as `clstm.set_num_threads` has it
+
     def __init__(self) -> None:
         self._weights: dict[str, np.ndarray] = {}
         self._parts: dict[str, Layer] = {}

@@ -27,6 +27,7 @@ from clstm.checks import (
     random_generator,
 )
 from clstm.layer import Layer
+from clstm.sparse import RowGradient
 
 
 class LayerGradients(NamedTuple):
@@ -34,13 +35,13 @@ class LayerGradients(NamedTuple):
 
     Attributes
     ----------
-    weights : dict of str to ndarray
+    weights : dict of str to ndarray or RowGradient
         By weight name, each of its weight's shape.
     x : ndarray or None
         Of the input, in its shape; None where the input is integers.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray | RowGradient]
     x: np.ndarray | None
 
 
@@ -82,6 +83,9 @@ class Embedding(Layer):
     std : float, default 1.0
         Standard deviation of the initial weights, drawn from N(0, std^2). With text, 0.1 learns far better than
         PyTorch's 1.
+    sparse : bool, default False
+        The weight's gradient is a `RowGradient`, of the rows that were looked up, instead of an array. A training step
+        then costs the same with any number of embeddings; what optimisers do with it is said there.
     dtype : dtype, default float32
         float32 or float64, of weights and output.
     seed : int or numpy.random.Generator, optional
@@ -103,6 +107,7 @@ class Embedding(Layer):
         padding_idx: int | None = None,
         *,
         std: float = 1.0,
+        sparse: bool = False,
         dtype: Any = np.float32,
         seed: int | np.random.Generator | None = None,
     ) -> None:
@@ -116,6 +121,7 @@ class Embedding(Layer):
             padding_idx %= self.num_embeddings
         self.padding_idx = padding_idx
         self.std = check_real("std", std, low=0.0)
+        self.sparse = check_flag("sparse", sparse)
         self.dtype = check_dtype("dtype", dtype)
         generator = random_generator(seed)
         shape = (self.num_embeddings, self.embedding_dim)
@@ -160,7 +166,7 @@ class Embedding(Layer):
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.
 
-        The gradient of the weight is dense; each row sums those of its id in the order of the ids, in one thread.
+        Each row of the weight's gradient sums those of its id in the order of the ids, in one thread.
 
         Parameters
         ----------
@@ -180,16 +186,26 @@ class Embedding(Layer):
             used.
         """
         ids, dy = _take(context, self, dy)
-        dweight = np.zeros_like(self._weights["weight"])
-        rows = np.ascontiguousarray(dy).reshape(-1, self.embedding_dim)
-        _embedding.scatter_add(dweight, ids, rows, -1 if self.padding_idx is None else self.padding_idx)
-        return LayerGradients({"weight": dweight}, None)
+        dy = np.ascontiguousarray(dy).reshape(-1, self.embedding_dim)
+        if not self.sparse:
+            # Not zeros_like, which writes the zeros: zeros has the system clear the pages that are used.
+            dweight = np.zeros(self._weights["weight"].shape, self.dtype)
+            _embedding.scatter_add(dweight, ids, dy, -1 if self.padding_idx is None else self.padding_idx)
+            return LayerGradients({"weight": dweight}, None)
+        if self.padding_idx is not None:
+            real = ids != self.padding_idx
+            ids, dy = ids[real], dy[real]
+        rows, places = np.unique(ids, return_inverse=True)
+        places = places.astype(np.int64, copy=False)
+        values = np.zeros((len(rows), self.embedding_dim), self.dtype)
+        _embedding.scatter_add(values, places, dy, -1)
+        return LayerGradients({"weight": RowGradient(rows, values, (self.num_embeddings, self.embedding_dim))}, None)
 
     def _look_up(self, ids: np.ndarray) -> np.ndarray:
         return np.take(self._weights["weight"], ids, axis=0)
 
     def __repr__(self) -> str:
-        options = {"padding_idx": (self.padding_idx, None), "std": (self.std, 1.0)}
+        options = {"padding_idx": (self.padding_idx, None), "std": (self.std, 1.0), "sparse": (self.sparse, False)}
         return _represent(self, (self.num_embeddings, self.embedding_dim), options | _dtype_option(self))
 
 

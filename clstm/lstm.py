@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clstm import backend, threads
+from clstm.checkpoint import Checkpointed, cut
 from clstm.checks import (
     check_array,
     check_dtype,
@@ -24,6 +25,7 @@ from clstm.checks import (
 )
 from clstm.layer import Layer
 from clstm.layers import Dropout
+from clstm.sparse import RowGradient
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -35,14 +37,14 @@ class LSTMGradients:
     Attributes
     ----------
     weights : dict of str to ndarray
-        By weight name, each of its weight's shape.
+        By weight name, each of its weight's shape. Of a network with a sparse embedding, that one is a `RowGradient`.
     x : ndarray or None
         Of the input, in its shape; None where it was not asked for.
     h0, c0 : ndarray
         Of the initial state, in its shape.
     """
 
-    weights: dict[str, np.ndarray]
+    weights: dict[str, np.ndarray | RowGradient]
     x: np.ndarray | None
     h0: np.ndarray
     c0: np.ndarray
@@ -183,7 +185,8 @@ class LSTM(_Recurrent):
     seed : int or numpy.random.Generator, optional
         For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and dropout.
     num_threads : int, optional
-        Threads for each call; None leaves it to `clstm.set_num_threads` and the environment.
+        Threads for each call, and for an optimiser's updates; None leaves it to `clstm.set_num_threads` and the
+        environment.
 
     Notes
     -----
@@ -261,12 +264,21 @@ class LSTM(_Recurrent):
         return y, state
 
     def forward_train(
-        self, x: np.ndarray, state: State | None = None, lengths: Any = None
+        self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, checkpoint: bool = False
     ) -> tuple[np.ndarray, State, LSTMContext]:
         """Run the layer with dropout and keep what `backward` needs.
 
-        Parameters and the first two results are those of a call. `x` must stay as it is until `backward`, and
-        `y` can't be written to, for both are read there.
+        The first parameters and the first two results are those of a call. `x` must stay as it is until `backward`,
+        and `y` can't be written to, for both are read there.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As for a call.
+        checkpoint : bool, default False
+            Keep the gates of about sqrt(time) steps only, and compute the others again in `backward`, which costs one
+            more forward pass. For long sequences. The gradients are those without it to rounding, the outputs the same
+            bits (on the portable path to rounding).
 
         Returns
         -------
@@ -275,7 +287,7 @@ class LSTM(_Recurrent):
         context : LSTMContext
             For one `backward`.
         """
-        return self._run(x, state, lengths, keep=True)
+        return self._run(x, state, lengths, keep=True, checkpoint=check_flag("checkpoint", checkpoint))
 
     def backward(
         self,
@@ -343,7 +355,7 @@ class LSTM(_Recurrent):
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
 
-    def _run(self, x, state, lengths, keep):
+    def _run(self, x, state, lengths, keep, checkpoint=False):
         features = ("input_size", self.input_size)
         shapes = ([*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False))
         x = check_array("x", x, self.dtype, *shapes)
@@ -364,18 +376,22 @@ class LSTM(_Recurrent):
         h_n, c_n = np.empty_like(h0), np.empty_like(c0)
         num_threads = threads.resolve(self.num_threads)
         compiled, packs = self._packed
+        segments = cut(T, B) if checkpoint else []
+        checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
         context = LSTMContext(self, batched, (), lengths) if keep else None
         dropped = None
         for layer in range(self.num_layers):
             part = slice(layer * D, (layer + 1) * D)
             last = layer == self.num_layers - 1
             y = self._empty(T, B, D * H, batch_first=self.batch_first and last)
-            tape = compiled.forward(
-                packs[part], x, h0[part], c0[part], lengths, y, h_n[part], c_n[part], num_threads, keep
-            )
+            arguments = packs[part], x, h0[part], c0[part], lengths, y, h_n[part], c_n[part], num_threads
+            if checkpointed is not None:
+                tape = checkpointed, checkpointed.forward(*arguments)
+            else:
+                tape = compiled, compiled.forward(*arguments, keep)
             if keep:
                 y.flags.writeable = False
-                context.runs.append(_Run((compiled, tape), x, h0[part], c0[part], y, dropped))
+                context.runs.append(_Run(tape, x, h0[part], c0[part], y, dropped))
                 dropped = None
                 if not last and self.dropout > 0:
                     y, dropped = self._dropout.forward_train(y)

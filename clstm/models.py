@@ -70,12 +70,15 @@ class LSTMClassifierNetwork(Layer):
         On the embeddings and on what was pooled, in training.
     padding_idx : int, optional
         A token whose embedding is zeros and stays so. Not needed where lengths are given.
+    sparse_embedding : bool, default False
+        The embedding's gradient is a `RowGradient`: a step of training costs the same with any vocabulary.
     dtype : dtype, default float32
         float32 or float64, of weights, state and scores.
     seed : int or numpy.random.Generator, optional
         For the initial weights and dropout.
     num_threads : int, optional
-        Threads for each call of the LSTM; None leaves it to `clstm.set_num_threads` and the environment.
+        Threads for each call of the LSTM, and for an optimiser's updates; None leaves it to `clstm.set_num_threads`
+        and the environment.
 
     Attributes
     ----------
@@ -112,6 +115,7 @@ class LSTMClassifierNetwork(Layer):
         embedding_dropout: float = 0.0,
         pooled_dropout: float = 0.0,
         padding_idx: int | None = None,
+        sparse_embedding: bool = False,
         dtype: Any = np.float32,
         seed: int | np.random.Generator | None = None,
         num_threads: int | None = None,
@@ -129,11 +133,14 @@ class LSTMClassifierNetwork(Layer):
         self.dtype = check_dtype("dtype", dtype)
         generator = random_generator(seed)
         options = {"dtype": self.dtype, "seed": generator}
-        self.embedding = Embedding(self.vocab_size, self.embedding_dim, padding_idx, std=embedding_std, **options)
+        self.embedding = Embedding(
+            self.vocab_size, self.embedding_dim, padding_idx, std=embedding_std, sparse=sparse_embedding, **options
+        )
         self.lstm = LSTM(
             self.embedding_dim, self.hidden_dim, num_layers, batch_first=True, dropout=dropout,
             bidirectional=bidirectional, num_threads=num_threads, **options,
         )  # fmt: skip
+        self.num_threads = self.lstm.num_threads
         self.fc = Linear(self.hidden_dim * self.lstm.num_directions, self.label_size, **options)
         self._embedding_dropout = Dropout(embedding_dropout, seed=generator)
         self._pooled_dropout = Dropout(pooled_dropout, seed=generator)

@@ -3,6 +3,11 @@
 An optimiser is made for a layer or network and changes its weights in place: ``optimizer.step(grads.weights)``.
 Meanings, defaults and order of operations are PyTorch's; each weight is read and written in one pass.
 
+A gradient that holds only some rows (`RowGradient`, of an `Embedding(..., sparse=True)`) updates these as the array
+would, and leaves all others, and what is kept for them, as they are. Without momentum SGD so does the same as with an
+array; Adam and RMSprop don't, for with an array the averages of unseen rows decay and go on moving them (PyTorch's
+SparseAdam is this lazy form, too). What is for all rows at each step, momentum and weight decay, is refused.
+
 Gradients that aren't finite are used like any others and spoil the weights that they belong to: no step is left out
 in silence. `clip_grad_norm` returns a norm that isn't finite then, by which a caller can tell, and leave the step out.
 """
@@ -19,6 +24,7 @@ import numpy as np
 from clstm import _optim, threads
 from clstm.checks import as_array, check_flag, check_fraction, check_index, check_positive, check_real, check_state_dict
 from clstm.layer import Layer
+from clstm.sparse import RowGradient, check_rows
 
 # Weights of fewer elements take one thread: that needs 2 ms at most, of which another would save half where the
 # machine is idle, but where it is busy waiting for the other can cost a scheduler's time slice, 10 ms.
@@ -56,12 +62,12 @@ class Optimizer:
     def lr(self, value: float) -> None:
         self._lr = check_real("lr", value, low=0.0)
 
-    def step(self, grads: Mapping[str, np.ndarray]) -> None:
+    def step(self, grads: Mapping[str, np.ndarray | RowGradient]) -> None:
         """Update the layer's weights in place.
 
         Parameters
         ----------
-        grads : mapping of str to ndarray
+        grads : mapping of str to ndarray or RowGradient
             The gradient of each weight by its name, of its shape and dtype; only read.
 
         Raises
@@ -69,17 +75,35 @@ class Optimizer:
         TypeError
             Not a mapping, or an array of another dtype.
         ValueError
-            A name is missing or unexpected, or a shape differs; no weight has changed then.
+            A name is missing or unexpected, a shape differs, or there is a `RowGradient` beside momentum or weight
+            decay; no weight has changed then.
         """
         grads = _check_grads(grads, self.layer.parameters())
+        for name, (_, rows) in grads.items():
+            if rows is not None:
+                self._check_all_rows_wait(name)
         self.num_steps += 1
         with self.layer.updating() as weights:
             for name, weight in weights.items():
+                grad, rows = grads[name]
                 state = [array.reshape(-1) for array in self._state[name].values()]
-                self._update(weight.reshape(-1), grads[name], *state, num_threads=_threads_for(weight.size))
+                self._update(
+                    weight.reshape(-1), grad, *state, num_threads=_threads_for(self.layer, grad.size), rows=rows
+                )
 
-    def _update(self, weight: np.ndarray, grad: np.ndarray, *state: np.ndarray, num_threads: int) -> None:
+    def _update(
+        self, weight: np.ndarray, grad: np.ndarray, *state: np.ndarray, num_threads: int, rows: np.ndarray | None
+    ) -> None:
+        """Update a weight, flat as all arrays are; where `rows` is given, only these, which are all that grad holds."""
         raise NotImplementedError
+
+    def _check_all_rows_wait(self, name: str) -> None:
+        for setting in ("momentum", "weight_decay"):
+            if getattr(self, setting, 0):
+                raise ValueError(
+                    f"the gradient of {name} is a RowGradient, but {setting} is {getattr(self, setting)}, which would "
+                    "move all rows at each step; set it to 0, or pass gradient.to_dense()"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of all that the next steps depend on, beside the weights.
@@ -170,8 +194,8 @@ class SGD(Optimizer):
         state_names = ("momentum_buffer",) if momentum > 0 else ()
         super().__init__(layer, lr, state_names, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 
-    def _update(self, weight, grad, buffer=None, *, num_threads):
-        _optim.sgd(weight, grad, buffer, self.lr, self.momentum, self.nesterov, self.weight_decay, num_threads)
+    def _update(self, weight, grad, buffer=None, *, num_threads, rows):
+        _optim.sgd(weight, grad, buffer, self.lr, self.momentum, self.nesterov, self.weight_decay, num_threads, rows)
 
 
 class Adam(Optimizer):
@@ -221,13 +245,13 @@ class Adam(Optimizer):
             layer, lr, ("exp_avg", "exp_avg_sq"), beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay
         )
 
-    def _update(self, weight, grad, exp_avg, exp_avg_sq, *, num_threads):
+    def _update(self, weight, grad, exp_avg, exp_avg_sq, *, num_threads, rows):
         step_size = self.lr / (1 - self.beta1**self.num_steps)
         root_scale = (1 - self.beta2**self.num_steps) ** -0.5
         l2, shrink = (0.0, 1 - self.lr * self.weight_decay) if self._decoupled else (self.weight_decay, 1.0)
         _optim.adam(
             weight, grad, exp_avg, exp_avg_sq, self.beta1, self.beta2, step_size, root_scale, self.eps, l2, shrink,
-            num_threads,
+            num_threads, rows,
         )  # fmt: skip
 
 
@@ -312,21 +336,21 @@ class RMSprop(Optimizer):
         state_names = ("square_avg", "momentum_buffer") if momentum > 0 else ("square_avg",)
         super().__init__(layer, lr, state_names, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
 
-    def _update(self, weight, grad, square_avg, buffer=None, *, num_threads):
+    def _update(self, weight, grad, square_avg, buffer=None, *, num_threads, rows):
         _optim.rmsprop(
             weight, grad, square_avg, buffer, self.lr, self.alpha, self.eps, self.momentum, self.weight_decay,
-            num_threads,
+            num_threads, rows,
         )  # fmt: skip
 
 
-def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
+def clip_grad_norm(grads: Mapping[str, np.ndarray | RowGradient], max_norm: float) -> float:
     """Scale all gradients in place so that their common norm is at most `max_norm` (Pascanu et al. 2013).
 
     The factor is max_norm / (norm + 1e-6) where that is below 1, as PyTorch has it.
 
     Parameters
     ----------
-    grads : mapping of str to ndarray
+    grads : mapping of str to ndarray or RowGradient
         float32 or float64, writable.
     max_norm : float
         Above 0.
@@ -354,12 +378,12 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float) -> float:
     return norm
 
 
-def clip_grad_value(grads: Mapping[str, np.ndarray], value: float) -> None:
+def clip_grad_value(grads: Mapping[str, np.ndarray | RowGradient], value: float) -> None:
     """Limit every element of all gradients to -value ... value, in place; NaN stays.
 
     Parameters
     ----------
-    grads : mapping of str to ndarray
+    grads : mapping of str to ndarray or RowGradient
         float32 or float64, writable.
     value : float
         Above 0.
@@ -427,7 +451,9 @@ class ExponentialMovingAverage:
         self.num_updates += 1
         rate = (1 - self.decay) / (1 - self.decay**self.num_updates)
         for name, weight in self.layer.parameters().items():
-            _optim.approach(self._average[name].reshape(-1), weight.reshape(-1), rate, _threads_for(weight.size))
+            _optim.approach(
+                self._average[name].reshape(-1), weight.reshape(-1), rate, _threads_for(self.layer, weight.size)
+            )
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -472,8 +498,8 @@ class ExponentialMovingAverage:
         return f"ExponentialMovingAverage(decay={self.decay}, num_updates={self.num_updates})"
 
 
-def _threads_for(size: int) -> int:
-    return threads.resolve() if size >= MIN_PARALLEL_SIZE else 1
+def _threads_for(layer: Layer, size: int) -> int:
+    return threads.resolve(layer.num_threads) if size >= MIN_PARALLEL_SIZE else 1
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -481,8 +507,10 @@ def _flat(array: np.ndarray) -> np.ndarray:
     return np.require(array, requirements=("C", "A")).reshape(-1)
 
 
-def _check_grads(grads: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the gradients by name, one for each weight, flat."""
+def _check_grads(
+    grads: Any, weights: Mapping[str, np.ndarray]
+) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:  # fmt: skip
+    """Return the gradients by name, one for each weight: flat, and the rows that are in it or None for all."""
     if not isinstance(grads, Mapping):
         raise TypeError(
             f"grads is {type(grads).__name__}, expected a mapping of weight names to arrays (grads.weights)"
@@ -495,12 +523,16 @@ def _check_grads(grads: Any, weights: Mapping[str, np.ndarray]) -> dict[str, np.
         raise ValueError(f"grads {' and '.join(problems)}; expected {', '.join(weights)}")
     flat = {}
     for name, weight in weights.items():
-        grad = as_array(f"the gradient of {name}", grads[name])
+        grad = grads[name]
+        sparse = isinstance(grad, RowGradient)
+        if not sparse:
+            grad = as_array(f"the gradient of {name}", grad)
         if grad.dtype != weight.dtype:
             raise TypeError(f"the gradient of {name} has dtype {grad.dtype}, expected {weight.dtype}")
         if grad.shape != weight.shape:
             raise ValueError(f"the gradient of {name} has shape {grad.shape}, expected {weight.shape}")
-        flat[name] = _flat(grad)
+        # The rows again: the array could have been changed since, and they say where to write.
+        flat[name] = (_flat(grad.values), check_rows(grad.rows, grad.shape[0])) if sparse else (_flat(grad), None)
     return flat
 
 
@@ -510,13 +542,14 @@ def _check_writable(grads: Any) -> list[np.ndarray]:
         raise TypeError(
             f"grads is {type(grads).__name__}, expected a mapping of weight names to arrays (grads.weights)"
         )
-    for name, array in grads.items():
+    arrays = {name: grad.values if isinstance(grad, RowGradient) else grad for name, grad in grads.items()}
+    for name, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
             raise TypeError(f"the gradient of {name} is {kind}, expected an array of float32 or float64")
         if not array.flags.writeable:
             raise ValueError(f"the gradient of {name} is read-only, but is to be changed in place")
-    return list(grads.values())
+    return list(arrays.values())
 
 
 def _check_setting(name: str, value: Any) -> float | bool | int:

@@ -77,7 +77,7 @@ class TextClassifier:
     max_length : int, optional
         Longer texts are cut to so many words, in training and prediction.
     num_threads : int, optional
-        Threads for the LSTM; None leaves it to `clstm.set_num_threads` and the environment.
+        Threads for the LSTM and the optimiser; None leaves it to `clstm.set_num_threads` and the environment.
     seed : int or numpy.random.Generator, optional
         For everything random. The same seed and data give the same bits.
     verbose : int, default 1

@@ -29,12 +29,13 @@ from clstm.history import History
 from clstm.optim import ExponentialMovingAverage, Optimizer, clip_grad_norm, clip_grad_value
 from clstm.progress import Progress
 from clstm.schedules import Schedule
+from clstm.sparse import RowGradient
 
 __all__ = ["BucketedBatches", "History", "fit"]
 
 MAX_LINES = 50  # of a training; with more epochs not all of them have one
 
-LossStep = Callable[[Any], tuple[float, Mapping[str, np.ndarray]]]
+LossStep = Callable[[Any], tuple[float, Mapping[str, np.ndarray | RowGradient]]]
 Validation = Callable[[], tuple[float, float | None]]
 
 

@@ -188,7 +188,7 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, Hp = padded(H), width = columns_width(I, H);
     real *columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width;
-    outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .whole_vectors = 1,
+    outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .add = job->add, .whole_vectors = 1,
                      .sums_width = width, .columns = columns, .sums = job->sums};
     outer_begin(&sum, team);
     isize s = 0, b = 0;

@@ -4,6 +4,7 @@
 #include "backward.h"
 #include "forward.h"
 #include "outer.h"
+#include "pack.h"
 #include "product.h"
 #include "roofline.h"
 

@@ -77,6 +77,7 @@ typedef struct {
     void *gates;
     const void *cells;
     void *dW, *dU, *db;       /* (4H, I), (4H, H), (4H,) as PyTorch lays them out */
+    int add;                  /* they are added to what is there */
     void *columns;            /* [gradient_block][columns_width] for each thread */
     void *sums;               /* [4H][columns_width], behind it [4][Hp] */
     ptrdiff_t row_groups;

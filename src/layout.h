@@ -26,54 +26,12 @@ static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
 /* Vectors in product panel q of N columns. */
 INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
 
-static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
-{
-    const real *weight = weight_;
-    for (isize p = first; p < last; p++) {
-        real *panel = (real *)panels + p * K * 4 * VL;
-        isize units = smaller(VL, H - p * VL);
-        if (units < VL)
-            memset(panel, 0, K * 4 * VL * sizeof(real));
-        /* a few k at a time: the lines written stay in L1 while all units pass */
-        for (isize k0 = 0; k0 < K; k0 += 16) {
-            isize k1 = smaller(k0 + 16, K);
-            for (isize gate = 0; gate < 4; gate++)
-                for (isize u = 0; u < units; u++) {
-                    const real *row = weight + (gate * H + p * VL + u) * K;
-                    for (isize k = k0; k < k1; k++)
-                        panel[(k * 4 + gate) * VL + u] = row[k];
-                }
-        }
-    }
-}
-
 static void pack_bias(const void *bias, isize H, void *packed)
 {
     isize Hp = padded(H);
     memset(packed, 0, 4 * Hp * sizeof(real));
     for (isize gate = 0; gate < 4; gate++)
         memcpy((real *)packed + gate * Hp, (const real *)bias + gate * H, H * sizeof(real));
-}
-
-static void repack_backward(const void *forward_, isize H, isize K, void *panels, isize first, isize last)
-{
-    const real *forward = forward_;
-    for (isize q = first; q < last; q++) {
-        isize width = panel_vectors(K, q) * VL, columns = smaller(width, K - q * 4 * VL);
-        real *panel = (real *)panels + q * 4 * H * 4 * VL;
-        for (isize gate = 0; gate < 4; gate++)
-            for (isize unit0 = 0; unit0 < H; unit0 += VL) {
-                const real *source = forward + unit0 * K * 4 + (q * 4 * VL * 4 + gate) * VL;
-                real *target = panel + (gate * H + unit0) * width;
-                isize units = smaller(VL, H - unit0);
-                for (isize u = 0; u < units; u++) {
-                    for (isize column = 0; column < columns; column++)
-                        target[u * width + column] = source[column * 4 * VL + u];
-                    for (isize column = columns; column < width; column++)
-                        target[u * width + column] = 0;
-                }
-            }
-    }
 }
 
 static void pack_product(const void *matrix_, isize K, isize N, isize k_stride, isize n_stride, void *panels)

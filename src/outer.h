@@ -16,6 +16,7 @@
 
 typedef struct {
     isize groups, width, stride, d_stride;
+    int add;               /* the result is added to what is there */
     int whole_vectors;     /* zeros stand behind the columns of each group */
     isize sums_width;      /* columns of a, each part padded */
     real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
@@ -130,11 +131,20 @@ static void outer_bias_block(const outer_sum *o, const real *d, isize K)
     }
 }
 
+INLINE void hand_over(const outer_sum *o, real *result, const real *sums, isize n)
+{
+    if (!o->add)
+        memcpy(result, sums, n * sizeof(real));
+    else
+        for (isize i = 0; i < n; i++)
+            result[i] += sums[i];
+}
+
 /* Hand over this thread's rows of the result: n columns from `offset` on. */
 static void outer_end(const outer_sum *o, isize offset, isize n, real *result)
 {
     for (isize row = strip_begin(o, o->first); row < strip_begin(o, o->last); row++)
-        memcpy(result + row * n, o->sums + row * o->sums_width + offset, n * sizeof(real));
+        hand_over(o, result + row * n, o->sums + row * o->sums_width + offset, n);
 }
 
 static void outer_bias_end(const outer_sum *o, real *result)
@@ -142,8 +152,7 @@ static void outer_bias_end(const outer_sum *o, real *result)
     const isize vectors = padded(o->width) / VL;
     for (isize v = o->vector0; v < o->vector1; v++) {
         const isize group = v / vectors, column = v % vectors * VL;
-        memcpy(result + group * o->width + column, bias_sums(o) + v * VL,
-               smaller(VL, o->width - column) * sizeof(real));
+        hand_over(o, result + group * o->width + column, bias_sums(o) + v * VL, smaller(VL, o->width - column));
     }
 }
 

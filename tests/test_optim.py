@@ -334,7 +334,7 @@ def two_threads():
 def test_large_weights_take_several_threads(monkeypatch):
     taken = []
     adam = _optim.adam
-    monkeypatch.setattr(_optim, "adam", lambda *arguments: taken.append(arguments[-1]) or adam(*arguments))
+    monkeypatch.setattr(_optim, "adam", lambda *arguments: taken.append(arguments[-2]) or adam(*arguments))
     layer = Embedding(MIN_PARALLEL_SIZE // 64, 64, seed=0)
     grads = random_grads(layer, 0)
     Adam(layer).step(grads)
@@ -344,6 +344,9 @@ def test_large_weights_take_several_threads(monkeypatch):
     Adam(Network()).step(random_grads(Network(), 0))
     assert taken == [2, 1, 1, 1, 1]
     assert_same_bits(layer.state_dict(), other.state_dict())
+    other.num_threads = 2  # its own comes first
+    Adam(other).step(grads)
+    assert taken[5:] == [2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

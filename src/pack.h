@@ -1,0 +1,102 @@
+/* LSTM weights to panels: squares of VL x VL reals, turned in registers. */
+#ifndef CLSTM_PACK_H
+#define CLSTM_PACK_H
+
+#include "kernels.h"
+#include "layout.h"
+#include "vector.h"
+
+/* Lane l of rows i and i + d, of which the two squares of d x d lanes off the diagonal change places */
+#define KEPT(l, d) ((l) & (d) ? VL + ((l) ^ (d)) : (l))
+#define MOVED(l, d) ((l) & (d) ? VL + (l) : ((l) ^ (d)) % VL)
+#define LANES_2(f, d) f(0, d), f(1, d)
+#define LANES_4(f, d) LANES_2(f, d), f(2, d), f(3, d)
+#define LANES_8(f, d) LANES_4(f, d), f(4, d), f(5, d), f(6, d), f(7, d)
+#define LANES_16(f, d) LANES_8(f, d), f(8, d), f(9, d), f(10, d), f(11, d), f(12, d), f(13, d), f(14, d), f(15, d)
+#if defined(CLSTM_AVX512) && defined(CLSTM_F32)
+#define LANES LANES_16
+#elif defined(CLSTM_AVX512) || (defined(CLSTM_AVX2) && defined(CLSTM_F32))
+#define LANES LANES_8
+#elif defined(CLSTM_AVX2) || defined(CLSTM_F32)
+#define LANES LANES_4
+#else
+#define LANES LANES_2
+#endif
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, f, d) __builtin_shufflevector(a, b, LANES(f, d))
+#else
+#define SHUFFLE(a, b, f, d) __builtin_shuffle(a, b, (ivec){LANES(f, d)})
+#endif
+
+#define EXCHANGE(rows, d)                             \
+    if (d < VL)                                       \
+        UNROLL for (isize i = 0; i < VL; i++)         \
+            if (!(i & (d))) {                         \
+                const vec a = rows[i], b = rows[(i + (d)) % VL]; \
+                rows[i] = SHUFFLE(a, b, KEPT, d);     \
+                rows[(i + (d)) % VL] = SHUFFLE(a, b, MOVED, d); \
+            }
+
+INLINE void transpose(vec *rows)
+{
+    EXCHANGE(rows, 8)
+    EXCHANGE(rows, 4)
+    EXCHANGE(rows, 2)
+    EXCHANGE(rows, 1)
+}
+
+NOINLINE void turn_part(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
+{
+    vec square[VECTOR_BYTES / sizeof(real)] = {0};
+    for (isize i = 0; i < rows; i++)
+        square[i] = load_part(from + i * from_step, lanes);
+    transpose(square);
+    for (isize i = 0; i < lanes; i++)
+        store(to + i * to_step, square[i]);
+}
+
+/* Make `rows` vectors of `lanes` reals `lanes` vectors of `rows` reals, with zeros behind them. */
+INLINE void turn(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
+{
+    if (rows < VL || lanes < VL) {
+        turn_part(from, from_step, rows, lanes, to, to_step);
+        return;
+    }
+    vec square[VECTOR_BYTES / sizeof(real)];
+    UNROLL for (isize i = 0; i < VL; i++)
+        square[i] = load(from + i * from_step);
+    transpose(square);
+    UNROLL for (isize i = 0; i < VL; i++)
+        store(to + i * to_step, square[i]);
+}
+
+/* weight (4H, K) -> [panel of VL units][k][gate][VL], its panels first to last - 1 */
+static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
+{
+    const real *weight = weight_;
+    for (isize p = first; p < last; p++)
+        for (isize k = 0; k < K; k += VL)
+            for (isize gate = 0; gate < 4; gate++)
+                turn(weight + (gate * H + p * VL) * K + k, K, smaller(VL, H - p * VL), smaller(VL, K - k),
+                     (real *)panels + ((p * K + k) * 4 + gate) * VL, 4 * VL);
+}
+
+/* forward panels of (4H, K) -> [panel of 4 VL columns][gate * H + unit][VL a vector], its panels first to last - 1 */
+static void repack_backward(const void *forward_, isize H, isize K, void *panels, isize first, isize last)
+{
+    const real *forward = forward_;
+    for (isize q = first; q < last; q++) {
+        const isize width = panel_vectors(K, q) * VL;
+        for (isize unit = 0; unit < H; unit += VL)
+            for (isize gate = 0; gate < 4; gate++)
+                for (isize column = 0; column < width; column += VL) {
+                    const isize k = q * 4 * VL + column;
+                    turn(forward + (unit * K + k * VL) * 4 + gate * VL, 4 * VL, smaller(VL, K - k),
+                         smaller(VL, H - unit), (real *)panels + q * 4 * H * 4 * VL + (gate * H + unit) * width + column,
+                         width);
+                }
+    }
+}
+
+#endif
