@@ -88,3 +88,34 @@ cdef inline Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_
     cdef double panels = (H + width - 1) // width
     cdef double rest = 2.0 * cells * 4 * H * (H + 2 * I) / width
     return cheapest(kernels, rows, panels, 4 * H, steps, rest, D, num_threads)
+
+
+cdef struct StepSplit:
+    int threads
+    bint by_panels
+    double cycles
+
+
+cdef inline StepSplit split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers,
+                                 Py_ssize_t rows, int num_threads) noexcept nogil:
+    """The cheapest split of one step of stacked layers, in a region of its own.
+
+    Between two steps the weights of all layers pass, so they count as those of one layer.
+    """
+    cdef double panels = kernels.padded(H) // kernels.vector_length
+    cdef double K = I + H + (layers - 1) * 2 * H
+    cdef double above = (layers - 1) * (PANEL_CYCLES + EPILOGUE_CYCLES)  # of the layers but the first, a panel and row
+    cdef double share = ceil_div(panels, num_threads), part = ceil_div(rows, num_threads), cost
+    cdef StepSplit best
+    best.threads, best.by_panels = 1, False
+    best.cycles = step_cycles(kernels, rows, panels, K) + panels * rows * above
+    if num_threads > 1 and panels >= num_threads:
+        cost = (REGION_CYCLES + (layers - 1) * BARRIER_CYCLES + step_cycles(kernels, rows, share, K)
+                + share * rows * above)
+        if cost < best.cycles:
+            best.threads, best.by_panels, best.cycles = num_threads, True, cost
+    if num_threads > 1 and rows >= num_threads:
+        cost = REGION_CYCLES + step_cycles(kernels, part, panels, K) + panels * part * above
+        if cost < best.cycles:
+            best.threads, best.by_panels, best.cycles = num_threads, False, cost
+    return best

@@ -180,6 +180,35 @@ def check_lengths(lengths: Any, batch: int, time: int) -> np.ndarray | None:
     return None if (array == time).all() else array
 
 
+def check_state(
+    names: str, state: Any, dtype: np.dtype, shape: Sequence[tuple[str, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pair `state` as contiguous arrays, or zeros where it is None.
+
+    Parameters
+    ----------
+    names : str
+        What the pair is called in errors: ``"(h0, c0)"``.
+
+    Raises
+    ------
+    TypeError
+        Not a pair, or an array of another dtype.
+    ValueError
+        An array of another shape.
+    """
+    if state is None:
+        zeros = np.zeros([size for _, size in shape], dtype)
+        return zeros, zeros
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise TypeError(f"{names} is {type(state).__name__}, expected a pair of arrays {names}")
+    h, c = names.strip("()").split(", ")
+    return (
+        np.ascontiguousarray(check_array(h, state[0], dtype, shape)),
+        np.ascontiguousarray(check_array(c, state[1], dtype, shape)),
+    )
+
+
 def check_token_ids(name: str, value: Any, num_embeddings: int) -> np.ndarray:
     """Return `value` as an int64 array of ids in 0..num_embeddings - 1.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,14 @@ from clstm.checks import (
     check_index,
     check_lengths,
     check_real,
+    check_state,
     random_generator,
 )
 from clstm.layer import Layer
 from clstm.layers import Dropout
+
+if TYPE_CHECKING:
+    from clstm.stream import Stream
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -139,17 +143,7 @@ class _Recurrent(Layer):
                 yield "bias_hh" + suffix, dbias.copy()
 
     def _check_state(self, names: str, state: Any, shape: list[tuple[str, int]]) -> State:
-        """Return the pair (h, c) as contiguous arrays, or zeros where `state` is None."""
-        if state is None:
-            zeros = np.zeros([size for _, size in shape], self.dtype)
-            return zeros, zeros
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            raise TypeError(f"{names} is {type(state).__name__}, expected a pair of arrays {names}")
-        h, c = names.strip("()").split(", ")
-        return (
-            np.ascontiguousarray(check_array(h, state[0], self.dtype, shape)),
-            np.ascontiguousarray(check_array(c, state[1], self.dtype, shape)),
-        )
+        return check_state(names, state, self.dtype, shape)
 
 
 class LSTM(_Recurrent):
@@ -342,6 +336,49 @@ class LSTM(_Recurrent):
         shape = [size for _, size in self._state_axes(context.batched, time_batch.shape[1])]
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
+
+    def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
+        """Return a stream, which takes its input step by step and keeps the state in between.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            Rows, each a sequence of its own.
+        state : (h0, c0), optional
+            Each of shape (num_layers, batch_size, hidden_size); zeros if left out.
+
+        Returns
+        -------
+        clstm.stream.Stream
+            It keeps the weights and the number of threads of this moment, whatever becomes of the layer's.
+
+        Raises
+        ------
+        ValueError
+            The layer is bidirectional, or a wrong value or shape.
+        TypeError
+            A wrong dtype, or a batch_size that isn't an integer.
+
+        Examples
+        --------
+        >>> import numpy as np, clstm
+        >>> stream = clstm.LSTM(8, 32, seed=0).stream()
+        >>> for x in np.zeros((10, 8), np.float32):
+        ...     h = stream.step(x)
+        >>> h.shape
+        (32,)
+        """
+        from clstm.stream import Stream
+
+        batch_size = check_index("batch_size", batch_size, low=1)
+        if self.bidirectional:
+            raise ValueError("bidirectional is True: the reverse direction begins at the end, which a stream doesn't have")
+        compiled, packs = self._packed
+        steps = compiled.steps(packs, batch_size, threads.resolve(self.num_threads))
+        stream = Stream(steps, batch_first=self.batch_first, num_threads=self.num_threads)
+        if state is not None:
+            stream.state = state
+        return stream
 
     def _run(self, x, state, lengths, keep):
         features = ("input_size", self.input_size)
