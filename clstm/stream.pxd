@@ -1,0 +1,1 @@
+from clstm._stream cimport Stream
