@@ -217,6 +217,8 @@ class LSTM(_Recurrent):
         self.bidirectional = check_flag("bidirectional", bidirectional)
         self.num_directions = 2 if self.bidirectional else 1
         self._dropout = Dropout(self.dropout, seed=self._generator)
+        features = ("input_size", self.input_size)
+        self._x_shapes = [[*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)]
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for direction in ("", "_reverse")[: self.num_directions]:
@@ -381,24 +383,22 @@ class LSTM(_Recurrent):
         return stream
 
     def _run(self, x, state, lengths, keep):
-        features = ("input_size", self.input_size)
-        shapes = ([*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False))
-        x = check_array("x", x, self.dtype, *shapes)
+        x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
         T, B, _ = x.shape
         if not batched and lengths is not None:
             raise ValueError("lengths is given, but x has no batch axis; cut x to its length instead")
         lengths = check_lengths(lengths, B, T)
-        axes = self._state_axes(batched, B)
-        h0, c0 = self._check_state("(h0, c0)", state, axes)
+        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, B))
         if keep:
             # backward reads them again: they must not change with the caller's arrays
             h0, c0 = h0.copy(), c0.copy()
 
         D, H = self.num_directions, self.hidden_size
-        h0, c0 = (array.reshape(self.num_layers * D, B, H) for array in (h0, c0))
-        h_n, c_n = np.empty_like(h0), np.empty_like(c0)
+        if not batched:
+            h0, c0 = h0[:, np.newaxis], c0[:, np.newaxis]
+        h_n, c_n = np.empty(h0.shape, self.dtype), np.empty(h0.shape, self.dtype)
         num_threads = threads.resolve(self.num_threads)
         compiled, packs = self._packed
         context = LSTMContext(self, batched, (), lengths) if keep else None
@@ -418,8 +418,7 @@ class LSTM(_Recurrent):
                     y, dropped = self._dropout.forward_train(y)
             x = y
         y = self._user_layout(y, batched)
-        shape = [size for _, size in axes]
-        state = h_n.reshape(shape), c_n.reshape(shape)
+        state = (h_n, c_n) if batched else (h_n[:, 0], c_n[:, 0])
         if keep:
             context.y_shape = y.shape
         return y, state, context
@@ -560,19 +559,18 @@ class LSTMCell(_Recurrent):
         batched = x.ndim == 2
         x = x.reshape(1, -1, self.input_size)
         batch = x.shape[1]
-        axes = self._state_axes(batched, batch)
-        h0, c0 = (array.reshape(1, batch, -1) for array in self._check_state("(h0, c0)", state, axes))
+        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, batch))
         if keep:
             h0, c0 = h0.copy(), c0.copy()
-        h_n, c_n = np.empty_like(h0), np.empty_like(c0)
-        y = np.empty((1, batch, self.hidden_size), self.dtype)
+        shape = (1, batch, self.hidden_size)
+        h0, c0 = h0.reshape(shape), c0.reshape(shape)
+        h_n, c_n, y = np.empty(shape, self.dtype), np.empty(shape, self.dtype), np.empty(shape, self.dtype)
         compiled, packs = self._packed
         tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, threads.resolve(self.num_threads), keep)
-        shape = [size for _, size in axes]
-        state = h_n.reshape(shape), c_n.reshape(shape)
+        state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
         if not keep:
             return state, None
-        return state, LSTMContext(self, batched, tuple(shape), None, [_Run((compiled, tape), x, h0, c0, y)])
+        return state, LSTMContext(self, batched, state[0].shape, None, [_Run((compiled, tape), x, h0, c0, y)])
 
     def _state_axes(self, batched: bool, batch: int) -> list[tuple[str, int]]:
         hidden = ("hidden_size", self.hidden_size)
