@@ -378,7 +378,10 @@ cdef void forward_step(
 
 
 cdef class PortableSteps(Steps):
-    """Steps of layers packed by `pack`, on one thread."""
+    """Steps of layers packed by `pack`, on one thread.
+
+    A run is step by step, too: BLAS gives other bits for the product of many steps' inputs than for that of one.
+    """
 
     cdef tuple packs
     cdef object h, c, gates  # (L, B, H), (L, B, H), (B, 4H)
@@ -415,19 +418,6 @@ cdef class PortableSteps(Steps):
             forward_step(self.layers, L, B, H, <const float*> x, <float*> self.gates_data, <float*> out)
         else:
             forward_step(self.layers, L, B, H, <const double*> x, <double*> self.gates_data, <double*> out)
-
-    def run(self, x, y, num_threads):
-        # Step by step, for BLAS has other bits for the products of many steps than for those of one.
-        cdef Py_ssize_t t, T = len(x), item = self.dtype.itemsize
-        source = np.ascontiguousarray(x)
-        target = np.empty(y.shape, self.dtype)
-        cdef const char* read = <const char*> address(source)
-        cdef char* written = <char*> address(target)
-        with nogil:
-            for t in range(T):
-                self.step(read + t * self.batch_size * self.input_size * item,
-                          written + t * self.batch_size * self.hidden_size * item)
-        y[...] = target
 
     def state(self):
         return self.h, self.c

@@ -19,7 +19,8 @@ cnp.import_array()
 ctypedef cnp.intp_t isize
 
 cdef enum:
-    BRIEF_CYCLES = 4_000  # letting other Python threads run costs about 150
+    BRIEF_CYCLES = 4_000        # letting other Python threads run costs about 300
+    SHORT_RUN_CYCLES = 60_000   # below, steps cost less than starting the layer's forward
 
 
 cdef class VectorSteps(Steps):
@@ -28,6 +29,7 @@ cdef class VectorSteps(Steps):
     cdef tuple packs
     cdef int num_threads    # the most that were allowed
     cdef int threads        # those that pay
+    cdef double cycles      # what a step should cost
     cdef Arena arena
     cdef const c.clstm_kernels *kernels
     cdef c.clstm_step job
@@ -42,11 +44,13 @@ cdef class VectorSteps(Steps):
         cdef Py_ssize_t item = kernels.item_size, ld = kernels.state_stride(H)
         cdef Py_ssize_t half = B * ld, line = 64 // item
         cdef Py_ssize_t h_size = (2 * half + line - 1) // line * line, c_size = (half + line - 1) // line * line
+        if <double>B * (5.0 * sizeof(isize) + 3.0 * L * ld * item) > <double>(<size_t>-1) / 4:
+            raise MemoryError(f"batch_size is {B}, too large for this machine's addresses")
         cdef StepSplit split = split_step(kernels, I, H, L, B, num_threads)
         self.packs, self.num_threads, self.threads, self.kernels = tuple(packs), num_threads, split.threads, kernels
         self.batch_size, self.input_size, self.hidden_size, self.num_layers = B, I, H, L
         self.dtype = np.dtype(np.float32 if item == 4 else np.float64)
-        self.brief = split.cycles < BRIEF_CYCLES
+        self.cycles, self.brief = split.cycles, split.cycles < BRIEF_CYCLES
 
         self.arena = Arena()
         self.arena.plan(split.threads, sizeof(c.clstm_counter))
@@ -126,10 +130,13 @@ cdef class VectorSteps(Steps):
             kernels.step(job, team_of(0, 1, counters, 0, 1))
         job.parity ^= 1
 
-    def run(self, x, y, int num_threads):
+    def run(self, cnp.ndarray x, cnp.ndarray y, int num_threads):
+        if len(x) * self.cycles < SHORT_RUN_CYCLES:
+            Steps.run(self, x, y, num_threads)
+            return
         # The layer's forward reads the input weights once for many steps.
         h, c = self.state()
-        h_n, c_n = np.empty_like(h, order="C", subok=False), np.empty_like(c, order="C", subok=False)
+        h_n, c_n = np.empty(h.shape, self.dtype), np.empty(h.shape, self.dtype)
         for layer, pack in enumerate(self.packs):
             part = slice(layer, layer + 1)
             last = layer == self.num_layers - 1

@@ -4,6 +4,8 @@
 the functions that advance it.
 """
 
+import numpy as np
+
 cimport numpy as cnp
 
 cnp.import_array()
@@ -36,9 +38,20 @@ cdef class Steps:
     cdef void step(self, const void *x, void *out) noexcept nogil:
         """One step of all layers: x (batch_size, input_size), out (batch_size, hidden_size)."""
 
-    def run(self, x, y, int num_threads):
+    def run(self, cnp.ndarray x, cnp.ndarray y, int num_threads):
         """All steps of x (T, batch_size, input_size), written to y (T, batch_size, hidden_size); any strides."""
-        raise NotImplementedError
+        cdef Py_ssize_t t, T = len(x), item = x.itemsize
+        cdef cnp.ndarray source = np.ascontiguousarray(x)
+        cdef cnp.ndarray target = y if cnp.PyArray_ISCARRAY(y) else np.empty((<object>y).shape, y.dtype)
+        cdef const char *read = cnp.PyArray_BYTES(source)
+        cdef char *written = cnp.PyArray_BYTES(target)
+        with nogil:
+            for t in range(T):
+                self.step(read, written)
+                read += self.batch_size * self.input_size * item
+                written += self.batch_size * self.hidden_size * item
+        if target is not y:
+            y[...] = target
 
     def state(self):
         """Return h and c, (num_layers, batch_size, hidden_size), as views to read and write."""

@@ -6,6 +6,7 @@ Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -372,7 +373,7 @@ class LSTM(_Recurrent):
         """
         from clstm.stream import Stream
 
-        batch_size = check_index("batch_size", batch_size, low=1)
+        batch_size = check_index("batch_size", batch_size, low=1, high=sys.maxsize)
         if self.bidirectional:
             raise ValueError("bidirectional is True: the reverse direction begins at the end, which a stream doesn't have")
         compiled, packs = self._packed
