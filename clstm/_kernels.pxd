@@ -45,7 +45,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct clstm_step:
         clstm_forward *layers
-        Py_ssize_t count, parity
+        Py_ssize_t count, parity, group
 
     ctypedef struct clstm_backward:
         const clstm_walk *walk

@@ -66,7 +66,7 @@ cdef class VectorSteps(Steps):
         cdef isize *active = <isize *>self.arena.take(4 + 5 * B, sizeof(isize))
         cdef char *h = <char *>self.arena.take(L * h_size, item)
         cdef char *c_ = <char *>self.arena.take(L * c_size, item)
-        self.job.count, self.job.parity = L, 0
+        self.job.count, self.job.parity, self.job.group = L, 0, split.group
 
         # Two steps of all rows: one for each parity
         cdef isize *start = active + 2

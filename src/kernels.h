@@ -67,6 +67,7 @@ typedef struct {
     clstm_forward *layers; /* [count], each with a walk of two steps, chunk 0, and lines x and y for either step */
     ptrdiff_t count;
     ptrdiff_t parity;      /* 0 and 1 in turn: the half of h that holds the step before */
+    ptrdiff_t group;       /* > 0: groups of so many panels are taken up and down in turn; 0: all panels at once */
 } clstm_step;
 
 typedef struct {
