@@ -1,13 +1,6 @@
-"""Streams for other Cython code; needs neither NumPy nor a header of this package. See docs/streaming.md.
+"""What `clstm.stream` offers to other Cython code: needs neither NumPy's headers nor those of this package."""
 
-    from clstm._stream cimport Stream
-
-    cdef Stream stream = lstm.stream()
-    with nogil:
-        busy = stream.step_nogil(&x[0, 0], &y[0, 0])
-"""
-
-cdef class Steps:
+cdef class Steps:  # of the package's own: a backend's part
     cdef readonly Py_ssize_t batch_size, input_size, hidden_size, num_layers
     cdef readonly object dtype
     cdef readonly bint brief

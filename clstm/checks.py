@@ -282,7 +282,7 @@ def _in_range(name, value, low, high):
 def _fits(shape, axes):
     if len(shape) != len(axes):
         return False
-    for axis, (_, size) in enumerate(axes):  # a third of the time that all() takes
+    for axis, (_, size) in enumerate(axes):  # noqa: SIM110 (a third of the time that all() takes)
         if size is not None and size != shape[axis]:
             return False
     return True

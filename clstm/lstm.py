@@ -219,7 +219,9 @@ class LSTM(_Recurrent):
         self.num_directions = 2 if self.bidirectional else 1
         self._dropout = Dropout(self.dropout, seed=self._generator)
         features = ("input_size", self.input_size)
-        self._x_shapes = [[*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)]
+        self._x_shapes = [
+            [*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)
+        ]
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for direction in ("", "_reverse")[: self.num_directions]:
@@ -375,7 +377,9 @@ class LSTM(_Recurrent):
 
         batch_size = check_index("batch_size", batch_size, low=1, high=sys.maxsize)
         if self.bidirectional:
-            raise ValueError("bidirectional is True: the reverse direction begins at the end, which a stream doesn't have")
+            raise ValueError(
+                "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
+            )
         compiled, packs = self._packed
         steps = compiled.steps(packs, batch_size, threads.resolve(self.num_threads))
         stream = Stream(steps, batch_first=self.batch_first, num_threads=self.num_threads)

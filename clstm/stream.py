@@ -48,7 +48,7 @@ class Stream(_stream.Stream):
 
         Parameters
         ----------
-        chunk : ndarray of shape (time, batch_size, input_size), (batch_size, time, input_size) if the layer is batch_first
+        chunk : ndarray of shape (time, batch_size, input_size), (batch_size, time, input_size) if batch_first
             The input, of the stream's dtype; also (time, input_size) where batch_size is 1.
 
         Returns
