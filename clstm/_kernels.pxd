@@ -44,6 +44,10 @@ cdef extern from "kernels.h" nogil:
         void *projected
         Py_ssize_t chunk, row_groups
 
+    ctypedef struct clstm_step:
+        clstm_forward *layers
+        Py_ssize_t count, parity
+
     ctypedef struct clstm_backward:
         const clstm_walk *walk
         Py_ssize_t I, H
@@ -103,6 +107,7 @@ cdef extern from "kernels.h" nogil:
         void (*pack_product)(const void *matrix, Py_ssize_t K, Py_ssize_t N, Py_ssize_t k_stride,
                              Py_ssize_t n_stride, void *panels) noexcept nogil
         void (*forward)(const clstm_forward *job, clstm_team team) noexcept nogil
+        void (*step)(const clstm_step *job, clstm_team team) noexcept nogil
         void (*backward)(const clstm_backward *job, clstm_team team) noexcept nogil
         void (*input_gradient)(const clstm_backward *job, clstm_team team) noexcept nogil
         void (*product)(const clstm_product *job, clstm_team team) noexcept nogil

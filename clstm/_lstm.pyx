@@ -23,15 +23,6 @@ ctypedef cnp.intp_t isize
 cdef class Packed:
     """The weights of one direction as panels; never changed, so that any number of calls may share it."""
 
-    cdef const c.clstm_kernels *kernels
-    cdef Py_ssize_t I, H
-    cdef Arena forward_arena, hidden_arena, input_arena
-    cdef void *W
-    cdef void *U
-    cdef void *bias
-    cdef void *Ub  # product panels, made when the first backward needs them
-    cdef void *Wb
-
     cdef int prepare_backward(self, bint need_input, int num_threads) except -1:
         if self.Ub == NULL:
             self.hidden_arena = Arena()
@@ -336,3 +327,10 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
         for d in range(D):  # one after the other: the second adds to what the first wrote
             kernels.wait(&everyone)
             kernels.input_gradient(&jobs[d], everyone)
+
+
+def steps(packs, Py_ssize_t batch_size, int num_threads):
+    """Return what steps a stream of stacked layers; see `clstm._stream`."""
+    from clstm._step import VectorSteps  # which needs this module
+
+    return VectorSteps(packs, batch_size, num_threads)

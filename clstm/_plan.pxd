@@ -17,3 +17,5 @@ cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
                          Py_ssize_t D, int num_threads) except *
 cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
                           Py_ssize_t cells, Py_ssize_t D, int num_threads) except *
+cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t rows,
+                      int num_threads) except *

@@ -33,8 +33,11 @@ import numpy as np
 from cython.parallel cimport prange, threadid
 from libc.limits cimport INT_MAX
 from libc.math cimport exp, expf, fabs, fabsf, tanh, tanhf
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from scipy.linalg cimport cython_blas
+
+from clstm._stream cimport Steps
 
 ctypedef fused real:
     float
@@ -344,6 +347,89 @@ def backward_direction(
         )
 
 
+# Streams -------------------------------------------------------------------------------------------------------------
+
+cdef struct StepLayer:
+    Py_ssize_t inputs  # not I, which complex.h defines
+    const void* weight_ih
+    const void* weight_hh
+    const void* bias
+    void* h
+    void* c
+
+
+cdef void forward_step(
+    const StepLayer* layers, Py_ssize_t count, Py_ssize_t B, Py_ssize_t H, const real* x, real* gates, real* out,
+) noexcept nogil:
+    """One step of stacked layers, each reading the h of the one below; gates (B, 4H) is scratch."""
+    cdef Py_ssize_t layer, b, I
+    cdef real* h
+    cdef real* c
+    for layer in range(count):
+        I, h, c = layers[layer].inputs, <real*> layers[layer].h, <real*> layers[layer].c
+        for b in range(B):
+            memcpy(gates + b * 4 * H, layers[layer].bias, 4 * H * sizeof(real))
+        gemm(False, True, B, 4 * H, I, x, I, <const real*> layers[layer].weight_ih, I, <real> 1, gates, 4 * H)
+        gemm(False, True, B, 4 * H, H, h, H, <const real*> layers[layer].weight_hh, H, <real> 1, gates, 4 * H)
+        for b in range(B):
+            forward_row(gates + b * 4 * H, c + b * H, h + b * H, H)
+        x = h
+    memcpy(out, x, B * H * sizeof(real))
+
+
+cdef class PortableSteps(Steps):
+    """Steps of layers packed by `pack`, on one thread.
+
+    A run is step by step, too: BLAS gives other bits for the product of many steps' inputs than for that of one.
+    """
+
+    cdef tuple packs
+    cdef object h, c, gates  # (L, B, H), (L, B, H), (B, 4H)
+    cdef StepLayer* layers
+    cdef void* gates_data
+    cdef bint single
+
+    def __cinit__(self, packs, Py_ssize_t batch_size):
+        cdef Py_ssize_t layer, L = len(packs)
+        self.packs, self.batch_size, self.num_layers = tuple(packs), batch_size, L
+        self.hidden_size, self.input_size = packs[0].weight_hh.shape[1], packs[0].weight_ih.shape[1]
+        self.dtype = packs[0].bias.dtype
+        self.single = self.dtype.itemsize == 4
+        self.h = np.zeros((L, batch_size, self.hidden_size), self.dtype)
+        self.c = np.zeros_like(self.h)
+        self.gates = np.empty((batch_size, 4 * self.hidden_size), self.dtype)
+        self.gates_data = address(self.gates)
+        self.layers = <StepLayer*> calloc(L, sizeof(StepLayer))
+        if self.layers == NULL:
+            raise MemoryError
+        for layer, weights in enumerate(packs):
+            self.layers[layer].inputs = weights.weight_ih.shape[1]
+            self.layers[layer].weight_ih = address(weights.weight_ih)
+            self.layers[layer].weight_hh = address(weights.weight_hh)
+            self.layers[layer].bias = address(weights.bias)
+            self.layers[layer].h, self.layers[layer].c = address(self.h[layer]), address(self.c[layer])
+
+    def __dealloc__(self):
+        free(self.layers)
+
+    cdef void step(self, const void* x, void* out) noexcept nogil:
+        cdef Py_ssize_t L = self.num_layers, B = self.batch_size, H = self.hidden_size
+        if self.single:
+            forward_step(self.layers, L, B, H, <const float*> x, <float*> self.gates_data, <float*> out)
+        else:
+            forward_step(self.layers, L, B, H, <const double*> x, <double*> self.gates_data, <double*> out)
+
+    def state(self):
+        return self.h, self.c
+
+    def twin(self):
+        return PortableSteps(self.packs, self.batch_size)
+
+
+cdef void* address(array) except? NULL:
+    return <void*> <size_t> array.ctypes.data
+
+
 # What lstm.py calls: the functions of _lstm.pyx; all arguments are checked --------------------------------------------
 
 class Tape:
@@ -412,3 +498,8 @@ def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_g
                            dh, dc, gates, cells, inputs, outputs, np.ones(rows, dtype), dx, need_dx, *weight_grads[d],
                            threads)
         dh0[d][order.batch], dc0[d][order.batch] = dh, dc
+
+
+def steps(packs, Py_ssize_t batch_size, int num_threads):
+    """Return what steps a stream of stacked layers."""
+    return PortableSteps(packs, batch_size)

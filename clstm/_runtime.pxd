@@ -4,6 +4,7 @@ cimport numpy as cnp
 
 from clstm cimport _kernels as c
 
+cdef bint may_use_threads() noexcept nogil
 cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept
 
 cdef class Arena:

@@ -11,6 +11,7 @@ cnp.import_array()
 
 cdef const c.clstm_kernels *_kernels_f32 = NULL
 cdef const c.clstm_kernels *_kernels_f64 = NULL
+cdef bint _one_thread = False
 
 
 def instruction_sets() -> tuple[str, ...]:
@@ -28,6 +29,16 @@ def use(name: str) -> None:
 def has_openmp() -> bool:
     """Tell whether this build has OpenMP."""
     return bool(c.CLSTM_OPENMP)
+
+
+def stay_on_one_thread() -> None:
+    """Say that this process must open no parallel region any more (see `clstm.threads`)."""
+    global _one_thread
+    _one_thread = True
+
+
+cdef bint may_use_threads() noexcept nogil:
+    return not _one_thread
 
 
 cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept:

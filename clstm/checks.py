@@ -48,16 +48,17 @@ def check_array(name: str, value: Any, dtype: np.dtype | type, *shapes: Sequence
     ValueError
         Of another shape.
     """
-    dtype = np.dtype(dtype)
     array = as_array(name, value)
     if array.dtype != dtype:
+        dtype = np.dtype(dtype)
         raise TypeError(
             f"{name} has dtype {array.dtype}, expected {dtype}; convert it with numpy.asarray({name}, dtype='{dtype}')"
         )
-    if not any(_fits(array.shape, axes) for axes in shapes):
-        expected = " or ".join(_describe(axes) for axes in shapes)
-        raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
-    return dense_rows(array)
+    for axes in shapes:
+        if _fits(array.shape, axes):
+            return dense_rows(array)
+    expected = " or ".join(_describe(axes) for axes in shapes)
+    raise ValueError(f"{name} has shape {array.shape}, expected {expected}")
 
 
 def check_floats(name: str, value: Any) -> np.ndarray:
@@ -87,11 +88,12 @@ def as_array(name: str, value: Any) -> np.ndarray:
 
 def dense_rows(array: np.ndarray) -> np.ndarray:
     """Return `array`, or a copy if it is misaligned or its last axis isn't contiguous; other strides stay."""
-    if array.flags.c_contiguous and array.flags.aligned:
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
         return array
     itemsize = array.itemsize
     regular = (
-        array.flags.aligned
+        flags.aligned
         and array.ndim > 0
         and (array.shape[-1] <= 1 or array.strides[-1] == itemsize)
         and all(stride % itemsize == 0 for stride in array.strides)
@@ -180,6 +182,35 @@ def check_lengths(lengths: Any, batch: int, time: int) -> np.ndarray | None:
     return None if (array == time).all() else array
 
 
+def check_state(
+    names: str, state: Any, dtype: np.dtype, shape: Sequence[tuple[str, int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pair `state` as contiguous arrays, or zeros where it is None.
+
+    Parameters
+    ----------
+    names : str
+        What the pair is called in errors: ``"(h0, c0)"``.
+
+    Raises
+    ------
+    TypeError
+        Not a pair, or an array of another dtype.
+    ValueError
+        An array of another shape.
+    """
+    if state is None:
+        zeros = np.zeros([size for _, size in shape], dtype)
+        return zeros, zeros
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise TypeError(f"{names} is {type(state).__name__}, expected a pair of arrays {names}")
+    h, c = names.strip("()").split(", ")
+    return (
+        np.ascontiguousarray(check_array(h, state[0], dtype, shape)),
+        np.ascontiguousarray(check_array(c, state[1], dtype, shape)),
+    )
+
+
 def check_token_ids(name: str, value: Any, num_embeddings: int) -> np.ndarray:
     """Return `value` as an int64 array of ids in 0..num_embeddings - 1.
 
@@ -249,7 +280,12 @@ def _in_range(name, value, low, high):
 
 
 def _fits(shape, axes):
-    return len(shape) == len(axes) and all(size in (None, got) for got, (_, size) in zip(shape, axes, strict=True))
+    if len(shape) != len(axes):
+        return False
+    for axis, (_, size) in enumerate(axes):  # noqa: SIM110 (a third of the time that all() takes)
+        if size is not None and size != shape[axis]:
+            return False
+    return True
 
 
 def _describe(axes):

@@ -6,9 +6,10 @@ Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +22,15 @@ from clstm.checks import (
     check_index,
     check_lengths,
     check_real,
+    check_state,
     random_generator,
 )
 from clstm.layer import Layer
 from clstm.layers import Dropout
 from clstm.sparse import RowGradient
+
+if TYPE_CHECKING:
+    from clstm.stream import Stream
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -141,17 +146,7 @@ class _Recurrent(Layer):
                 yield "bias_hh" + suffix, dbias.copy()
 
     def _check_state(self, names: str, state: Any, shape: list[tuple[str, int]]) -> State:
-        """Return the pair (h, c) as contiguous arrays, or zeros where `state` is None."""
-        if state is None:
-            zeros = np.zeros([size for _, size in shape], self.dtype)
-            return zeros, zeros
-        if not isinstance(state, (tuple, list)) or len(state) != 2:
-            raise TypeError(f"{names} is {type(state).__name__}, expected a pair of arrays {names}")
-        h, c = names.strip("()").split(", ")
-        return (
-            np.ascontiguousarray(check_array(h, state[0], self.dtype, shape)),
-            np.ascontiguousarray(check_array(c, state[1], self.dtype, shape)),
-        )
+        return check_state(names, state, self.dtype, shape)
 
 
 class LSTM(_Recurrent):
@@ -226,6 +221,10 @@ class LSTM(_Recurrent):
         self.bidirectional = check_flag("bidirectional", bidirectional)
         self.num_directions = 2 if self.bidirectional else 1
         self._dropout = Dropout(self.dropout, seed=self._generator)
+        features = ("input_size", self.input_size)
+        self._x_shapes = [
+            [*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)
+        ]
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.hidden_size * self.num_directions
             for direction in ("", "_reverse")[: self.num_directions]:
@@ -355,25 +354,68 @@ class LSTM(_Recurrent):
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
 
+    def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
+        """Return a stream, which takes its input step by step and keeps the state in between.
+
+        Parameters
+        ----------
+        batch_size : int, default 1
+            Rows, each a sequence of its own.
+        state : (h0, c0), optional
+            Each of shape (num_layers, batch_size, hidden_size); zeros if left out.
+
+        Returns
+        -------
+        clstm.stream.Stream
+            It keeps the weights and the number of threads of this moment, whatever becomes of the layer's.
+
+        Raises
+        ------
+        ValueError
+            The layer is bidirectional, or a wrong value or shape.
+        TypeError
+            A wrong dtype, or a batch_size that isn't an integer.
+
+        Examples
+        --------
+        >>> import numpy as np, clstm
+        >>> stream = clstm.LSTM(8, 32, seed=0).stream()
+        >>> for x in np.zeros((10, 8), np.float32):
+        ...     h = stream.step(x)
+        >>> h.shape
+        (32,)
+        """
+        from clstm.stream import Stream
+
+        batch_size = check_index("batch_size", batch_size, low=1, high=sys.maxsize)
+        if self.bidirectional:
+            raise ValueError(
+                "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
+            )
+        compiled, packs = self._packed
+        steps = compiled.steps(packs, batch_size, threads.resolve(self.num_threads))
+        stream = Stream(steps, batch_first=self.batch_first, num_threads=self.num_threads)
+        if state is not None:
+            stream.state = state
+        return stream
+
     def _run(self, x, state, lengths, keep, checkpoint=False):
-        features = ("input_size", self.input_size)
-        shapes = ([*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False))
-        x = check_array("x", x, self.dtype, *shapes)
+        x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
         T, B, _ = x.shape
         if not batched and lengths is not None:
             raise ValueError("lengths is given, but x has no batch axis; cut x to its length instead")
         lengths = check_lengths(lengths, B, T)
-        axes = self._state_axes(batched, B)
-        h0, c0 = self._check_state("(h0, c0)", state, axes)
+        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, B))
         if keep:
             # backward reads them again: they must not change with the caller's arrays
             h0, c0 = h0.copy(), c0.copy()
 
         D, H = self.num_directions, self.hidden_size
-        h0, c0 = (array.reshape(self.num_layers * D, B, H) for array in (h0, c0))
-        h_n, c_n = np.empty_like(h0), np.empty_like(c0)
+        if not batched:
+            h0, c0 = h0[:, np.newaxis], c0[:, np.newaxis]
+        h_n, c_n = np.empty(h0.shape, self.dtype), np.empty(h0.shape, self.dtype)
         num_threads = threads.resolve(self.num_threads)
         compiled, packs = self._packed
         segments = cut(T, B) if checkpoint else []
@@ -397,8 +439,7 @@ class LSTM(_Recurrent):
                     y, dropped = self._dropout.forward_train(y)
             x = y
         y = self._user_layout(y, batched)
-        shape = [size for _, size in axes]
-        state = h_n.reshape(shape), c_n.reshape(shape)
+        state = (h_n, c_n) if batched else (h_n[:, 0], c_n[:, 0])
         if keep:
             context.y_shape = y.shape
         return y, state, context
@@ -539,19 +580,18 @@ class LSTMCell(_Recurrent):
         batched = x.ndim == 2
         x = x.reshape(1, -1, self.input_size)
         batch = x.shape[1]
-        axes = self._state_axes(batched, batch)
-        h0, c0 = (array.reshape(1, batch, -1) for array in self._check_state("(h0, c0)", state, axes))
+        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, batch))
         if keep:
             h0, c0 = h0.copy(), c0.copy()
-        h_n, c_n = np.empty_like(h0), np.empty_like(c0)
-        y = np.empty((1, batch, self.hidden_size), self.dtype)
+        shape = (1, batch, self.hidden_size)
+        h0, c0 = h0.reshape(shape), c0.reshape(shape)
+        h_n, c_n, y = np.empty(shape, self.dtype), np.empty(shape, self.dtype), np.empty(shape, self.dtype)
         compiled, packs = self._packed
         tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, threads.resolve(self.num_threads), keep)
-        shape = [size for _, size in axes]
-        state = h_n.reshape(shape), c_n.reshape(shape)
+        state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
         if not keep:
             return state, None
-        return state, LSTMContext(self, batched, tuple(shape), None, [_Run((compiled, tape), x, h0, c0, y)])
+        return state, LSTMContext(self, batched, state[0].shape, None, [_Run((compiled, tape), x, h0, c0, y)])
 
     def _state_axes(self, batched: bool, batch: int) -> list[tuple[str, int]]:
         hidden = ("hidden_size", self.hidden_size)

@@ -232,6 +232,7 @@ def _after_fork_in_child() -> None:
     _default = None  # a worker may be given other processors or another environment
     if _region_opened:
         _one_because = _FORKED
+        _runtime.stay_on_one_thread()  # for streams, which resolved their threads before the fork
 
 
 if hasattr(os, "register_at_fork"):

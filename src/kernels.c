@@ -7,6 +7,7 @@
 #include "pack.h"
 #include "product.h"
 #include "roofline.h"
+#include "step.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -41,6 +42,7 @@ static void restore_mode(float_mode mode) { __asm__ volatile("msr fpcr, %0" : : 
     }
 
 WORKER(forward, clstm_forward)
+WORKER(step, clstm_step)
 WORKER(backward, clstm_backward)
 WORKER(input_gradient, clstm_backward)
 WORKER(product, clstm_product)
@@ -94,6 +96,7 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .repack_backward = repack_backward,
     .pack_product = pack_product,
     .forward = forward,
+    .step = step,
     .backward = backward,
     .input_gradient = input_gradient,
     .product = product,

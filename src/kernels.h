@@ -19,7 +19,7 @@
  * All of these are 64-byte aligned and owned by the caller. No row stride is a multiple of 4 KiB: rows a power of two
  * apart share cache sets (20% lost in a prototype). Arrays don't overlap, but that y is what the next step reads.
  *
- * A worker (forward, backward, input_gradient, product, outer) is called once by each thread of a team and returns
+ * A worker (forward, step, backward, input_gradient, product, outer) is called once by each thread of a team and returns
  * when its part is done.
  * Nothing here allocates, prints or knows Python.
  */
@@ -62,6 +62,12 @@ typedef struct {
     ptrdiff_t chunk;        /* steps whose input projection is done at once; 0: in one pass with the recurrent product */
     ptrdiff_t row_groups;   /* groups of threads that deal the rows out, their threads the panels: see walk.h */
 } clstm_forward;
+
+typedef struct {
+    clstm_forward *layers; /* [count], each with a walk of two steps, chunk 0, and lines x and y for either step */
+    ptrdiff_t count;
+    ptrdiff_t parity;      /* 0 and 1 in turn: the half of h that holds the step before */
+} clstm_step;
 
 typedef struct {
     const clstm_walk *walk;
@@ -116,6 +122,7 @@ typedef struct {
     /* matrix with element (k, n) at k * k_stride + n * n_stride -> product panels */
     void (*pack_product)(const void *matrix, ptrdiff_t K, ptrdiff_t N, ptrdiff_t k_stride, ptrdiff_t n_stride, void *panels);
     void (*forward)(const clstm_forward *job, clstm_team team);
+    void (*step)(const clstm_step *job, clstm_team team);
     /* everything but dx, which the team may do after a barrier */
     void (*backward)(const clstm_backward *job, clstm_team team);
     void (*input_gradient)(const clstm_backward *job, clstm_team team);

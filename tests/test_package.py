@@ -97,6 +97,12 @@ def test_wheel_holds_no_sources_or_tests(wheel):
     assert tops == {"clstm", f"clstm_cpu-{clstm.__version__}.dist-info"}
 
 
+def test_wheel_holds_what_cython_code_needs_to_step(wheel):
+    # tests/test_stream.py builds such code, with nothing else of the package in sight than these and the extensions
+    assert {"clstm/stream.pxd", "clstm/_stream.pxd", "clstm/__init__.py"} <= set(wheel.namelist())
+    assert "extern" not in wheel.read("clstm/_stream.pxd").decode()
+
+
 def test_wheel_holds_licence_data_and_marker(wheel):
     names = set(wheel.namelist())
     assert f"clstm_cpu-{clstm.__version__}.dist-info/licenses/LICENSE" in names

@@ -1,0 +1,19 @@
+"""See _lstm.pyx."""
+
+cimport numpy  # its headers first: kernels.h takes back the name I, which complex.h defines
+
+from clstm cimport _kernels as c
+from clstm._runtime cimport Arena
+
+cdef class Packed:
+    cdef const c.clstm_kernels *kernels
+    cdef Py_ssize_t I, H
+    cdef Arena forward_arena, hidden_arena, input_arena
+    cdef void *W
+    cdef void *U
+    cdef void *bias
+    cdef void *Ub  # product panels, made when the first backward needs them
+    cdef void *Wb
+
+    cdef int prepare_backward(self, bint need_input, int num_threads) except -1
+    cdef void *product_panels(self, Arena arena, const void *panels, Py_ssize_t K, int num_threads) except NULL
