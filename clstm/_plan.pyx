@@ -124,9 +124,14 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
     cdef int team = split.threads // 2 if split.side_by_side else split.threads
     cdef double weights = 4.0 * kernels.padded(H) * (I + H) * kernels.item_size / (team // split.row_groups)
     rows = max(1.0, rows / split.row_groups)
-    # With a full tile a step, one pass over [x, h] is cheapest as long as both panels stay in L2, beside all else; else
-    # the input panels are read once for a chunk of steps, whose result stays in L2 with the recurrent panels.
-    if rows < kernels.tile_rows or weights > machine.l2 / 2:
+    # One pass over [x, h] is cheapest with a full tile a step, if L2 holds all panels, or with so many rows that the next
+    # panel comes from L3 meanwhile. Else the input panels are read once for a chunk of steps, whose result stays in L2
+    # with the recurrent panels.
+    cdef double panel = 4.0 * kernels.vector_length * (I + H) * kernels.item_size
+    cdef bint one_pass = weights <= machine.l2 or rows >= 4 * kernels.tile_rows and panel <= machine.l2 / 8
+    if rows < kernels.tile_rows:
+        one_pass = steps == 1
+    if not one_pass:
         split.chunk = max(1, <Py_ssize_t>(96 / rows))
     return split
 
