@@ -1,7 +1,8 @@
 """Time for one system at a time, on cores that the others' threads have left.
 
 Threads of a library's pool go on spinning after a call for up to a tenth of a second, and would slow the next system.
-So each turn begins when this process has come to rest, and with an untimed call.
+So each turn begins when this process has come to rest, and with untimed calls: a virtual machine's host may run two
+processors that wake up on one core for some hundredths of a second, which halves the speed of two threads.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 PAUSE = 0.02  # seconds of rest before a turn, at least
-SAMPLE = 0.03  # seconds of a turn, at least
+WARM = 0.05  # seconds of untimed calls in a turn, at least
+SAMPLE = 0.03  # seconds of timed ones, at least
 PATIENCE = 2.0  # seconds in which a process comes to rest
 
 # What a turn is timed with. Processor time tells more on a busy machine, but of one thread only: of more, it would
@@ -36,7 +38,10 @@ def sample(run: Run, calls: int, clock: str = "wall") -> float:
     """Return the seconds that each of `calls` takes, in one turn."""
     now = CLOCKS[clock]
     settle()
+    warm = time.perf_counter() + WARM
     run()
+    while time.perf_counter() < warm:
+        run()
     start = now()
     for _ in range(calls):
         run()
