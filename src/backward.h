@@ -218,8 +218,8 @@ static void backward_all(const clstm_backward *job, const clstm_team *team)
     const clstm_walk *walk = job->walk;
     const isize H = job->H, ld = state_stride(H);
     const group own_group = group_of(team, job->row_groups);
-    const share rows = rows_of(&own_group), mine = share_of(&own_group, product_panels(H));
-    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+    const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, product_panels(H));
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
         load_state(job->dhn, walk, b, H, (real *)job->dh + b * ld);
         load_state(job->dcn, walk, b, H, (real *)job->dc + b * ld);
     }
@@ -231,7 +231,7 @@ static void backward_all(const clstm_backward *job, const clstm_team *team)
     if (walk->steps > 0)
         backward_start(job, &mine);
     barrier(team);
-    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
         save_state(job->dh0, walk, b, H, (const real *)job->dh + b * ld);
         save_state(job->dc0, walk, b, H, (const real *)job->dc + b * ld);
     }

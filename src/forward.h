@@ -199,7 +199,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     const clstm_walk *walk = given->walk;
     const isize H = given->H, ld = state_stride(H);
     const group own_group = group_of(team, given->row_groups);
-    const share rows = rows_of(&own_group), mine = share_of(&own_group, padded(H) / VL);
+    const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, padded(H) / VL);
     clstm_forward own = *given, *job = &own;
     if (job->projected) {
         const isize most_rows = (walk->rows + own_group.count - 1) / own_group.count;
@@ -207,7 +207,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
                          own_group.index * smaller(job->chunk, walk->steps) * most_rows * gates_stride(H);
     }
 
-    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
         load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
         load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
     }
@@ -223,7 +223,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
             barrier(&own_group.team);
         }
     }
-    for (isize b = rows.first; b < walk->rows; b += rows.step) {
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
         const isize length = walk->length[b];
         const real *c = (const real *)job->c + b * ld;
         if (job->gates && length > 0)

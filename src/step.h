@@ -14,7 +14,7 @@ static void step_all(const clstm_step *job, const clstm_team *team)
     for (isize layer = 0; layer < job->count; layer++) {
         const clstm_forward *own = &job->layers[layer];
         const group own_group = group_of(team, own->row_groups);
-        const share mine = share_of(&own_group, padded(own->H) / VL);
+        const share mine = share_of(own->walk, &own_group, padded(own->H) / VL);
         if (layer > 0)
             barrier(&own_group.team);
         forward_step(own, &mine, job->parity, 0);

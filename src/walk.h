@@ -24,28 +24,42 @@ INLINE group group_of(const clstm_team *team, isize count)
     return (group){{team->rank - first, last - first, team->counters + team->size + first}, index, count};
 }
 
-/* Sorted rows first, first + step, ... and panels panel0 to panel1 - 1. Rows are dealt out in turn, so that threads
- * stay even while the rows of a ragged batch end. */
+/* Sorted rows first, first + step, ... below end and panels panel0 to panel1 - 1. */
 typedef struct {
-    isize first, step, panel0, panel1;
+    isize first, step, end, panel0, panel1;
 } share;
 
-/* The rows of the group, and this thread's of the panels */
-INLINE share share_of(const group *g, isize panels)
+/* Rows of a ragged batch are dealt out in turn, so that threads stay even while rows end. Others in a block for each group,
+ * since rows of x and y seldom begin with a line of cache: two threads would write the line that two rows share. */
+INLINE share rows_of_group(const clstm_walk *walk, const group *g)
 {
-    const clstm_team *team = &g->team;
-    return (share){g->index, g->count, panels * team->rank / team->size, panels * (team->rank + 1) / team->size};
+    if (walk->cells != walk->steps * walk->rows)
+        return (share){g->index, g->count, walk->rows, 0, 0};
+    return (share){walk->rows * g->index / g->count, 1, walk->rows * (g->index + 1) / g->count, 0, 0};
+}
+
+/* The rows of the group, and this thread's of the panels */
+INLINE share share_of(const clstm_walk *walk, const group *g, isize panels)
+{
+    share mine = rows_of_group(walk, g);
+    mine.panel0 = panels * g->team.rank / g->team.size;
+    mine.panel1 = panels * (g->team.rank + 1) / g->team.size;
+    return mine;
 }
 
 /* Every row to one thread of the group whose rows they are */
-INLINE share rows_of(const group *g)
+INLINE share rows_of(const clstm_walk *walk, const group *g)
 {
-    return (share){g->index + g->count * g->team.rank, g->count * g->team.size, 0, 0};
+    share rows = rows_of_group(walk, g);
+    rows.first += rows.step * g->team.rank;
+    rows.step *= g->team.size;
+    return rows;
 }
 
 /* Rows of the share among the first `rows` */
 INLINE isize rows_below(const share *mine, isize rows)
 {
+    rows = smaller(rows, mine->end);
     return rows > mine->first ? (rows - mine->first + mine->step - 1) / mine->step : 0;
 }
 
