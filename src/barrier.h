@@ -1,16 +1,25 @@
-/* The spin barrier of a team (see team.h), by dissemination: in round r a thread tells that it is there and waits for the
- * one 2^r ranks on, who has by then heard of the 2^r ranks from there; log2(size) rounds, each one line of cache read. */
+/* The barrier of a team (see team.h), by dissemination: in round r a thread tells that it is there and waits for the one
+ * 2^r ranks on, who has by then heard of the 2^r ranks from there; log2(size) rounds, each one line of cache read.
+ *
+ * Who waits spins, for threads that all run are mostly a few microseconds apart, then sleeps, for the one waited for may
+ * need this very processor: with others' threads on the same ones (OpenBLAS's spin for 20 ms after a call) that took
+ * most of the time. It doesn't yield: Linux 6.18 counts that as a whole slice of time used. */
 #ifndef CLSTM_BARRIER_H
 #define CLSTM_BARRIER_H
 
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
 #include <sched.h>
+#endif
 
 #include "team.h"
 #include "vector.h"
 
-/* Some microseconds, more than threads that all run are apart mostly. Where nobody else wants the processor, yielding
- * costs little; where others do, spinning on would take it from the very thread that is waited for. */
-#define SPINS_BEFORE_YIELD 50
+/* 40 to 90 us on processors of today: longer than it takes to be woken, else each sleep brings on the other's next. */
+#define SPINS_BEFORE_SLEEP 2000
 
 INLINE void relax(void)
 {
@@ -21,18 +30,48 @@ INLINE void relax(void)
 #endif
 }
 
+INLINE int has_reached(const clstm_counter *counter, unsigned round)
+{
+    return (int)(__atomic_load_n(&counter->arrived, __ATOMIC_ACQUIRE) - round) >= 0;
+}
+
+NOINLINE void sleep_until(clstm_counter *counter, unsigned round)
+{
+#if defined(__linux__)
+    __atomic_fetch_add(&counter->sleepers, 1, __ATOMIC_SEQ_CST);
+    for (unsigned now; now = __atomic_load_n(&counter->arrived, __ATOMIC_SEQ_CST), (int)(now - round) < 0;)
+        syscall(SYS_futex, &counter->arrived, FUTEX_WAIT_PRIVATE, now, NULL, NULL, 0);
+    __atomic_fetch_sub(&counter->sleepers, 1, __ATOMIC_SEQ_CST);
+#else
+    while (!has_reached(counter, round))
+        sched_yield();
+#endif
+}
+
+INLINE void arrive(clstm_counter *counter, unsigned round)
+{
+#if defined(__linux__)
+    /* either a sleeper sees the new number, or this sees the sleeper */
+    __atomic_store_n(&counter->arrived, round, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&counter->sleepers, __ATOMIC_SEQ_CST) > 0)
+        syscall(SYS_futex, &counter->arrived, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0);
+#else
+    __atomic_store_n(&counter->arrived, round, __ATOMIC_RELEASE);
+#endif
+}
+
 NOINLINE void barrier(const clstm_team *team)
 {
     clstm_counter *own = &team->counters[team->rank];
     for (isize distance = 1; distance < team->size; distance *= 2) {
-        const clstm_counter *other = &team->counters[(team->rank + distance) % team->size];
+        clstm_counter *other = &team->counters[(team->rank + distance) % team->size];
         const unsigned round = own->arrived + 1;
-        __atomic_store_n(&own->arrived, round, __ATOMIC_RELEASE);
-        for (int spins = 0; (int)(__atomic_load_n(&other->arrived, __ATOMIC_ACQUIRE) - round) < 0;)
-            if (++spins < SPINS_BEFORE_YIELD)
-                relax();
-            else
-                sched_yield();
+        arrive(own, round);
+        int spins = 0;
+        while (!has_reached(other, round) && ++spins < SPINS_BEFORE_SLEEP)
+            relax();
+        if (spins == SPINS_BEFORE_SLEEP)
+            sleep_until(other, round);
     }
 }
 

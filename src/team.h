@@ -1,7 +1,7 @@
 /* Threads that work on one job: who I am, and a barrier.
  *
  * The barrier spins (40-80 ns when both of two threads run, a tenth of an OpenMP barrier) on one padded counter a thread,
- * and yields the processor after a while, so that it never spins for ever on a machine with more threads than cores.
+ * and sleeps after a while, so that it never spins for ever on a machine with more threads than cores.
  */
 #ifndef CLSTM_TEAM_H
 #define CLSTM_TEAM_H
@@ -23,7 +23,8 @@ static inline int clstm_most_threads(void) { return 0; }
 
 typedef struct {
     volatile unsigned arrived; /* rounds of barriers this thread has reached */
-    char apart[124];           /* a counter a pair of cache lines */
+    volatile int sleepers;     /* threads that sleep until it has reached more */
+    char apart[120];           /* a counter a pair of cache lines */
 } clstm_counter;
 
 typedef struct {
