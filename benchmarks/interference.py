@@ -1,4 +1,4 @@
-"""Two libraries with threads of their own in one process, in turn: NumPy's products (OpenBLAS), clstm's layers (OpenMP).
+"""Two libraries with threads of their own in one process: NumPy's products (OpenBLAS) and clstm's layers, in turn.
 
     python -m benchmarks.interference [--threads 2] [--rounds 15]
 

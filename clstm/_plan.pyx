@@ -185,14 +185,15 @@ cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, 
                       int num_threads) except *:
     """The same of one step of stacked layers, in a region of its own.
 
-    Between two steps the weights of all layers pass, so they count as those of one layer.
+    Between two steps the weights of all layers pass, so they count as those of one layer. What the caller does between
+    them can make a region dearer than those measured, so a step must be worth several.
     """
     cdef Machine here = machine(1)
     cdef double panels = kernels.padded(H) // kernels.vector_length
     cdef double K = I + H + (layers - 1) * 2 * H
     cdef double row_cycles = (layers - 1) * (PANEL_CYCLES + EPILOGUE_CYCLES)  # of the layers but the first
     cdef Split split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, 0, 1, 1)
-    if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
+    if num_threads > 1 and split.cycles > 4 * HAND_OVER_CYCLES:
         here = machine(num_threads)
         split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * BARRIER_CYCLES, 1, num_threads)
     return split
