@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
+import pytest
 from hypothesis import settings
 
 import clstm
-from clstm import backend, threads
+from clstm import backend, openmp, threads
 
 # Examples are timed nowhere (the machine may be busy), and are the same ones each time in continuous integration.
 settings.register_profile("clstm", deadline=None, derandomize="CI" in os.environ)
@@ -25,3 +27,12 @@ def pytest_report_header():
         f"clstm {clstm.__version__}: instruction set {backend.isa()} of {', '.join(backend.available())}; "
         f"threads: {threads.get_num_threads()} ({threads.source()})"
     )
+
+
+@pytest.fixture(autouse=True)
+def no_limit_left_behind():
+    """Undo what a test sets with torch.set_num_threads: that limits all who share PyTorch's OpenMP, clstm too."""
+    before = openmp.most_threads()
+    yield
+    if openmp.most_threads() != before and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(before)
