@@ -29,6 +29,15 @@ def pytest_report_header():
     )
 
 
+@pytest.fixture(scope="module", params=backend.available())
+def isa(request):
+    """Each instruction set in turn; a module asks for all its tests with ``pytest.mark.usefixtures``."""
+    before = backend.isa()
+    backend.use(request.param)
+    yield request.param
+    backend.use(before)
+
+
 @pytest.fixture(autouse=True)
 def no_limit_left_behind():
     """Undo what a test sets with torch.set_num_threads: that limits all who share PyTorch's OpenMP, clstm too."""

@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clstm import LSTM, _runtime, backend, checkpoint, reference
+from clstm import LSTM, _runtime, checkpoint, reference
 
 # Relative to the largest element: gradients are the same sums in another order.
 ROUNDING = {np.float32: 1e-5, np.float64: 1e-13}
 TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
 
-
-@pytest.fixture(autouse=True, scope="module", params=backend.available())
-def isa(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield request.param
-    backend.use(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 @pytest.fixture

@@ -18,13 +18,7 @@ from clstm import LSTM, LSTMCell, backend, reference
 
 TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
 
-
-@pytest.fixture(autouse=True, scope="module", params=backend.available())
-def isa(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield request.param
-    backend.use(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def problem(lstm, T, B, seed=0):

@@ -15,18 +15,12 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import LSTM, backend, reference
+from clstm import LSTM, reference
 from clstm.stream import Stream
 
 ROOT = Path(clstm.__file__).parents[1]
 
-
-@pytest.fixture(autouse=True, scope="module", params=backend.available())
-def isa(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield request.param
-    backend.use(before)
+pytestmark = pytest.mark.usefixtures("isa")
 
 
 def problem(lstm, T, B, seed=0):
