@@ -155,30 +155,34 @@ def force(threads: int = 0, side_by_side: bool = False, row_groups: int = 1, chu
     _forced.row_groups, _forced.chunk, _forced.cycles = row_groups, chunk, 0
 
 
-cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t cells,
-                         Py_ssize_t D, int num_threads) except *:
-    """How a forward of D directions shares its work, of `cells` real (step, row) pairs in `steps` steps."""
+# forward_on or backward_on
+ctypedef Split (*split_on)(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
+                           Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil
+
+
+cdef Split split_here(split_on model, const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
+                      Py_ssize_t cells, Py_ssize_t D, int num_threads) except *:
+    """What the model chooses on this machine, whose regions are measured only for work that could pay for one."""
     if _forced.threads > 0:
         return _forced
     cdef Machine here = machine(1)
-    cdef Split split = forward_on(kernels, &here, I, H, steps, cells, D, 1)
+    cdef Split split = model(kernels, &here, I, H, steps, cells, D, 1)
     if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
         here = machine(num_threads)
-        split = forward_on(kernels, &here, I, H, steps, cells, D, num_threads)
+        split = model(kernels, &here, I, H, steps, cells, D, num_threads)
     return split
+
+
+cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t cells,
+                         Py_ssize_t D, int num_threads) except *:
+    """How a forward of D directions shares its work, of `cells` real (step, row) pairs in `steps` steps."""
+    return split_here(forward_on, kernels, I, H, steps, cells, D, num_threads)
 
 
 cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
                           Py_ssize_t cells, Py_ssize_t D, int num_threads) except *:
     """The same of a backward."""
-    if _forced.threads > 0:
-        return _forced
-    cdef Machine here = machine(1)
-    cdef Split split = backward_on(kernels, &here, I, H, steps, cells, D, 1)
-    if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
-        here = machine(num_threads)
-        split = backward_on(kernels, &here, I, H, steps, cells, D, num_threads)
-    return split
+    return split_here(backward_on, kernels, I, H, steps, cells, D, num_threads)
 
 
 cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t rows,
@@ -236,13 +240,10 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
         of.l1, of.l2, of.l3 = caches
     if region is not None:
         of.region = region
-    cdef Split one, split
-    if backward:
-        one = backward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, 1)
-        split = backward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, num_threads)
-    else:
-        one = forward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, 1)
-        split = forward_on(kernels, &of, input_size, hidden_size, steps, steps * batch, directions, num_threads)
+    cdef split_on model = backward_on if backward else forward_on
+    cdef Py_ssize_t cells = steps * batch
+    cdef Split one = model(kernels, &of, input_size, hidden_size, steps, cells, directions, 1)
+    cdef Split split = model(kernels, &of, input_size, hidden_size, steps, cells, directions, num_threads)
     team = split.threads // 2 if split.side_by_side else split.threads
     return {
         "threads": split.threads, "side_by_side": bool(split.side_by_side), "row_groups": split.row_groups,
