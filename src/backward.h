@@ -41,6 +41,11 @@ INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize 
     }
 }
 
+INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
+{
+    return (const real *)job->gates + (job->walk->start[s] + b) * gates_stride(job->H);
+}
+
 /* Asks for the rows that step s will read, one after the other. */
 typedef struct {
     const clstm_backward *job;
@@ -59,16 +64,11 @@ static void ask_for_step_before(void *asker_, segment *at)
         return ask_for_nothing(at);
     const isize b = row_of(asker->mine, index % rows);
     if (index < rows)
-        ask_for_row(at, (const real *)job->gates + (walk->start[s] + b) * gates_stride(H), 4 * padded(H));
+        ask_for_row(at, gates_of(job, s, b), 4 * padded(H));
     else if (index < 2 * rows)
         ask_for_row(at, line_at(&job->dy, b, s), H);
     else
         ask_for_row(at, (const real *)job->cells + (walk->start[s - 1] + b) * state_stride(H), H);
-}
-
-INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
-{
-    return (const real *)job->gates + (job->walk->start[s] + b) * gates_stride(job->H);
 }
 
 /* How many of the next panels in turn have 4 vectors and may be taken at once; of large ones only so many as leave L2 room

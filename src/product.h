@@ -28,9 +28,9 @@ INLINE isize next_group(isize left)
 typedef void ask_function(void *asker, segment *at);
 
 /* Sum over k = gate * H + unit. Each gate is a segment where padding stands between them, or for the sake of what there
- * is to ask for (`ask` or NULL). A panel of N vectors too
- * large to stay in L2 beside other things is taken gate by gate, all rows of the group at each. `wide`: for a group of
- * one tile, a tile that takes more panels. `next`: the panel after this one; `bytes`: of all panels. */
+ * is to ask for (`ask` or NULL). A panel of N vectors too large to stay in L2 beside other things is taken gate by gate,
+ * all rows of the group at each. `wide`: for a group of one tile, a tile that takes more panels. `next`: the panel after
+ * this one; `bytes`: of all panels. */
 INLINE void gates_product(const gates_group *group, const real *panel, int N, tile_function *wide, const real *next,
                           isize bytes, ask_function *ask, void *asker)
 {
@@ -38,7 +38,7 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
     const int large = 4 * gate_reals * (isize)sizeof(real) > PIECE_BYTES;
     const int segments = (ask && !wide) || large || padded(H) != H ? 4 : 1;
     const int pieces = !wide && large ? 4 : 1;
-    tile t = {.to_vector = VL, .to_panel = 4 * VL, .from_panel = 0};
+    tile t = {.to_vector = VL, .to_panel = 4 * VL};
     for (int gate = 0; gate < segments; gate++) {
         t.segment[gate].K = 4 * H / segments;
         t.segment[gate].w = panel + gate * gate_reals;

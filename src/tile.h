@@ -94,7 +94,7 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
                     vec b[N];                                                                  \
                     UNROLL for (int n = 0; n < N; n++) {                                       \
                         b[n] = load(w + q * w_panel + n * VL);                                 \
-                        if (R > 1 && Q > 1) KEEP_IN_REGISTER(b[n]);                               \
+                        if (R > 1 && Q > 1) KEEP_IN_REGISTER(b[n]);                            \
                     }                                                                          \
                     UNROLL for (int r = 0; r < R; r++) {                                       \
                         vec ar = broadcast(a[r][k]);                                           \
