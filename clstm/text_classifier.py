@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from clstm.base import BaseModel
 from clstm.batches import PaddedRows, batches_by_length
 from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
 from clstm.history import History
@@ -22,17 +21,11 @@ from clstm.text import Vocabulary, check_texts
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
 
-KIND = "TextClassifier"  # in model files
-
 # Inference takes this many texts at a time, of similar length, and at most so many steps in one batch.
 PREDICT_TEXTS, PREDICT_ROWS, PREDICT_STEPS = 8192, 64, 16384
 
 
-class NotFittedError(ValueError, AttributeError):
-    """The classifier was used before `fit`."""
-
-
-class TextClassifier:
+class TextClassifier(BaseModel):
     """An LSTM that learns from labelled texts and gives labels to others.
 
     Words (`clstm.text.tokenize`) become vectors, an LSTM reads them, its outputs are pooled over the text, and a linear
@@ -317,25 +310,6 @@ class TextClassifier:
 
     # ------------------------------------------------------------------------------------------------- arguments
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the arguments by name, as they were given; `deep` is scikit-learn's and changes nothing."""
-        return {name: getattr(self, name) for name in _DEFAULTS}
-
-    def set_params(self, **params: Any) -> TextClassifier:
-        """Set arguments by name, for the next `fit`; return the classifier.
-
-        Raises
-        ------
-        ValueError
-            There is no such argument; nothing has changed then.
-        """
-        for name in params:
-            if name not in _DEFAULTS:
-                raise ValueError(f"there is no argument {name!r}; there are {', '.join(_DEFAULTS)}")
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
     def _check_params(self) -> None:
         """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
 
@@ -377,64 +351,18 @@ class TextClassifier:
             seed=generator, num_threads=self.num_threads,
         )  # fmt: skip
 
-    def __repr__(self) -> str:
-        given = [f"{name}={value!r}" for name, value in self.get_params().items() if value != _DEFAULTS[name]]
-        return f"TextClassifier({', '.join(given)})"
-
     # ----------------------------------------------------------------------------------------------------- files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted classifier to a file: arguments, labels, vocabulary, history and weights.
-
-        The file is safetensors with JSON metadata (see docs/model-files.md). An earlier file is replaced when the new
-        one is whole.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        OSError
-            The file can't be written; an earlier one is as it was.
-        """
-        from clstm.files import save_model
-
-        self._check_fitted()
+    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
         config = {
-            "params": {name: _for_json(value) for name, value in self.get_params().items()},
             "classes": self.classes_.tolist(),
             "vocabulary": self.vocabulary_.to_dict(),
             "history": self.history_.as_dict(),
         }
-        save_model(path, KIND, config, self.network_.parameters())
+        return config, self.network_.parameters()
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TextClassifier:
-        """Return the classifier that `save` wrote.
-
-        Raises
-        ------
-        OSError
-            The file can't be read.
-        clstm.files.ModelFileError
-            It is truncated, corrupt, from a newer version, or holds something else.
-        """
-        from clstm.files import ModelFileError, load_model
-
-        content = load_model(path, KIND)
-        try:
-            return cls._from_content(content.config, content.arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: {reason}") from None
-
-    @classmethod
-    def _from_content(cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TextClassifier:
-        """Make a classifier of what a file holds, of which nothing is trusted."""
-        params, classes = config["params"], config["classes"]
-        if not isinstance(params, dict) or not set(params) <= set(_DEFAULTS):
-            raise ValueError("its params aren't those of a TextClassifier")
-        self = cls(**params)
-        self._check_params()
+    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        classes = config["classes"]
         if not isinstance(classes, list):
             raise ValueError("its classes aren't a list")
         self.classes_ = np.array(check_labels("classes", classes, len(classes)))
@@ -458,16 +386,8 @@ class TextClassifier:
                 len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std
             )
         self.network_.load_state_dict(arrays, assign=True)
-        return self
 
     # ---------------------------------------------------------------------------------------------- scikit-learn
-
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("this TextClassifier isn't fitted yet: call fit, or TextClassifier.load")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
 
     def __sklearn_tags__(self) -> Any:
         """Describe the classifier to scikit-learn, the only one who asks."""
@@ -481,12 +401,6 @@ class TextClassifier:
         )
 
 
-_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(TextClassifier).parameters.items()
-}  # fmt: skip
-
-
 def _encode(vocabulary: Vocabulary, texts: list[str], max_length: int | None) -> PaddedRows:
     return PaddedRows([vocabulary.encode(text)[:max_length] for text in texts], vocabulary.PADDING)
 
@@ -498,10 +412,3 @@ def _run(network: LSTMClassifierNetwork, rows: PaddedRows) -> np.ndarray:
         ids, lengths = rows.batch(some)
         scores[some], _ = network(ids, lengths=lengths)
     return scores
-
-
-def _for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; a generator can't be kept, so None stands for it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return None if isinstance(value, np.random.Generator) else value

@@ -11,11 +11,11 @@ import pytest
 
 import clstm
 from clstm import TextClassifier, Vocabulary, backend
+from clstm.base import NotFittedError
 from clstm.datasets import load_movie_reviews
 from clstm.files import ModelFileError, load_model, save_model
 from clstm.history import History
 from clstm.models import LSTMClassifierNetwork
-from clstm.text_classifier import NotFittedError
 
 SMALL = {"embedding_dim": 16, "hidden_size": 12, "seed": 0, "verbose": 0, "num_threads": 1}
 TEXTS = ["a fine film", "dull and long", "fine, moving", "long, long, dull"] * 6

@@ -1,0 +1,162 @@
+"""What every model with a `fit` has: arguments by name, one file a model, and copies and pickles through it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+Self = TypeVar("Self", bound="BaseModel")
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A model was used before `fit`."""
+
+
+class BaseModel:
+    """Base of the models that are fitted to data.
+
+    A subclass takes all arguments by keyword and keeps them untouched under their names, as scikit-learn wants it;
+    `_check_params` checks them, when they are used. `fit` leaves attributes that end in an underscore, of which
+    ``network_`` tells that the model is fitted. What they hold is described by `_fitted_content` and made again by
+    `_restore`; files, copies and pickles work through these two, so that nothing is in a file but arrays and JSON.
+    """
+
+    # ------------------------------------------------------------------------------------------------- arguments
+
+    @classmethod
+    def _defaults(cls) -> dict[str, Any]:
+        """Return the arguments' default values by name."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {parameter.name: parameter.default for parameter in parameters if parameter.name != "self"}
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments by name, as they were given; `deep` is scikit-learn's and changes nothing."""
+        return {name: getattr(self, name) for name in self._defaults()}
+
+    def set_params(self: Self, **params: Any) -> Self:
+        """Set arguments by name, for the next `fit`; return the model.
+
+        Raises
+        ------
+        ValueError
+            There is no such argument; nothing has changed then.
+        """
+        known = self._defaults()
+        for name in params:
+            if name not in known:
+                raise ValueError(f"there is no argument {name!r}; there are {', '.join(known)}")
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def _check_params(self) -> None:
+        """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        given = [
+            f"{name}={getattr(self, name)!r}"
+            for name, default in self._defaults().items()
+            if repr(getattr(self, name)) != repr(default)
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+    # ----------------------------------------------------------------------------------------------------- files
+
+    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+        """Return what `fit` found: what JSON can hold, and the arrays."""
+        raise NotImplementedError
+
+    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Make again what `_fitted_content` described, of which nothing is trusted.
+
+        KeyError, TypeError and ValueError say what is wrong with it.
+        """
+        raise NotImplementedError
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to a file: arguments, what was learnt, and weights.
+
+        The file is safetensors with JSON metadata (see docs/model-files.md). An earlier file is replaced when the new
+        one is whole.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        OSError
+            The file can't be written; an earlier one is as it was.
+        """
+        from clstm.files import save_model
+
+        self._check_fitted()
+        params = {name: for_json(value) for name, value in self.get_params().items()}
+        config, arrays = self._fitted_content()
+        save_model(path, type(self).__name__, {"params": params, **config}, arrays)
+
+    @classmethod
+    def load(cls: type[Self], path: str | os.PathLike[str]) -> Self:
+        """Return the model that `save` wrote.
+
+        Raises
+        ------
+        OSError
+            The file can't be read.
+        clstm.files.ModelFileError
+            It is truncated, corrupt, from a newer version, or holds something else.
+        """
+        from clstm.files import ModelFileError, load_model
+
+        content = load_model(path, cls.__name__)
+        try:
+            params = content.config["params"]
+            if not isinstance(params, dict) or not set(params) <= set(cls._defaults()):
+                raise ValueError(f"its params aren't those of a {cls.__name__}")
+            self = cls(**params)
+            self._check_params()
+            self._restore(content.config, content.arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: {reason}") from None
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        from clstm.files import model_to_bytes
+
+        fitted = None
+        if self.__sklearn_is_fitted__():
+            fitted = model_to_bytes(type(self).__name__, *self._fitted_content())
+        return {"params": self.get_params(), "fitted": fitted}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        from clstm.files import model_from_bytes
+
+        self.__dict__.update(state["params"])
+        if state["fitted"] is not None:
+            content = model_from_bytes(state["fitted"], type(self).__name__)
+            self._restore(content.config, content.arrays)
+
+    # --------------------------------------------------------------------------------------------------- fitted?
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            name = type(self).__name__
+            raise NotFittedError(f"this {name} isn't fitted yet: call fit, or {name}.load")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+
+def for_json(value: Any) -> Any:
+    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [for_json(item) for item in value]
+    if isinstance(value, dict):
+        return {name: for_json(item) for name, item in value.items()}
+    return None if isinstance(value, (np.random.Generator, np.random.RandomState)) or callable(value) else value
