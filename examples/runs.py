@@ -1,0 +1,55 @@
+"""What all examples share when they are run: seeds, the twin in PyTorch, and a table of what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Result:
+    """What one system reached with one seed: its metrics by name, and the seconds that its training took."""
+
+    metrics: dict[str, float]
+    seconds: float
+
+
+def seeds(argv: Sequence[str] | None = None) -> range:
+    """Return the seeds that the command line asks for: ``--seeds 3`` for a mean of three; one if it says nothing."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("--seeds", type=int, default=1, help="train with so many seeds and show the means (default 1)")
+    known = sys.argv[1:] if argv is None and "sphinx" not in sys.modules else argv or []
+    return range(parser.parse_args(known).seeds)
+
+
+def torch_is_there() -> bool:
+    """Return whether PyTorch can be imported, and say so if not."""
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch isn't installed, so nothing is compared with it (pip install torch).")
+        return False
+    return True
+
+
+def timed(train: Callable[[], object]) -> tuple[object, float]:
+    """Return what `train` returns, and the seconds it took."""
+    start = time.perf_counter()
+    return train(), time.perf_counter() - start
+
+
+def show(results: dict[str, list[Result]], baseline: dict[str, float] | None = None) -> None:
+    """Print a table: a line a system, the mean of each metric over the seeds, and the training time."""
+    names = list(next(iter(results.values()))[0].metrics)
+    width = max(map(len, [*results, "baseline"]))
+    print(" " * width + "".join(f"  {name:>16}" for name in names) + f"  {'seconds':>10}")
+    if baseline is not None:
+        print(f"{'baseline':<{width}}" + "".join(f"  {baseline.get(name, np.nan):>16.4g}" for name in names))
+    for system, runs in results.items():
+        means = [np.mean([run.metrics[name] for run in runs]) for name in names]
+        row = "".join(f"  {mean:>16.4g}" for mean in means)
+        print(f"{system:<{width}}{row}  {np.mean([run.seconds for run in runs]):>10.1f}")
