@@ -28,8 +28,15 @@ BOTH = pytest.mark.parametrize("estimator", [LSTMClassifier, LSTMRegressor])
 # ------------------------------------------------------------------------------------- scikit-learn's own checks
 
 
-@parametrize_with_checks([cls(hidden_size=16, n_epochs=80, dtype="float64") for cls in (LSTMClassifier, LSTMRegressor)])
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def small_ones(**options):
+    """Estimators that learn fast what the checks want to be learnt."""
+    return [
+        LSTMClassifier(hidden_size=12, n_epochs=40, **options),
+        LSTMRegressor(hidden_size=12, n_epochs=60, lr=2e-2, **options),
+    ]
+
+
+@parametrize_with_checks(small_ones(dtype="float64"))
 def test_scikit_learn_in_float64(estimator, check):
     check(estimator)
 
@@ -38,11 +45,7 @@ def expected_in_float32(estimator):
     return {"check_sample_weight_equivalence_on_dense_data": "sums are rounded in another order"}
 
 
-@parametrize_with_checks(
-    [cls(hidden_size=16, n_epochs=80) for cls in (LSTMClassifier, LSTMRegressor)],
-    expected_failed_checks=expected_in_float32,
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(small_ones(), expected_failed_checks=expected_in_float32)
 def test_scikit_learn_in_float32(estimator, check):
     check(estimator)
 
