@@ -54,7 +54,7 @@ def train(
     n_epochs: int,
     lr: float,
 ) -> None:
-    """Train with Adam and a rate that falls to 0 by the cosine; `read` gives the input and targets of a batch's rows."""
+    """Train with Adam and a rate that falls to 0 by the cosine; `read` gives the input and targets of a batch."""
 
     def loss_step(rows):
         x, targets = read(rows)
