@@ -56,10 +56,9 @@ def sample(parameters: np.ndarray, *, bias: float = 0.0, seed: int | np.random.G
     weights = _softmax(blocks[:, 0].astype(np.float64) * (1 + bias), axis=1)
     below = weights.cumsum(axis=1)[:, :-1]  # without the last, which rounding can leave below 1
     chosen = (generator.random((len(blocks), 1)) >= below).sum(axis=1)
-    _, *mean, log_x, log_y, correlation = blocks[np.arange(len(blocks)), :, chosen].T
+    _, *mean, log_x, log_y, correlation = blocks[np.arange(len(blocks)), :, chosen].astype(np.float64).T
     x, noise = generator.standard_normal((2, len(blocks)))
-    rho = np.tanh(correlation)
-    y = rho * x + noise / np.cosh(correlation)  # 1 / cosh is sqrt(1 - rho^2), which would cancel
+    y = np.tanh(correlation) * x + noise / np.cosh(correlation)  # 1 / cosh is sqrt(1 - rho^2), which would cancel
     points = np.stack(mean, axis=-1) + np.stack([x * np.exp(log_x - bias), y * np.exp(log_y - bias)], axis=-1)
     return points.astype(parameters.dtype).reshape(*leading, 2)
 

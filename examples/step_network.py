@@ -10,7 +10,6 @@ import numpy as np
 from clstm import LSTM, Linear, losses
 from clstm.batches import BucketedBatches
 from clstm.layer import Layer
-from clstm.lstm import LSTMGradients
 from clstm.optim import Adam
 from clstm.schedules import CosineLR
 from clstm.train import fit
@@ -35,14 +34,13 @@ class StepNetwork(Layer):
         out, fc = self.fc.forward_train(y)
         return out, (lstm, fc)
 
-    def backward(self, context: Any, dout: np.ndarray) -> LSTMGradients:
+    def backward(self, context: Any, dout: np.ndarray) -> dict[str, np.ndarray]:
         lstm, fc = context
         fc = self.fc.backward(fc, dout)
         lstm = self.lstm.backward(lstm, fc.x, need_input_grad=False)
-        weights = {
+        return {
             f"{part}.{name}": grad for part, of in (("lstm", lstm), ("fc", fc)) for name, grad in of.weights.items()
         }
-        return LSTMGradients(weights, None, lstm.h0, lstm.c0)
 
 
 def train(
@@ -60,7 +58,7 @@ def train(
         x, targets = read(rows)
         out, context = network.forward_train(x)
         value, dout = loss(out, targets)
-        return value, network.backward(context, dout).weights
+        return value, network.backward(context, dout)
 
     optimizer = Adam(network, lr=lr)
     schedule = CosineLR(optimizer, n_epochs * len(batches))
