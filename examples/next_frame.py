@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import clstm
 from clstm.batches import BucketedBatches
 
-RECIPE = {"n_epochs": 4, "lr": 5e-3}
+RECIPE = {"n_epochs": 4, "lr": 3e-3}
 
 # %%
 # The video
