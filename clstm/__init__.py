@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm import datasets, losses, mixture, models, optim, schedules, text, train
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.layers import Dropout, Embedding, Linear
@@ -34,6 +34,7 @@ __all__ = [
     "datasets",
     "get_num_threads",
     "losses",
+    "mixture",
     "models",
     "optim",
     "schedules",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "mixture", "models", "optim", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
