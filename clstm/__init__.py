@@ -9,6 +9,7 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.layers import Dropout, Embedding, Linear
@@ -33,6 +34,7 @@ __all__ = [
     "Vocabulary",
     "datasets",
     "get_num_threads",
+    "load",
     "losses",
     "models",
     "optim",
@@ -57,6 +59,7 @@ _HOMES = {
     "TextClassifier": "clstm.text_classifier",
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
+    "load": "clstm.base",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from clstm.files import ModelFile
 
 Self = TypeVar("Self", bound="BaseModel")
 
@@ -109,9 +112,14 @@ class BaseModel:
         clstm.files.ModelFileError
             It is truncated, corrupt, from a newer version, or holds something else.
         """
-        from clstm.files import ModelFileError, load_model
+        from clstm.files import load_model
 
-        content = load_model(path, cls.__name__)
+        return cls._from_file(path, load_model(path, cls.__name__))
+
+    @classmethod
+    def _from_file(cls: type[Self], path: str | os.PathLike[str], content: ModelFile) -> Self:
+        from clstm.files import ModelFileError
+
         try:
             params = content.config["params"]
             if not isinstance(params, dict) or not set(params) <= set(cls._defaults()):
@@ -149,6 +157,39 @@ class BaseModel:
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "network_")
+
+
+def load(path: str | os.PathLike[str]) -> BaseModel:
+    """Return the model that some class's `save` wrote, whichever that was.
+
+    ``clstm.TextClassifier.load`` and the others do the same, but refuse another class's model.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    BaseModel
+        Of the class that the file names; only models of clstm itself can be named.
+
+    Raises
+    ------
+    OSError
+        The file can't be read.
+    clstm.files.ModelFileError
+        It is truncated, corrupt, from a newer version, or holds no model that this version knows.
+    ImportError
+        The model needs a package that isn't installed.
+    """
+    import clstm
+    from clstm.files import ModelFileError, load_model
+
+    content = load_model(path)
+    model = getattr(clstm, content.kind) if content.kind in dir(clstm) else None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: it holds a {content.kind!r:.60}, no model of clstm's")
+    return model._from_file(path, content)
 
 
 def for_json(value: Any) -> Any:
