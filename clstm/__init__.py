@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm import datasets, losses, models, optim, plot, schedules, text, train
     from clstm.config import show_config
+    from clstm.forecaster import LSTMForecaster
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
     from clstm.sparse import RowGradient
@@ -24,6 +25,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "LSTMCell",
+    "LSTMForecaster",
     "Linear",
     "RowGradient",
     "TextClassifier",
@@ -33,6 +35,7 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "plot",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -41,12 +44,13 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LSTMForecaster": "clstm.forecaster",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",

@@ -69,12 +69,19 @@ class Frequency:
 def check_frequency(name: str, value: Any) -> Frequency:
     """Return the frequency of that name; raise ValueError for one that isn't known."""
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d*)([A-Za-z]+)", value)
-        if match and match[1].lstrip("0") != "" or match and not match[1]:
+        match = re.fullmatch(r"([1-9]\d{0,6})?([A-Za-z]+)", value)
+        if match:
             unit = {"H": "h", "d": "D", "T": "min", "S": "s", "M": "ME", "Q": "QE", "Y": "YE"}.get(match[2], match[2])
             if unit in _NAMES:
-                return Frequency(f"{match[1]}{unit}")
+                return Frequency(f"{match[1] or ''}{unit}")
     raise ValueError(f"{name} is {value!r}, expected one of {', '.join(_NAMES)}, with a number before it or without")
+
+
+def read_frequency(name: Any) -> Frequency:
+    """Return the frequency that a model file names; raise ValueError where it is none."""
+    if isinstance(name, str) and re.fullmatch(r"[1-9]\d{0,18}", name):
+        return Frequency(name)
+    return check_frequency("its frequency", name)
 
 
 def find_frequency(name: str, dates: np.ndarray) -> Frequency:
@@ -88,7 +95,7 @@ def find_frequency(name: str, dates: np.ndarray) -> Frequency:
     if len(dates) < 2:
         raise ValueError(f"{name} holds {len(dates)} dates, expected two or more to tell the frequency, or freq")
     steps = np.diff(dates)
-    if dates.dtype.kind in "iu":
+    if dates.dtype.kind == "i":
         seconds, unit = steps, ""
     else:
         days = dates.astype("datetime64[D]")
@@ -136,6 +143,11 @@ def features(dates: np.ndarray, names: Sequence[str]) -> np.ndarray:
         passed = (dates.astype("datetime64[s]") - year.astype("datetime64[s]")).astype(np.int64)
         columns.append(_harmonics(passed / YEAR, YEAR_HARMONICS))
     return np.concatenate(columns, axis=1)
+
+
+def count_features(names: Sequence[str]) -> int:
+    """Return how many columns `features` has."""
+    return features(np.empty(0, "datetime64[s]"), names).shape[1]
 
 
 def _harmonics(phase: np.ndarray, count: int) -> np.ndarray:

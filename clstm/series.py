@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from clstm.calendars import Frequency, check_frequency, find_frequency
-from clstm.checks import as_array
+from clstm.checks import as_array, check_flag, check_index
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,13 @@ class Form:
     flat: bool
     columns: int
     exogenous: int
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError where a file's values aren't those of a form."""
+        check_flag("single", self.single)
+        check_flag("flat", self.flat)
+        check_index("columns", self.columns, low=1)
+        check_index("exogenous", self.exogenous, low=0)
 
     def shown(self, values: Sequence[Any]) -> Any:
         """Return what there is for each series as the caller has them: in a list, or by itself."""
@@ -65,7 +72,12 @@ class Panel:
 
     @property
     def lengths(self) -> np.ndarray:
+        """The number of values of each series."""
         return np.array([len(series) for series in self.y])
+
+    def name(self, place: int) -> str:
+        """Return what a series is called in errors."""
+        return "y" if self.form.single else f"y[{place}]"
 
 
 def read_series(y: Any, X: Any, dates: Any, form: Form | None) -> Panel:
