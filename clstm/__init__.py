@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
+    from clstm import datasets, losses, models, optim, plot, schedules, text, train
     from clstm import datasets, losses, models, optim, schedules, text, train
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
+    from clstm.forecaster import LSTMForecaster
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
     from clstm.regressor import LSTMRegressor as LSTMRegressor
@@ -28,6 +30,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "LSTMCell",
+    "LSTMForecaster",
     "Linear",
     "RowGradient",
     "TextClassifier",
@@ -38,6 +41,7 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "plot",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -46,13 +50,14 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
     "LSTMClassifier": "clstm.classifier",
+    "LSTMForecaster": "clstm.forecaster",
     "LSTMRegressor": "clstm.regressor",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",

@@ -196,6 +196,8 @@ def for_json(value: Any) -> Any:
     """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, np.generic)):
+        return np.dtype(value).name
     if isinstance(value, (list, tuple)):
         return [for_json(item) for item in value]
     if isinstance(value, dict):
