@@ -10,6 +10,7 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, schedules, text, train
     from clstm.config import show_config
+    from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
     from clstm.sparse import RowGradient
@@ -24,6 +25,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "LSTMCell",
+    "LanguageModel",
     "Linear",
     "RowGradient",
     "TextClassifier",
@@ -47,6 +49,7 @@ _HOMES = {
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LanguageModel": "clstm.language_model",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
