@@ -9,11 +9,11 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, plot, schedules, text, train
-    from clstm import datasets, losses, models, optim, schedules, text, train
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
+    from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
     from clstm.regressor import LSTMRegressor as LSTMRegressor
@@ -31,6 +31,7 @@ __all__ = [
     "Embedding",
     "LSTMCell",
     "LSTMForecaster",
+    "LanguageModel",
     "Linear",
     "RowGradient",
     "TextClassifier",
@@ -56,6 +57,7 @@ _HOMES = {
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LanguageModel": "clstm.language_model",
     "LSTMClassifier": "clstm.classifier",
     "LSTMForecaster": "clstm.forecaster",
     "LSTMRegressor": "clstm.regressor",

@@ -188,7 +188,9 @@ def load(path: str | os.PathLike[str]) -> BaseModel:
     content = load_model(path)
     model = getattr(clstm, content.kind) if content.kind in dir(clstm) else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: it holds a {content.kind!r:.60}, no model of clstm's")
+        raise ModelFileError(
+            f"{os.fspath(path)!r} can't be loaded: it holds a {content.kind!r:.60}, no model of clstm's"
+        )
     return model._from_file(path, content)
 
 

@@ -171,9 +171,13 @@ def _dates(table: Table, column: str) -> np.ndarray:
     for row, cell in enumerate(table.columns[column]):
         found = _DATE.fullmatch(cell.strip())
         if found is None:
-            raise table.error(row, f"column {column!r} holds {cell.strip()!r:.40}, expected a date like 2026-11-24 13:00")
+            raise table.error(
+                row, f"column {column!r} holds {cell.strip()!r:.40}, expected a date like 2026-11-24 13:00"
+            )
         year, month, day, hour, minute, second = found.groups()
-        texts.append(f"{year}-{month}" + (f"-{day}" if day else "") + (f"T{hour}:{minute}:{second or '00'}" if hour else ""))
+        texts.append(
+            f"{year}-{month}" + (f"-{day}" if day else "") + (f"T{hour}:{minute}:{second or '00'}" if hour else "")
+        )
     try:
         return np.array(texts, "datetime64")
     except ValueError as error:  # the 31st of a month that has 30 days

@@ -80,7 +80,9 @@ def only_rst_heads_a_gallery(app: Any) -> None:
     app.config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}
 
 
-def skip_what_scikit_learn_documents(app: Any, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+def skip_what_scikit_learn_documents(
+    app: Any, what: str, name: str, member: Any, skip: bool, options: Any
+) -> bool | None:
     """Leave out the members that estimators have from scikit-learn, whose docstrings lead to pages of its own site."""
     return True if str(getattr(member, "__module__", "")).startswith("sklearn.") else None
 
