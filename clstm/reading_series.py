@@ -175,9 +175,9 @@ def _dates(table: Table, column: str) -> np.ndarray:
                 row, f"column {column!r} holds {cell.strip()!r:.40}, expected a date like 2026-11-24 13:00"
             )
         year, month, day, hour, minute, second = found.groups()
-        texts.append(
-            f"{year}-{month}" + (f"-{day}" if day else "") + (f"T{hour}:{minute}:{second or '00'}" if hour else "")
-        )
+        texts.append("-".join(filter(None, (year, month, day))))
+        if hour:
+            texts[-1] += f"T{hour}:{minute}" + (f":{second}" if second else "")
     try:
         return np.array(texts, "datetime64")
     except ValueError as error:  # the 31st of a month that has 30 days
@@ -185,4 +185,5 @@ def _dates(table: Table, column: str) -> np.ndarray:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names if len(names) <= 5 else [*names[:4], f"{len(names) - 4} more"]))
+    shown = ", ".join(map(repr, names[:5]))
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

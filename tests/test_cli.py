@@ -16,10 +16,11 @@ import clstm
 from clstm import backend, cli
 from clstm.datasets import load_movie_reviews
 from clstm.files import load_model
+from clstm.settings import SETTINGS
 from clstm.text_classifier import TextClassifier
 
 ROOT = Path(clstm.__file__).parents[1]
-COMMANDS = ("demo", "train", "test", "predict", "info", "config")
+COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 
@@ -165,7 +166,7 @@ def test_wrong_usage_of_the_program():
 
 def test_help_tells_the_defaults_of_the_classifier():
     defaults = TextClassifier().get_params()
-    options = {name: text for _, name, _, text in cli.SETTINGS}
+    options = {name: text for _, name, _, text in SETTINGS["text"]}
     assert set(options) == set(defaults) - {"seed", "verbose", "num_threads"}
     for name, text in options.items():
         default = defaults[name]
