@@ -1,7 +1,8 @@
 """The documentation as a site: ``python -m sphinx -W -b html docs docs/_build``.
 
-Pages are the Markdown files beside this one, which can be read as they are too; `index.rst` puts them in order, `api.rst`
-takes the reference from the docstrings, and each script of `examples/` is run and becomes a page with its picture.
+Pages are the Markdown files beside this one, which can be read as they are, too; `index.rst` puts them in order,
+`api.rst` takes the reference from the docstrings, and each script of `examples/` is run and becomes a page with its
+picture.
 ``-D plot_gallery=0`` leaves the running out.
 """
 
@@ -12,7 +13,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sphinx.addnodes import pending_xref
+from sphinx.addnodes import download_reference, pending_xref
 
 import clstm
 
@@ -62,17 +63,23 @@ sphinx_gallery_conf = {
 }
 suppress_warnings = ["sphinx_gallery.duplicate_filename"]  # a script's twin in examples/peers has its name
 
-PAGES = {"CHANGELOG": "changelog", "CONTRIBUTING": "contributing", "README": "index"}
+
+def page_of(target: str) -> str:
+    """Return the page that shows a file of the repository; any name where none does."""
+    path = PurePosixPath(target)
+    if "examples" in path.parts:
+        return f"gallery/{path.stem if path.suffix else 'index'}" if path.suffix in ("", ".py") else ""
+    return {"README": "index"}.get(path.stem, path.stem.lower()) if path.suffix == ".md" else ""
 
 
 def link_within_site(app: Any, doctree: Any) -> None:
-    """Let a link to a Markdown file anywhere in the repository, from wherever, lead to the page that shows it."""
-    for link in doctree.findall(pending_xref):
+    """Let links between files of the repository, which lead somewhere on a code host, lead to pages of the site."""
+    for link in [*doctree.findall(pending_xref), *doctree.findall(download_reference)]:
         target, _, heading = link["reftarget"].partition("#")
-        page = PAGES.get(PurePosixPath(target).stem, PurePosixPath(target).stem)
+        page = page_of(target)
         if link["reftype"] == "myst" and page in app.env.found_docs:
-            link["refdomain"], link["reftarget"] = "doc", page
-            link["reftargetid"] = link.get("reftargetid") or heading or None
+            place = {"refdomain": "doc", "reftarget": page, "reftargetid": link.get("reftargetid") or heading or None}
+            link.replace_self(pending_xref("", *link.children, **{**link.attributes, **place}))
 
 
 def only_rst_heads_a_gallery(app: Any) -> None:
