@@ -392,7 +392,7 @@ def _rows(name: str, format: str, text: str) -> list[_Row]:
         if len(row.cells) != width:
             hint = "; put quotes around a text that holds commas" if format == "csv" else ""
             raise DataError(
-                name, row.line, f"has {_count(len(row.cells), 'column')}, but the first row has {width}{hint}"
+                name, row.line, f"has {counted(len(row.cells), 'column')}, but the first row has {width}{hint}"
             )
     return rows
 
@@ -450,7 +450,7 @@ def _read_table(
         text, label = (1 - label, label) if text is None else (text, 1 - text)
     if text is None or label is None:
         missing = " or ".join(what for what, column in (("text", text), ("label", label)) if column is None)
-        found = f"columns {_listed(names)}" if header else f"{_count(width, 'column')} and no header"
+        found = f"columns {_listed(names)}" if header else f"{counted(width, 'column')} and no header"
         raise DataError(name, first.line, f"can't tell which column is the {missing}; it has {found}")
     if text == label:
         raise DataError(name, first.line, f"text and label are both column {text + 1}")
@@ -475,7 +475,7 @@ def _find_column(name: str, first: _Row, names: list[str], asked: str | None, us
         return names.index(asked)
     number = _number(asked, len(first.cells))
     if number is None:
-        has = f"columns {_listed(names)}" if names else f"{_count(len(first.cells), 'column')} and no header"
+        has = f"columns {_listed(names)}" if names else f"{counted(len(first.cells), 'column')} and no header"
         raise DataError(name, first.line, f"has no column {asked!r}; it has {has}")
     return number
 
@@ -524,5 +524,6 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return "1 column", "2 columns"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
