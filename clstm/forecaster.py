@@ -270,7 +270,7 @@ class LSTMForecaster(BaseModel):
         if self._trained[shortest] < needed:
             kept = f", of which {self._trained[shortest]} to train on" if self.validation_fraction else ""
             raise ValueError(
-                f"{panel.name(shortest)} has {panel.lengths[shortest]} values{kept}, expected {needed} or more (the sum "
+                f"{panel.form.name(shortest)} has {panel.lengths[shortest]} values{kept}, expected {needed} or more (the sum "
                 "of season_length, and 2)"
             )
         parts = [self._differences(y[:length]) for y, length in zip(panel.y, self._trained, strict=True)]
@@ -459,9 +459,8 @@ class LSTMForecaster(BaseModel):
         panel = self._panel(y, X, None, self.form_, some=True)
         if panel.dates is not None:
             for place, dates in enumerate(panel.dates):
-                if len(dates):
-                    start = self.frequency_.dates(self._starts[place], self._standing.seen[place], 1)[0]
-                    check_dates(panel.name(place), dates, self.frequency_, start)
+                start = self.frequency_.dates(self._starts[place], self._standing.seen[place], 1)[0]
+                check_dates(panel.form.dates_name(place), dates, self.frequency_, start)
         self._standing = self._read(panel, self._standing)
         return self
 
@@ -517,11 +516,16 @@ class LSTMForecaster(BaseModel):
         actual, point = (array.reshape(series, windows, *array.shape[1:]) for array in (actual, point))
         ends = ends.reshape(2, len(levels), series, windows, *ends.shape[3:])
         starts = self._starts_of(panel)
-        dates = [[self.frequency_.dates(starts[place], cut, h) for cut in cutoffs[place]] for place in range(series)] \
-            if self.frequency_ else []
+        dates = (
+            [[self.frequency_.dates(starts[place], cut, h) for cut in cutoffs[place]] for place in range(series)]
+            if self.frequency_
+            else []
+        )
         if isinstance(self.form_, FrameForm):
-            last = [np.repeat([self.frequency_.dates(starts[place], cut - 1, 1)[0] for cut in cutoffs[place]], h)
-                    for place in range(series)]
+            last = [
+                np.repeat([self.frequency_.dates(starts[place], cut - 1, 1)[0] for cut in cutoffs[place]], h)
+                for place in range(series)
+            ]
             content = {"y": actual[..., 0], **_columns(point[..., 0], ends[..., 0], levels)}
             flat = {name: array.reshape(series, -1) for name, array in content.items()}
             return write_frame(self.form_, [np.concatenate(one) for one in dates], {"cutoff": last, **flat})
@@ -530,10 +534,16 @@ class LSTMForecaster(BaseModel):
             lower, upper = _by_level(levels, self.form_.shaped(ends[:, :, place]))
             shaped = (self.form_.shaped(array[place]) for array in (point, actual))
             point_here, actual_here = shaped
-            results.append(Backtest(
-                point_here, lower, upper, np.array(dates[place]) if dates else None,
-                actual=actual_here, cutoffs=cutoffs[place],
-            ))
+            results.append(
+                Backtest(
+                    point_here,
+                    lower,
+                    upper,
+                    np.array(dates[place]) if dates else None,
+                    actual=actual_here,
+                    cutoffs=cutoffs[place],
+                )
+            )
         return self.form_.shown(results)
 
     def calibrate(self, y: Any, X: Any = None, *, h: int, n_windows: int, step_size: int = 1) -> LSTMForecaster:
@@ -575,7 +585,7 @@ class LSTMForecaster(BaseModel):
         panel = read_frame("y", y, form, some=some)
         if form is not None and not some:
             for place, one in enumerate(panel.dates):
-                check_dates(panel.name(place), one, self.frequency_)
+                check_dates(panel.form.dates_name(place), one, self.frequency_)
         return panel
 
     def _starts_of(self, panel: Panel) -> list[Any]:
@@ -614,12 +624,13 @@ class LSTMForecaster(BaseModel):
         """
         order = self._differences.order
         inputs, targets = [], []
-        starts = self._starts_of(panel) or [None] * len(panel.y)
+        starts = self._starts_of(panel) if standing is None else self._starts
         for place, (y, X) in enumerate(zip(panel.y, panel.X, strict=True)):
+            start = starts[place] if starts else None
             if standing is None:
-                known = self._known(X, starts[place], 0)[order + 1 :]
+                known = self._known(X, start, 0)[order + 1 :]
             else:
-                known = self._known(X, self._starts[place] if self._starts else None, int(standing.seen[place]))
+                known = self._known(X, start, int(standing.seen[place]))
                 y = np.concatenate([standing.tails[place], y])
             z = (self._differences(y) - self._center[place]) / self._scale[place]
             inputs.append(np.concatenate([z[:-1], known], axis=1))
@@ -649,7 +660,7 @@ class LSTMForecaster(BaseModel):
         shortest = int(panel.lengths.argmin())
         if panel.lengths[shortest] < back[0] + tail:
             raise ValueError(
-                f"{panel.name(shortest)} has {panel.lengths[shortest]} values, expected {back[0] + tail} or more for "
+                f"{panel.form.name(shortest)} has {panel.lengths[shortest]} values, expected {back[0] + tail} or more for "
                 f"{n_windows} windows of {h} steps"
             )
         cutoffs = panel.lengths[:, np.newaxis] - back
@@ -674,9 +685,7 @@ class LSTMForecaster(BaseModel):
     def _roll(self, standing: _Standing, known: np.ndarray, uniform: np.ndarray | None = None) -> np.ndarray:
         """Return paths from each place of a standing: (rows, samples, h, columns)."""
         center, scale = self._center[standing.series], self._scale[standing.series]
-        return roll(
-            self.network_, self._differences, standing.state, standing.tails, known, center, scale, uniform
-        )
+        return roll(self.network_, self._differences, standing.state, standing.tails, known, center, scale, uniform)
 
     def _forecast(
         self, standing: _Standing, known: np.ndarray, levels: Sequence[float]
@@ -739,7 +748,9 @@ class LSTMForecaster(BaseModel):
             check_index("season_length", lag, low=1)
         if self.calendar is not None and self.calendar != "auto":
             if isinstance(self.calendar, str) or not isinstance(self.calendar, Sequence):
-                raise ValueError(f"calendar is {self.calendar!r}, expected 'auto', None or a list of {', '.join(calendars.FEATURES)}")
+                raise ValueError(
+                    f"calendar is {self.calendar!r}, expected 'auto', None or a list of {', '.join(calendars.FEATURES)}"
+                )
             for feature in self.calendar:
                 check_choice("calendar", feature, calendars.FEATURES)
         if self.freq is not None:
@@ -827,7 +838,10 @@ class LSTMForecaster(BaseModel):
         weights = {name[8:]: arrays.pop(name) for name in list(arrays) if name.startswith("network.")}
         series, form, order = len(arrays["seen"]), self.form_, self._differences.order
         state = [("layers", self.num_layers), ("series", series), ("hidden_size", self.hidden_size)]
-        by_series, exogenous = [("series", series), ("columns", form.columns)], [("one", 1), ("exogenous", form.exogenous)]
+        by_series, exogenous = (
+            [("series", series), ("columns", form.columns)],
+            [("one", 1), ("exogenous", form.exogenous)],
+        )
         tails = [("series", series), ("values", order + 1), ("columns", form.columns)]
         expected = {
             "seen": (np.int64, [("series", series)]),
@@ -841,6 +855,8 @@ class LSTMForecaster(BaseModel):
             raise ValueError(f"it has the arrays {', '.join(sorted(arrays))}, expected {', '.join(sorted(expected))}")
         kept = {name: check_array(name, arrays[name], dtype, shape) for name, (dtype, shape) in expected.items()}
         starts = config["starts"]
+        if isinstance(form, FrameForm) and len(form.ids) != series:
+            raise ValueError("its ids aren't those of its series")
         if not isinstance(starts, list) or len(starts) != (0 if name is None else series):
             raise ValueError("its dates aren't those of its series")
         self._starts = [np.int64(start) if type(start) is int else np.datetime64(start, "s") for start in starts]
