@@ -1,4 +1,4 @@
-"""Long data frames of pandas, polars and pyarrow, by narwhals: columns `unique_id`, `ds` and `y`, and exogenous ones."""
+"""Long data frames of pandas, polars and pyarrow, by narwhals: `unique_id`, `ds` and `y`, and exogenous columns."""
 
 from __future__ import annotations
 

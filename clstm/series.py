@@ -172,7 +172,7 @@ def read_array(name: str, value: Any) -> np.ndarray:
 
 
 def settle_dates(panel: Panel, freq: str | None) -> tuple[Frequency | None, list[Any]]:
-    """Return the step of the series' dates and the first date of each; without dates None, and nothing.
+    """Return the step of the series' dates and the first date of each; without dates None, and None for each.
 
     Raises
     ------
@@ -183,15 +183,15 @@ def settle_dates(panel: Panel, freq: str | None) -> tuple[Frequency | None, list
     if panel.dates is None:
         if frequency is not None:
             raise ValueError(f"freq is {freq!r}, but there are no dates: expected the first of each series in dates")
-        return None, []
+        return None, [None] * len(panel.y)
     for place, (dates, y) in enumerate(zip(panel.dates, panel.y, strict=True)):
         name = panel.form.dates_name(place)
         if len(dates) == 1 and len(y) > 1:
             if frequency is None:
                 raise ValueError(f"{name} is a single date and freq is None, expected a date for each value, or freq")
             continue
-        check_dates(name, dates, frequency or find_frequency(name, dates))
         frequency = frequency or find_frequency(name, dates)
+        check_dates(name, dates, frequency)
     return frequency, [dates[0] for dates in panel.dates]
 
 

@@ -59,7 +59,7 @@ def test_other_names(name, same):
 
 @pytest.mark.parametrize("name", ["fortnight", "B", "", "0D", "-1D", "1.5h", 7, None])
 def test_unknown_frequencies(name):
-    with pytest.raises(ValueError, match="freq is .*, expected one of s, min, h, D, W, MS"):
+    with pytest.raises(ValueError, match=r"freq is .*, expected one of s, min, h, D, W, MS"):
         check_frequency("freq", name)
 
 

@@ -1,4 +1,4 @@
-"""What a forecaster says of a value: losses against SciPy, PyTorch and finite differences; draws; the network's way back."""
+"""What a forecaster says of a value: losses against SciPy, PyTorch and finite differences; draws; the network."""
 
 import numpy as np
 import pytest

@@ -63,7 +63,7 @@ def fit(x: np.ndarray, target: np.ndarray, trained: int, n_epochs: int, seed: in
             places = (torch.tensor(cuts)[torch.tensor(chosen)] + torch.arange(len(inside))[:, None]).clamp(
                 max=trained - 1
             )
-            state = tuple(torch.cat(arrays, dim=1) for arrays in zip(*(states[place] for place in chosen)))
+            state = tuple(torch.cat(arrays, dim=1) for arrays in zip(*(states[place] for place in chosen), strict=True))
             loss = -network(x[places], state)[0].log_prob(target[places])[inside].mean()
             optimizer.zero_grad()
             loss.backward()
@@ -96,7 +96,7 @@ def backtest(network: Network, x: np.ndarray, cuts: list[int], h: int) -> np.nda
     """Return medians (cuts, h) from each of some rising steps of x on; what is known of them stands in x."""
     x = torch.tensor(x, dtype=torch.float32)
     states = states_along(network, x, cuts)
-    state = tuple(torch.cat(arrays, dim=1) for arrays in zip(*states))
+    state = tuple(torch.cat(arrays, dim=1) for arrays in zip(*states, strict=True))
     places, medians = torch.tensor(cuts), []
     with torch.inference_mode():
         now = x[places]
