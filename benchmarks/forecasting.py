@@ -1,7 +1,5 @@
 """The forecaster: an epoch of training, a backtest, an update, a forecast with intervals."""
 
-import copy
-
 import numpy as np
 
 import clstm
@@ -29,7 +27,7 @@ class Forecaster:
         self.forecaster.backtest(self.y, h=24, n_windows=100, level=[80, 95])
 
     def time_update_by_one(self, threads):
-        copy.copy(self.forecaster).update(self.y[:1])
+        self.forecaster.update(self.y[:1])
 
     def time_predict_with_intervals(self, threads):
         self.forecaster.predict(24, level=[80, 95])

@@ -255,6 +255,23 @@ def test_a_short_history_and_a_constant_one():
     )
 
 
+def test_months_and_weeks_of_the_archives(sunspots):
+    months = np.datetime64("1749-01") + np.arange(len(sunspots))
+    forecaster = LSTMForecaster(**TINY).fit(sunspots[:400], dates=months[:400])
+    assert (forecaster.frequency_.name, forecaster.calendar_) == ("MS", ["yearday"])
+    assert forecaster.predict(2, level=80).dates[1] == np.datetime64("1782-06-01")
+    with open(SERIES / "co2_weekly.csv", newline="") as file:
+        co2 = np.array([float(row["co2"] or "nan") for row in csv.DictReader(file)])
+    with pytest.raises(ValueError, match=r"y\[6\] is nan, expected finite numbers; fill in what is missing first"):
+        LSTMForecaster(**TINY).fit(co2)
+    known = np.flatnonzero(np.isfinite(co2))
+    filled = np.interp(np.arange(500), known, co2[known])
+    forecaster = LSTMForecaster(**TINY, season_length=[1, 52], freq="W").fit(filled[:400], dates="1958-03-29")
+    backtest = forecaster.backtest(filled, h=4, n_windows=96)
+    assert backtest.dates[0, 0] == np.datetime64("1958-03-29") + 401 * 7
+    assert backtest.mean_absolute_error < 2
+
+
 # ------------------------------------------------------------------------------------------- seeds, threads, files
 
 
