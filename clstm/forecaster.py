@@ -472,6 +472,7 @@ class LSTMForecaster(BaseModel):
         n_windows: int = 1,
         step_size: int = 1,
         level: float | Sequence[float] | None = None,
+        calibration_windows: int | None = None,
     ) -> Any:
         """Forecast `h` values from each of several cut-offs, as if no more of the series had come.
 
@@ -491,6 +492,9 @@ class LSTMForecaster(BaseModel):
             Values between the cut-offs.
         level : number or sequence of numbers, optional
             Of intervals, in percent.
+        calibration_windows : int, optional
+            The intervals at each cut-off are those of `calibrate` with the last so many cut-offs before it of which
+            all `h` values had come: as if it had been called again at each.
 
         Returns
         -------
@@ -509,11 +513,15 @@ class LSTMForecaster(BaseModel):
         h = check_index("h", h, low=1)
         levels = _check_intervals(level)
         panel = self._panel(y, X, None, self.form_)
-        cutoffs, standing, known, actual = self._cut(panel, h, n_windows, step_size)
-        point, ends = self._forecast(standing, known, levels)
+        if calibration_windows is None:
+            cutoffs, standing, known, actual = self._cut(panel, h, n_windows, step_size)
+            point, ends = self._forecast(standing, known, levels)
+            actual, point = (array.reshape(*cutoffs.shape, h, -1) for array in (actual, point))
+            ends = ends.reshape(2, len(levels), *point.shape)
+        else:
+            size = check_index("calibration_windows", calibration_windows, low=1)
+            cutoffs, actual, point, ends = self._backtest_calibrated(panel, h, n_windows, step_size, levels, size)
         series = len(cutoffs)
-        actual, point = (array.reshape(*cutoffs.shape, h, -1) for array in (actual, point))
-        ends = ends.reshape(2, len(levels), *point.shape)
         starts = list(zip(self._starts_of(panel), cutoffs[:, :, np.newaxis], strict=True))
         ahead = [self._dates(start, cuts, h) for start, cuts in starts]
         if isinstance(self.form_, FrameForm):
@@ -550,7 +558,8 @@ class LSTMForecaster(BaseModel):
         h = check_index("h", h, low=1)
         panel = self._panel(y, X, None, self.form_)
         _, standing, known, actual = self._cut(panel, h, n_windows, step_size)
-        self._scores = conformal.scores(actual, *self._point_and_spread(standing, known))
+        point, spread = self._point_and_spread(standing, known)
+        self._scores = conformal.sort_scores((actual - point) / spread)
         return self
 
     # ------------------------------------------------------------------------------------------- how it is done
@@ -680,9 +689,22 @@ class LSTMForecaster(BaseModel):
         point = self._roll(standing, known)[:, 0]
         if not levels:
             return point, np.empty((2, 0, *point.shape))
-        tails = [(100 - level) / 200 for level in levels]
-        ends = self._quantiles(standing, known, [*tails, *(1 - tail for tail in tails)], point)
+        ends = self._quantiles(standing, known, _interval_ends(levels), point)
         return point, ends.reshape(2, len(levels), *point.shape)
+
+    def _backtest_calibrated(
+        self, panel: Panel, h: int, n_windows: int, step_size: int, levels: Sequence[float], size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return cut-offs, values, medians and ends of intervals, by series and window, calibrated at each cut-off."""
+        n_windows, step_size = check_index("n_windows", n_windows, low=1), check_index("step_size", step_size, low=1)
+        gap = -(-h // step_size)  # windows until one has come
+        cutoffs, standing, known, actual = self._cut(panel, h, n_windows + size + gap - 1, step_size)
+        parts = actual, *self._point_and_spread(standing, known)
+        actual, point, spread = (array.reshape(*cutoffs.shape, h, -1) for array in parts)
+        scores = conformal.rolling_quantiles((actual - point) / spread, size, n_windows, _interval_ends(levels))
+        cutoffs, actual, point, spread = (array[:, -n_windows:] for array in (cutoffs, actual, point, spread))
+        ends = point + spread * scores[:, np.newaxis]
+        return cutoffs, actual, point, ends.reshape(2, len(levels), *point.shape)
 
     def _quantiles(
         self, standing: _Standing, known: np.ndarray, levels: Sequence[float], point: np.ndarray | None = None
@@ -873,6 +895,12 @@ def _check_intervals(level: Any) -> list[float]:
         if not 0 < check_real("level", one) < 100:
             raise ValueError(f"level is {one!r}, expected above 0 and below 100 (percent)")
     return list(levels)
+
+
+def _interval_ends(levels: Sequence[float]) -> list[float]:
+    """Return the quantiles of the lower ends, and then of the upper ones."""
+    tails = [(100 - level) / 200 for level in levels]
+    return tails + [1 - tail for tail in tails]
 
 
 def _by_level(levels: Sequence[float], ends: np.ndarray) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray]]:

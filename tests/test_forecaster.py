@@ -247,6 +247,26 @@ def test_conformal_intervals_cover_what_the_networks_do_not():
     assert forecaster.predict(3).shape == (3,)
 
 
+@pytest.mark.parametrize("step_size", [1, 2])
+def test_calibration_at_every_cutoff_of_a_backtest(sunspots, step_size):
+    series = [sunspots[:130], sunspots[300:410]]
+    forecaster = LSTMForecaster(**TINY).fit([one[:60] for one in series])
+    options = {"h": 3, "step_size": step_size, "level": [50, 80]}
+    backtests = forecaster.backtest(series, n_windows=4, calibration_windows=11, **options)
+    again = copy.copy(forecaster)
+    for window in range(4):
+        seen = [one[: back.cutoffs[window]] for one, back in zip(series, backtests, strict=True)]
+        # The last window that has come ends at the cut-off, or a step before where two are taken at a time
+        ended = [one[: len(one) - (-3 % step_size)] for one in seen]
+        again.calibrate(ended, h=3, n_windows=11, step_size=step_size)
+        come = [one[: len(some) + 3] for one, some in zip(series, seen, strict=True)]
+        for back, expected in zip(backtests, again.backtest(come, **options), strict=True):
+            assert expected.cutoffs[0] == back.cutoffs[window]
+            for level in (50, 80):
+                np.testing.assert_allclose(back.lower[level][window], expected.lower[level][0], rtol=1e-5)
+                np.testing.assert_allclose(back.upper[level][window], expected.upper[level][0], rtol=1e-5)
+
+
 def test_a_short_history_and_a_constant_one():
     y = np.array([1.0, 2.0, 1.0, 2.0])
     assert np.isfinite(LSTMForecaster(**TINY, season_length=2).fit(y).predict(5)).all()
