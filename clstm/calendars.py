@@ -52,9 +52,9 @@ class Frequency:
         return count * (_SECONDS.get(unit) or _MONTHS.get(unit[:1], 0) * MONTH)
 
     def dates(self, start: Any, first: int, count: int) -> np.ndarray:
-        """Return `count` dates, beginning `first` steps after `start`: datetime64[s], or int64."""
+        """Return `count` dates (..., count), beginning `first` (...) steps after `start`: datetime64[s], or int64."""
         step, unit = self._parts
-        steps = np.arange(first, first + count)
+        steps = first + np.arange(count)
         if not unit:
             return int(start) + step * steps
         start = np.datetime64(start, "s")

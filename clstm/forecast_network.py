@@ -99,7 +99,9 @@ class ForecastNetwork(Layer):
         fc = self.fc.backward(context.fc, rest.reshape(*draw.shape[:-2], -1))
         dy = self._dropout.backward(context.dropout, fc.x[..., : self.lstm.hidden_size]).x
         lstm = self.lstm.backward(context.lstm, dy, need_input_grad=False)
-        parts = {f"{part}.{name}": grad for part, of in (("lstm", lstm), ("fc", fc)) for name, grad in of.weights.items()}
+        parts = {
+            f"{part}.{name}": grad for part, of in (("lstm", lstm), ("fc", fc)) for name, grad in of.weights.items()
+        }
         if self.output.shared:
             parts["shared"] = shared.sum(axis=tuple(range(draw.ndim - 2)))
         return parts

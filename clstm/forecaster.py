@@ -19,7 +19,6 @@ from clstm.checks import (
     check_fraction,
     check_index,
     check_real,
-    check_state_dict,
     random_generator,
 )
 from clstm.differencing import Differences
@@ -248,35 +247,35 @@ class LSTMForecaster(BaseModel):
         panel = self._panel(y, X, dates, None)
         # Another object until all is done: if anything fails, this one is as it was
         fitted = type(self)(**self.get_params())
-        fitted._prepare(panel)
-        fitted._train(panel)
+        fitted._train(panel, fitted._prepare(panel))
         fitted._standing = fitted._read(panel)
         for name in [name for name in vars(self) if name.endswith("_") or name.startswith("_")]:
             delattr(self, name)
         vars(self).update(vars(fitted))
         return self
 
-    def _prepare(self, panel: Panel) -> None:
-        """Find all that the network's inputs depend on."""
+    def _prepare(self, panel: Panel) -> np.ndarray:
+        """Find all that the network's inputs depend on; return how many values of each series it is trained on."""
         self.form_ = panel.form
         self.frequency_, starts = settle_dates(panel, self.freq)
         self.calendar_ = self._choose_calendar(int(panel.lengths.max()))
         self._starts = starts
         self._differences = self._make_differences()
         self._scores = None
-        self._trained = panel.lengths - (panel.lengths * self.validation_fraction).astype(int)
-        shortest = int(self._trained.argmin())
+        trained = panel.lengths - (panel.lengths * self.validation_fraction).astype(int)
+        shortest = int(trained.argmin())
         needed = self._differences.order + 2
-        if self._trained[shortest] < needed:
-            kept = f", of which {self._trained[shortest]} to train on" if self.validation_fraction else ""
+        if trained[shortest] < needed:
+            kept = f", of which {trained[shortest]} to train on" if self.validation_fraction else ""
             raise ValueError(
-                f"{panel.name(shortest)} has {panel.lengths[shortest]} values{kept}, expected {needed} or more (the sum "
-                "of season_length, and 2)"
+                f"{panel.form.name(shortest)} has {panel.lengths[shortest]} values{kept}, expected {needed} or more "
+                "(the sum of season_length, and 2)"
             )
-        parts = [self._differences(y[:length]) for y, length in zip(panel.y, self._trained, strict=True)]
-        X = np.concatenate([X[:length] for X, length in zip(panel.X, self._trained, strict=True)])
+        parts = [self._differences(y[:length]) for y, length in zip(panel.y, trained, strict=True)]
+        X = np.concatenate([X[:length] for X, length in zip(panel.X, trained, strict=True)])
         self._center, self._scale = (np.concatenate(both) for both in zip(*map(self._scales, parts), strict=True))
         self._x_center, self._x_scale = self._scales(X)
+        return trained
 
     def _scales(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and deviation of each column (1, columns); 1 in place of a deviation of 0."""
@@ -285,7 +284,7 @@ class LSTMForecaster(BaseModel):
         center, scale = values.mean(axis=0, keepdims=True), values.std(axis=0, keepdims=True)
         return center, np.where(scale > 1e-12 * np.abs(center), scale, 1)
 
-    def _train(self, panel: Panel) -> None:
+    def _train(self, panel: Panel, trained: np.ndarray) -> None:
         from clstm.optim import AdamW
         from clstm.schedules import CosineLR
         from clstm.segments import Batch, Segments
@@ -294,7 +293,7 @@ class LSTMForecaster(BaseModel):
         generator = random_generator(self.seed)
         self.network_ = network = self._make_network(generator)
         inputs, targets, lengths = self._inputs(panel)
-        train_lengths = self._trained - self._differences.order - 1
+        train_lengths = trained - self._differences.order - 1
         segments = Segments(network, inputs, train_lengths, self.segment_length, self.batch_size, generator)
 
         def loss_of(raw: np.ndarray, target: np.ndarray, counted: np.ndarray) -> tuple[float, np.ndarray]:
@@ -370,10 +369,10 @@ class LSTMForecaster(BaseModel):
             return write_frame(self.form_, dates, _columns(point[..., 0], ends[..., 0], levels))
         if level is None:
             return self.form_.shown(self.form_.shaped(point))
-        forecasts = []
-        for place, one in enumerate(self.form_.shaped(point)):
-            lower, upper = _by_level(levels, self.form_.shaped(ends[:, :, place]))
-            forecasts.append(Forecast(one, lower, upper, dates[place] if self.frequency_ else None))
+        point, ends = self.form_.shaped(point), self.form_.shaped(ends)
+        forecasts = [
+            Forecast(one, *_by_level(levels, ends[:, :, place]), dates[place]) for place, one in enumerate(point)
+        ]
         return self.form_.shown(forecasts)
 
     def predict_quantiles(self, h: int, quantiles: Sequence[float], X: Any = None) -> Any:
@@ -459,9 +458,8 @@ class LSTMForecaster(BaseModel):
         panel = self._panel(y, X, None, self.form_, some=True)
         if panel.dates is not None:
             for place, dates in enumerate(panel.dates):
-                if len(dates):
-                    start = self.frequency_.dates(self._starts[place], self._standing.seen[place], 1)[0]
-                    check_dates(panel.name(place), dates, self.frequency_, start)
+                start = self.frequency_.dates(self._starts[place], self._standing.seen[place], 1)[0]
+                check_dates(panel.form.dates_name(place), dates, self.frequency_, start)
         self._standing = self._read(panel, self._standing)
         return self
 
@@ -474,6 +472,7 @@ class LSTMForecaster(BaseModel):
         n_windows: int = 1,
         step_size: int = 1,
         level: float | Sequence[float] | None = None,
+        calibration_windows: int | None = None,
     ) -> Any:
         """Forecast `h` values from each of several cut-offs, as if no more of the series had come.
 
@@ -493,6 +492,9 @@ class LSTMForecaster(BaseModel):
             Values between the cut-offs.
         level : number or sequence of numbers, optional
             Of intervals, in percent.
+        calibration_windows : int, optional
+            The intervals at each cut-off are those of `calibrate` with the last so many cut-offs before it of which
+            all `h` values had come: as if it had been called again at each.
 
         Returns
         -------
@@ -511,37 +513,36 @@ class LSTMForecaster(BaseModel):
         h = check_index("h", h, low=1)
         levels = _check_intervals(level)
         panel = self._panel(y, X, None, self.form_)
-        cutoffs, standing, known, actual = self._cut(panel, h, n_windows, step_size)
-        point, ends = self._forecast(standing, known, levels)
-        series, windows = cutoffs.shape
-        actual, point = (array.reshape(series, windows, *array.shape[1:]) for array in (actual, point))
-        ends = ends.reshape(2, len(levels), series, windows, *ends.shape[3:])
-        starts = self._starts_of(panel)
-        dates = [[self.frequency_.dates(starts[place], cut, h) for cut in cutoffs[place]] for place in range(series)] \
-            if self.frequency_ else []
+        if calibration_windows is None:
+            cutoffs, standing, known, actual = self._cut(panel, h, n_windows, step_size)
+            point, ends = self._forecast(standing, known, levels)
+            actual, point = (array.reshape(*cutoffs.shape, h, -1) for array in (actual, point))
+            ends = ends.reshape(2, len(levels), *point.shape)
+        else:
+            size = check_index("calibration_windows", calibration_windows, low=1)
+            cutoffs, actual, point, ends = self._backtest_calibrated(panel, h, n_windows, step_size, levels, size)
+        series = len(cutoffs)
+        starts = list(zip(self._starts_of(panel), cutoffs[:, :, np.newaxis], strict=True))
+        ahead = [self._dates(start, cuts, h) for start, cuts in starts]
         if isinstance(self.form_, FrameForm):
-            last = [np.repeat([self.frequency_.dates(starts[place], cut - 1, 1)[0] for cut in cutoffs[place]], h)
-                    for place in range(series)]
+            last = [np.repeat(self._dates(start, cuts - 1, 1), h) for start, cuts in starts]
             content = {"y": actual[..., 0], **_columns(point[..., 0], ends[..., 0], levels)}
             flat = {name: array.reshape(series, -1) for name, array in content.items()}
-            return write_frame(self.form_, [np.concatenate(one) for one in dates], {"cutoff": last, **flat})
+            return write_frame(self.form_, [dates.ravel() for dates in ahead], {"cutoff": last, **flat})
+        actual, point, ends = map(self.form_.shaped, (actual, point, ends))
         results = []
         for place in range(series):
-            lower, upper = _by_level(levels, self.form_.shaped(ends[:, :, place]))
-            shaped = (self.form_.shaped(array[place]) for array in (point, actual))
-            point_here, actual_here = shaped
-            results.append(Backtest(
-                point_here, lower, upper, np.array(dates[place]) if dates else None,
-                actual=actual_here, cutoffs=cutoffs[place],
-            ))
+            here = point[place], *_by_level(levels, ends[:, :, place]), ahead[place]
+            results.append(Backtest(*here, actual=actual[place], cutoffs=cutoffs[place]))
         return self.form_.shown(results)
 
     def calibrate(self, y: Any, X: Any = None, *, h: int, n_windows: int, step_size: int = 1) -> LSTMForecaster:
         """Make intervals as wide as the errors of a backtest say: split conformal intervals, for each step ahead.
 
-        From here on `predict`, `predict_quantiles` and `backtest` give these, up to `h` steps ahead. Where the future is
-        like the windows, they cover what they say, whatever the network believes. So the windows should lie where it
-        wasn't trained: after the series of `fit`, or in the validation part at their ends.
+        From here on `predict`, `predict_quantiles` and `backtest` give these, up to `h` steps ahead. Where the future
+        is like the windows, they cover what they say, whatever the network believes. So the windows should lie where
+        it wasn't trained: after the series of `fit`, or in the validation part at their ends; and where a series
+        changes, they should be recent: calibrate again when more has come.
 
         Parameters
         ----------
@@ -557,7 +558,8 @@ class LSTMForecaster(BaseModel):
         h = check_index("h", h, low=1)
         panel = self._panel(y, X, None, self.form_)
         _, standing, known, actual = self._cut(panel, h, n_windows, step_size)
-        self._scores = conformal.scores(actual, *self._point_and_spread(standing, known))
+        point, spread = self._point_and_spread(standing, known)
+        self._scores = conformal.sort_scores((actual - point) / spread)
         return self
 
     # ------------------------------------------------------------------------------------------- how it is done
@@ -568,18 +570,26 @@ class LSTMForecaster(BaseModel):
         if form is not None and framed != isinstance(form, FrameForm):
             raise TypeError(f"y is {type(y).__name__}, but fit had {'no data frame' if framed else 'a data frame'}")
         if not framed:
-            return read_series(y, X, dates, form)
+            panel = read_series(y, X, dates, form)
+            if form is not None and len(panel.y) != len(self._starts):
+                raise ValueError(f"y holds {len(panel.y)} series, expected {len(self._starts)} as at fit")
+            return panel
         for name, value in (("X", X), ("dates", dates)):
             if value is not None:
                 raise TypeError(f"{name} is given beside a data frame, expected it in the frame's columns")
         panel = read_frame("y", y, form, some=some)
         if form is not None and not some:
             for place, one in enumerate(panel.dates):
-                check_dates(panel.name(place), one, self.frequency_)
+                check_dates(panel.form.dates_name(place), one, self.frequency_)
         return panel
 
     def _starts_of(self, panel: Panel) -> list[Any]:
+        """Return the first date of each series, or None where there are no dates."""
         return self._starts if panel.dates is None else [dates[0] for dates in panel.dates]
+
+    def _dates(self, start: Any, first: Any, count: int) -> np.ndarray | None:
+        """Return `count` dates of a series from number `first` on, or where that is an array, from each of them."""
+        return None if self.frequency_ is None else self.frequency_.dates(start, first, count)
 
     def _known(self, X: np.ndarray, start: Any, first: int) -> np.ndarray:
         """Return what is known of steps ahead of a series, from number `first` on: (time, features)."""
@@ -597,14 +607,10 @@ class LSTMForecaster(BaseModel):
             parts = read_future(X, form, self._dates_ahead(h), self.frequency_)
         else:
             parts = read_exogenous(X, [h] * len(seen), form.single, form.exogenous)
-        starts = self._starts or [None] * len(seen)
-        return np.stack([self._known(*each) for each in zip(parts, starts, seen, strict=True)])
+        return np.stack([self._known(*each) for each in zip(parts, self._starts, seen, strict=True)])
 
-    def _dates_ahead(self, h: int) -> list[np.ndarray]:
-        if self.frequency_ is None:
-            return []
-        seen = self._standing.seen
-        return [self.frequency_.dates(start, count, h) for start, count in zip(self._starts, seen, strict=True)]
+    def _dates_ahead(self, h: int) -> list[np.ndarray | None]:
+        return [self._dates(start, seen, h) for start, seen in zip(self._starts, self._standing.seen, strict=True)]
 
     def _inputs(self, panel: Panel, standing: _Standing | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the network's inputs and targets, (time, series, ...), and each series' number of steps.
@@ -614,12 +620,12 @@ class LSTMForecaster(BaseModel):
         """
         order = self._differences.order
         inputs, targets = [], []
-        starts = self._starts_of(panel) or [None] * len(panel.y)
+        starts = self._starts_of(panel) if standing is None else self._starts
         for place, (y, X) in enumerate(zip(panel.y, panel.X, strict=True)):
             if standing is None:
                 known = self._known(X, starts[place], 0)[order + 1 :]
             else:
-                known = self._known(X, self._starts[place] if self._starts else None, int(standing.seen[place]))
+                known = self._known(X, starts[place], standing.seen[place])
                 y = np.concatenate([standing.tails[place], y])
             z = (self._differences(y) - self._center[place]) / self._scale[place]
             inputs.append(np.concatenate([z[:-1], known], axis=1))
@@ -649,21 +655,21 @@ class LSTMForecaster(BaseModel):
         shortest = int(panel.lengths.argmin())
         if panel.lengths[shortest] < back[0] + tail:
             raise ValueError(
-                f"{panel.name(shortest)} has {panel.lengths[shortest]} values, expected {back[0] + tail} or more for "
-                f"{n_windows} windows of {h} steps"
+                f"{panel.form.name(shortest)} has {panel.lengths[shortest]} values, expected {back[0] + tail} or more "
+                f"for {n_windows} windows of {h} steps"
             )
         cutoffs = panel.lengths[:, np.newaxis] - back
         inputs, _, lengths = self._inputs(panel)
         stops = cutoffs - tail
-        h_at, c_at = (np.empty((self.num_layers, *stops.shape, self.hidden_size), self.network_.dtype) for _ in "hc")
+        lstm = self.network_.lstm
+        h_at, c_at = (np.empty((lstm.num_layers, *stops.shape, lstm.hidden_size), lstm.dtype) for _ in "hc")
         for stop, (h_n, c_n) in states_along(self.network_, inputs, lengths, np.unique(stops)):
             series, windows = np.nonzero(stops == stop)
             h_at[:, series, windows], c_at[:, series, windows] = h_n[:, series], c_n[:, series]
         rows = [(place, cut) for place, cuts in enumerate(cutoffs) for cut in cuts]
-        starts = self._starts_of(panel) or [None] * len(panel.y)
-        known = [self._known(X, start, 0) for X, start in zip(panel.X, starts, strict=True)]
+        known = [self._known(X, start, 0) for X, start in zip(panel.X, self._starts_of(panel), strict=True)]
         standing = _Standing(
-            tuple(array.reshape(self.num_layers, len(rows), -1) for array in (h_at, c_at)),
+            tuple(array.reshape(lstm.num_layers, len(rows), -1) for array in (h_at, c_at)),
             np.stack([panel.y[place][cut - tail : cut] for place, cut in rows]),
             cutoffs.ravel(),
             np.repeat(np.arange(len(cutoffs)), n_windows),
@@ -674,9 +680,7 @@ class LSTMForecaster(BaseModel):
     def _roll(self, standing: _Standing, known: np.ndarray, uniform: np.ndarray | None = None) -> np.ndarray:
         """Return paths from each place of a standing: (rows, samples, h, columns)."""
         center, scale = self._center[standing.series], self._scale[standing.series]
-        return roll(
-            self.network_, self._differences, standing.state, standing.tails, known, center, scale, uniform
-        )
+        return roll(self.network_, self._differences, standing.state, standing.tails, known, center, scale, uniform)
 
     def _forecast(
         self, standing: _Standing, known: np.ndarray, levels: Sequence[float]
@@ -685,9 +689,22 @@ class LSTMForecaster(BaseModel):
         point = self._roll(standing, known)[:, 0]
         if not levels:
             return point, np.empty((2, 0, *point.shape))
-        tails = [(100 - level) / 200 for level in levels]
-        ends = self._quantiles(standing, known, [*tails, *(1 - tail for tail in tails)], point)
+        ends = self._quantiles(standing, known, _interval_ends(levels), point)
         return point, ends.reshape(2, len(levels), *point.shape)
+
+    def _backtest_calibrated(
+        self, panel: Panel, h: int, n_windows: int, step_size: int, levels: Sequence[float], size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return cut-offs, values, medians and ends of intervals, by series and window, calibrated at each cut-off."""
+        n_windows, step_size = check_index("n_windows", n_windows, low=1), check_index("step_size", step_size, low=1)
+        gap = -(-h // step_size)  # windows until one has come
+        cutoffs, standing, known, actual = self._cut(panel, h, n_windows + size + gap - 1, step_size)
+        parts = actual, *self._point_and_spread(standing, known)
+        actual, point, spread = (array.reshape(*cutoffs.shape, h, -1) for array in parts)
+        scores = conformal.rolling_quantiles((actual - point) / spread, size, n_windows, _interval_ends(levels))
+        cutoffs, actual, point, spread = (array[:, -n_windows:] for array in (cutoffs, actual, point, spread))
+        ends = point + spread * scores[:, np.newaxis]
+        return cutoffs, actual, point, ends.reshape(2, len(levels), *point.shape)
 
     def _quantiles(
         self, standing: _Standing, known: np.ndarray, levels: Sequence[float], point: np.ndarray | None = None
@@ -739,7 +756,9 @@ class LSTMForecaster(BaseModel):
             check_index("season_length", lag, low=1)
         if self.calendar is not None and self.calendar != "auto":
             if isinstance(self.calendar, str) or not isinstance(self.calendar, Sequence):
-                raise ValueError(f"calendar is {self.calendar!r}, expected 'auto', None or a list of {', '.join(calendars.FEATURES)}")
+                raise ValueError(
+                    f"calendar is {self.calendar!r}, expected 'auto', None or a list of {', '.join(calendars.FEATURES)}"
+                )
             for feature in self.calendar:
                 check_choice("calendar", feature, calendars.FEATURES)
         if self.freq is not None:
@@ -793,7 +812,10 @@ class LSTMForecaster(BaseModel):
         config = {
             "form": {"frame": isinstance(self.form_, FrameForm), **asdict(self.form_)},
             "frequency": None if self.frequency_ is None else self.frequency_.name,
-            "starts": [int(start) if start.dtype.kind in "iu" else str(start) for start in self._starts],
+            "starts": [
+                start if start is None else start.item() if start.dtype.kind == "i" else str(start)
+                for start in self._starts
+            ],
             "calendar": self.calendar_,
             "history": self.history_.as_dict(),
         }
@@ -827,7 +849,10 @@ class LSTMForecaster(BaseModel):
         weights = {name[8:]: arrays.pop(name) for name in list(arrays) if name.startswith("network.")}
         series, form, order = len(arrays["seen"]), self.form_, self._differences.order
         state = [("layers", self.num_layers), ("series", series), ("hidden_size", self.hidden_size)]
-        by_series, exogenous = [("series", series), ("columns", form.columns)], [("one", 1), ("exogenous", form.exogenous)]
+        by_series, exogenous = (
+            [("series", series), ("columns", form.columns)],
+            [("one", 1), ("exogenous", form.exogenous)],
+        )
         tails = [("series", series), ("values", order + 1), ("columns", form.columns)]
         expected = {
             "seen": (np.int64, [("series", series)]),
@@ -841,9 +866,11 @@ class LSTMForecaster(BaseModel):
             raise ValueError(f"it has the arrays {', '.join(sorted(arrays))}, expected {', '.join(sorted(expected))}")
         kept = {name: check_array(name, arrays[name], dtype, shape) for name, (dtype, shape) in expected.items()}
         starts = config["starts"]
-        if not isinstance(starts, list) or len(starts) != (0 if name is None else series):
+        if not series or (isinstance(form, FrameForm) and len(form.ids) != series):
+            raise ValueError(f"it has {series} series, which aren't those of its form")
+        if not isinstance(starts, list) or len(starts) != series or (None in starts) != (name is None):
             raise ValueError("its dates aren't those of its series")
-        self._starts = [np.int64(start) if type(start) is int else np.datetime64(start, "s") for start in starts]
+        self._starts = [_read_start(start) for start in starts]
         self._standing = _Standing((kept["h"], kept["c"]), kept["tails"], kept["seen"], np.arange(series))
         self._center, self._scale = kept["center"], kept["scale"]
         self._x_center, self._x_scale = kept["x_center"], kept["x_scale"]
@@ -854,6 +881,13 @@ class LSTMForecaster(BaseModel):
         self.network_.load_state_dict(weights, assign=True)
 
 
+def _read_start(start: Any) -> Any:
+    """Return a series' first date as a file has it."""
+    if start is None or type(start) is int:
+        return start if start is None else np.int64(start)
+    return np.datetime64(start, "s")
+
+
 def _check_intervals(level: Any) -> list[float]:
     """Return the levels of intervals as they were given, in a list."""
     levels = [] if level is None else level if isinstance(level, (Sequence, np.ndarray)) else [level]
@@ -861,6 +895,12 @@ def _check_intervals(level: Any) -> list[float]:
         if not 0 < check_real("level", one) < 100:
             raise ValueError(f"level is {one!r}, expected above 0 and below 100 (percent)")
     return list(levels)
+
+
+def _interval_ends(levels: Sequence[float]) -> list[float]:
+    """Return the quantiles of the lower ends, and then of the upper ones."""
+    tails = [(100 - level) / 200 for level in levels]
+    return tails + [1 - tail for tail in tails]
 
 
 def _by_level(levels: Sequence[float], ends: np.ndarray) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""Long data frames of pandas, polars and pyarrow, by narwhals: columns `unique_id`, `ds` and `y`, and exogenous ones."""
+"""Long data frames of pandas, polars and pyarrow, by narwhals: `unique_id`, `ds` and `y`, and exogenous columns."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from clstm.checks import check_choice
 from clstm.series import Form, Panel, check_dates, read_array
 
+BACKENDS = ("pandas", "polars", "pyarrow")
 ID, DS, Y = "unique_id", "ds", "y"
 
 
@@ -33,6 +35,26 @@ class FrameForm(Form):
     ids: list[Any]
     names: list[str]
     ds: str
+
+    def name(self, place: int) -> str:
+        """Return what a series is called in errors."""
+        return f"the series {self.ids[place]!r} of y"
+
+    def dates_name(self, place: int) -> str:
+        """Return what a series' dates are called in errors."""
+        return f"y[{DS!r}] of {self.ids[place]!r}"
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError where a file's values aren't those of a form."""
+        super().check()
+        if self.backend not in BACKENDS:
+            raise ValueError(f"its frames are of {self.backend!r:.40}, expected one of {', '.join(BACKENDS)}")
+        for name, values, kinds in (("ids", self.ids, (str, int)), ("names", self.names, (str,))):
+            if not isinstance(values, list) or not all(type(value) in kinds for value in values):
+                raise TypeError(f"its {name} aren't a list of names")
+        check_choice("its ds", self.ds, ("Date", "Int64", "s", "ms", "us", "ns"))
+        if (self.single, self.flat, self.columns, self.exogenous) != (False, True, 1, len(self.names)):
+            raise ValueError("its series aren't those of a frame")
 
 
 def is_frame(value: Any) -> bool:
@@ -63,13 +85,22 @@ def read_frame(name: str, frame: Any, form: FrameForm | None, *, some: bool = Fa
     """
     nw = _narwhals()
     frame = nw.from_native(frame, eager_only=True)
+    if frame.implementation.value not in BACKENDS:
+        raise TypeError(f"{name} is a frame of {frame.implementation.value}, expected one of {', '.join(BACKENDS)}")
     columns = list(frame.columns)
     names = [column for column in columns if column not in (ID, DS, Y)] if form is None else form.names
     _check_columns(name, columns, [ID, DS, Y, *names])
     ids, rows, dates = _split(name, frame)
     if form is None:
         form = FrameForm(
-            False, True, 1, len(names), frame.implementation.value, [_plain(one) for one in ids], names, _ds_type(name, frame)
+            False,
+            True,
+            1,
+            len(names),
+            frame.implementation.value,
+            [_plain(one) for one in ids],
+            names,
+            _ds_type(name, frame),
         )
     rows = _in_order(name, ids, rows, form, some)
     y = read_array(f"{name}[{Y!r}]", frame[Y].to_numpy())[:, np.newaxis]
@@ -77,9 +108,7 @@ def read_frame(name: str, frame: Any, form: FrameForm | None, *, some: bool = Fa
     return Panel(form, [y[some] for some in rows], [X[some] for some in rows], [dates[some] for some in rows])
 
 
-def read_future(
-    frame: Any, form: FrameForm, ahead: Sequence[np.ndarray], frequency: Any
-) -> list[np.ndarray]:
+def read_future(frame: Any, form: FrameForm, ahead: Sequence[np.ndarray], frequency: Any) -> list[np.ndarray]:
     """Return the exogenous variables of the dates ahead, for each series.
 
     Raises
@@ -115,7 +144,11 @@ def write_frame(form: FrameForm, dates: Sequence[np.ndarray], values: Mapping[st
     frame = nw.from_dict(content, backend=form.backend)
     if form.ds == "Int64":
         return frame.to_native()
-    dtype = nw.Date() if form.ds == "Date" and form.backend != "pandas" else nw.Datetime("us" if form.ds == "Date" else form.ds)
+    dtype = (
+        nw.Date()
+        if form.ds == "Date" and form.backend != "pandas"
+        else nw.Datetime("us" if form.ds == "Date" else form.ds)
+    )
     moments = [name for name in frame.columns if frame[name].dtype == nw.Datetime]
     return frame.with_columns(nw.col(*moments).cast(dtype)).to_native()
 

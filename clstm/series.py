@@ -46,6 +46,14 @@ class Form:
         """Return an array whose last axis is the columns as the caller has them."""
         return array[..., 0] if self.flat else array
 
+    def name(self, place: int) -> str:
+        """Return what a series is called in errors."""
+        return "y" if self.single else f"y[{place}]"
+
+    def dates_name(self, place: int) -> str:
+        """Return what a series' dates are called in errors."""
+        return "dates" if self.single else f"dates[{place}]"
+
     def shape(self) -> str:
         """Describe a series."""
         return "(time,)" if self.flat else f"(time, columns={self.columns})"
@@ -74,10 +82,6 @@ class Panel:
     def lengths(self) -> np.ndarray:
         """The number of values of each series."""
         return np.array([len(series) for series in self.y])
-
-    def name(self, place: int) -> str:
-        """Return what a series is called in errors."""
-        return "y" if self.form.single else f"y[{place}]"
 
 
 def read_series(y: Any, X: Any, dates: Any, form: Form | None) -> Panel:
@@ -146,7 +150,9 @@ def read_exogenous(X: Any, lengths: Sequence[int], single: bool, expected: int |
             array = array[:, np.newaxis]
         width = expected or (arrays[0].shape[1] if arrays else None)
         if array.ndim != 2 or len(array) != length or (width and array.shape[1] != width) or not array.shape[1]:
-            raise ValueError(f"{name} has shape {array.shape}, expected (time={length}, exogenous{f'={width}' * bool(width)})")
+            raise ValueError(
+                f"{name} has shape {array.shape}, expected (time={length}, exogenous{f'={width}' * bool(width)})"
+            )
         arrays.append(array)
     return arrays
 
@@ -166,7 +172,7 @@ def read_array(name: str, value: Any) -> np.ndarray:
 
 
 def settle_dates(panel: Panel, freq: str | None) -> tuple[Frequency | None, list[Any]]:
-    """Return the step of the series' dates and the first date of each; without dates None, and nothing.
+    """Return the step of the series' dates and the first date of each; without dates None, and None for each.
 
     Raises
     ------
@@ -177,25 +183,29 @@ def settle_dates(panel: Panel, freq: str | None) -> tuple[Frequency | None, list
     if panel.dates is None:
         if frequency is not None:
             raise ValueError(f"freq is {freq!r}, but there are no dates: expected the first of each series in dates")
-        return None, []
+        return None, [None] * len(panel.y)
     for place, (dates, y) in enumerate(zip(panel.dates, panel.y, strict=True)):
-        name = "dates" if panel.form.single else f"dates[{place}]"
+        name = panel.form.dates_name(place)
         if len(dates) == 1 and len(y) > 1:
             if frequency is None:
                 raise ValueError(f"{name} is a single date and freq is None, expected a date for each value, or freq")
             continue
-        check_dates(name, dates, frequency or find_frequency(name, dates))
         frequency = frequency or find_frequency(name, dates)
+        check_dates(name, dates, frequency)
     return frequency, [dates[0] for dates in panel.dates]
 
 
 def check_dates(name: str, dates: np.ndarray, frequency: Frequency, start: Any = None) -> None:
     """Raise ValueError unless the dates go on by `frequency`, from `start` where that is given."""
+    if not len(dates):
+        return
     expected = frequency.dates(dates[0] if start is None else start, 0, len(dates))
     wrong = dates != expected
     if wrong.any():
         place = int(wrong.argmax())
-        raise ValueError(f"{name}[{place}] is {dates[place]}, expected {expected[place]} with frequency {frequency.name}")
+        raise ValueError(
+            f"{name}[{place}] is {dates[place]}, expected {expected[place]} with frequency {frequency.name}"
+        )
 
 
 def _read_dates(dates: Any, series: list[np.ndarray], single: bool) -> list[np.ndarray] | None:
@@ -212,7 +222,9 @@ def _read_dates(dates: Any, series: list[np.ndarray], single: bool) -> list[np.n
             try:
                 array = array.astype("datetime64[s]")
             except (TypeError, ValueError):
-                raise TypeError(f"{name} begins with {array[0]!r}, expected dates (datetime64) or integers") from None
+                raise TypeError(
+                    f"{name} begins with {str(array[0])!r}, expected dates (datetime64) or integers"
+                ) from None
         if array.dtype.kind not in "Miu":
             raise TypeError(f"{name} has dtype {array.dtype}, expected dates (datetime64) or integers")
         array = array.astype("datetime64[s]" if array.dtype.kind == "M" else np.int64)
