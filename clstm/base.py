@@ -152,11 +152,12 @@ class BaseModel:
 
 
 def for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None."""
+    """Return an argument as JSON has it; what can't be kept there (a generator, another model) is left out as None."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (list, tuple)):
         return [for_json(item) for item in value]
     if isinstance(value, dict):
         return {name: for_json(item) for name, item in value.items()}
-    return None if isinstance(value, (np.random.Generator, np.random.RandomState)) or callable(value) else value
+    left_out = (np.random.Generator, np.random.RandomState, BaseModel)
+    return None if isinstance(value, left_out) or callable(value) else value
