@@ -23,7 +23,7 @@ from clstm.checks import (
 from clstm.history import History
 from clstm.language_network import LSTMLanguageNetwork
 from clstm.layer import blank_weights
-from clstm.text import Vocabulary, check_texts, tokenize
+from clstm.text import Vocabulary, check_texts
 
 # The steps of the warm-up, and their greatest share of a short training.
 WARM_UP, WARM_UP_SHARE = 100, 0.1
@@ -348,7 +348,7 @@ class LanguageModel(BaseModel):
         network, size = self.network_, len(self.vocabulary_)
         vectors = network.embedding.parameters()["weight"]
         stream = network.lstm.stream()
-        *read, last = _encode(self.vocabulary_, prompt).tolist()
+        *read, last = _encode(self.vocabulary_, prompt).tolist() if prompt else [self.vocabulary_.PADDING]
         if read:
             stream.run(vectors[read])
         h = np.empty((1, network.lstm.hidden_size), network.dtype)
@@ -365,7 +365,8 @@ class LanguageModel(BaseModel):
                 # The greatest of scores + Gumbel noise is a draw from their softmax.
                 drawn = next(noise, None)
                 if drawn is None:
-                    noise = iter(generator.gumbel(size=(max(1, NOISE // size), size)).astype(network.dtype))
+                    rows = max(1, min(n - len(written), NOISE // size))
+                    noise = iter(generator.gumbel(size=(rows, size)).astype(network.dtype))
                     drawn = next(noise)
                 scores += drawn
             last = int(scores.argmax())
@@ -375,8 +376,8 @@ class LanguageModel(BaseModel):
     def _join(self, ids: list[int]) -> str:
         if self.unit == "character":
             return "".join(self.vocabulary_.decode(ids))
-        words = [self.vocabulary_.decode([number])[0] if number else "\n" for number in ids]
-        return " ".join(words).replace(" \n ", "\n")
+        words = (" " + self.vocabulary_.decode([number])[0] if number else "\n" for number in ids)
+        return "".join(words).replace("\n ", "\n").removeprefix(" ")
 
     # ------------------------------------------------------------------------------------------------- arguments
 
@@ -456,17 +457,9 @@ def _as_texts(name: str, text: Any) -> list[str]:
 def _encode(vocabulary: Characters | Vocabulary, text: Any) -> np.ndarray:
     """Return the ids of a text behind the id that stands between texts; of several, each with that id at its end."""
     end = vocabulary.PADDING
-
-    def encode(one: str) -> np.ndarray:
-        return (
-            np.zeros(0, np.int64)
-            if isinstance(vocabulary, Vocabulary) and not tokenize(one)
-            else vocabulary.encode(one)
-        )
-
     if isinstance(text, str):
-        return np.concatenate([[end], encode(text)])
-    return np.concatenate([[end], *(part for one in text for part in (encode(one), [end]))])
+        return np.concatenate([[end], vocabulary.encode(text)])
+    return np.concatenate([[end], *(part for one in text for part in (vocabulary.encode(one), [end]))])
 
 
 def _keep_likeliest(scores: np.ndarray, share: float) -> None:

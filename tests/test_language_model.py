@@ -53,16 +53,18 @@ def words():
 # ---------------------------------------------------------------------------------------------------------- network
 
 
-def networks(**options):
-    yield "plain", LSTMLanguageNetwork(11, 5, 6, seed=0, **options)
-    yield "two layers", LSTMLanguageNetwork(11, 5, 6, 2, seed=0, **options)
-    yield "tied", LSTMLanguageNetwork(11, 6, 6, tied=True, seed=0, **options)
-    yield "projected", LSTMLanguageNetwork(11, 5, 6, tied=True, seed=0, **options)
-    yield "adaptive", LSTMLanguageNetwork(11, 5, 6, cutoffs=[3, 6], seed=0, **options)
-
-
-@pytest.mark.parametrize(("kind", "network"), networks(dtype=np.float64))
-def test_gradients_are_those_of_the_loss(kind, network):
+@pytest.mark.parametrize(
+    ("embedding_dim", "options"),
+    [
+        (5, {}),
+        (5, {"num_layers": 2}),
+        (6, {"tied": True}),
+        (5, {"tied": True}),  # and a projection
+        (5, {"cutoffs": [3, 6]}),
+    ],
+)
+def test_gradients_are_those_of_the_loss(embedding_dim, options):
+    network = LSTMLanguageNetwork(11, embedding_dim, 6, dtype=np.float64, seed=0, **options)
     rng = np.random.default_rng(1)
     ids, targets = rng.integers(11, size=(2, 4, 3))
     state = tuple(rng.standard_normal((network.lstm.num_layers, 3, 6)) for _ in range(2))
@@ -213,7 +215,7 @@ def test_characters():
 @pytest.mark.parametrize("unit", ["character", "word"])
 def test_every_kind_learns_and_comes_back_from_its_file(unit, kind, tmp_path):
     options = SMALL | {"unit": unit} | KINDS[kind]
-    model = LanguageModel(**(options | {"n_epochs": 20, "lr": 0.02})).fit(TEXT)
+    model = LanguageModel(**(options | {"n_epochs": 40, "lr": 0.03})).fit(TEXT)
     assert model.perplexity(TEXT) < 0.7 * len(model.vocabulary_)
     assert model.history_.train_loss[-1] < 0.8 * model.history_.train_loss[0]
     model.save(tmp_path / "model")
@@ -276,7 +278,7 @@ def test_generate_keeps_the_likeliest(characters):
 def test_top_p_keeps_the_fewest_with_the_share():
     from clstm.language_model import _keep_likeliest
 
-    for share, kept in ((0.5, 1), (0.51, 2), (0.8, 2), (0.95, 3), (1.0, 4)):
+    for share, kept in ((0.5, 1), (0.51, 2), (0.8, 2), (0.9, 3), (1.0, 4)):
         scores = np.log([0.3, 0.1, 0.5, 0.1])
         _keep_likeliest(scores, share - 1e-9)
         assert np.isfinite(scores).sum() == kept
@@ -352,10 +354,11 @@ def test_wrong_wishes_of_generate_are_named(characters, arguments, error, messag
         characters.generate(**{"prompt": "Call", "n": 3} | arguments)
 
 
-def test_failed_fit_leaves_the_model(characters):
+def test_failed_fit_leaves_the_model(characters, monkeypatch):
     model = copy.deepcopy(characters)
+    monkeypatch.setattr(LSTMLanguageNetwork, "train_step", lambda *arguments: (math.nan, {}, None))
     with pytest.raises(FloatingPointError):
-        model.set_params(lr=1e30, clip_norm=None, n_epochs=5).fit(TEXT)
+        model.fit(TEXT)
     assert model.perplexity(TEXT) == characters.perplexity(TEXT)
 
 
