@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class AdaptiveLogSoftmax(Layer):
         self.head = Linear(self.in_features, self.cutoffs[0] + len(self.cutoffs), **options)
         self._add_part("head", self.head)
         self._tail = []
-        for i, (start, stop) in enumerate(zip(self._bounds, self._bounds[1:], strict=False)):
+        for i, (start, stop) in enumerate(pairwise(self._bounds)):
             features = max(int(self.in_features / self.div_value ** (i + 1)), 1)
             cluster = Linear(self.in_features, features, **options), Linear(features, stop - start, **options)
             self._tail.append(cluster)
@@ -148,18 +149,15 @@ class AdaptiveLogSoftmax(Layer):
         grads = self.head.backward(head, dlogits)
         dx, weights = grads.x, {f"head.{name}": grad for name, grad in grads.weights.items()}
         for i, (layers, parts) in enumerate(zip(self._tail, kept, strict=True)):
-            names = [f"tail.{i}.{j}.weight" for j in range(2)]
             if parts is None:
-                weights |= {
-                    name: np.zeros((a.out_features, a.in_features), self.dtype)
-                    for name, a in zip(names, layers, strict=True)
-                }
-                continue
-            rows, first, second, dscores = parts
-            scored = layers[1].backward(second, dscores)
-            projected = layers[0].backward(first, scored.x)
-            dx[rows] += projected.x
-            weights |= dict(zip(names, (projected.weights["weight"], scored.weights["weight"]), strict=True))
+                found = [np.zeros_like(layer.parameters()["weight"]) for layer in layers]
+            else:
+                rows, first, second, dscores = parts
+                scored = layers[1].backward(second, dscores)
+                projected = layers[0].backward(first, scored.x)
+                dx[rows] += projected.x
+                found = [projected.weights["weight"], scored.weights["weight"]]
+            weights |= {f"tail.{i}.{j}.weight": grad for j, grad in enumerate(found)}
         return LayerGradients(weights, dx)
 
     def __repr__(self) -> str:
@@ -171,7 +169,7 @@ def check_cutoffs(cutoffs: Any, n_classes: int) -> tuple[int, ...]:
     if not isinstance(cutoffs, (list, tuple)) or not cutoffs:
         raise TypeError(f"cutoffs is {cutoffs!r}, expected a list of one or more numbers of classes")
     result = tuple(check_index(f"cutoffs[{i}]", value, low=1, high=n_classes - 1) for i, value in enumerate(cutoffs))
-    if any(a >= b for a, b in zip(result, result[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(result)):
         raise ValueError(f"cutoffs is {cutoffs!r}, expected rising numbers")
     return result
 

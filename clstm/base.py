@@ -201,7 +201,7 @@ def load(path: str | os.PathLike[str]) -> BaseModel:
 
 
 def for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None.
+    """Return an argument as JSON has it; what can't be kept there (a generator, another model) is left out as None.
 
     So is a dict whose keys aren't all strings: a model with such an argument keeps it otherwise.
     """
@@ -217,4 +217,5 @@ def for_json(value: Any) -> Any:
         if not all(isinstance(name, str) for name in value):
             return None
         return {name: for_json(item) for name, item in value.items()}
-    return None if isinstance(value, (np.random.Generator, np.random.RandomState)) or callable(value) else value
+    left_out = (np.random.Generator, np.random.RandomState, BaseModel)
+    return None if isinstance(value, left_out) or callable(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Characters:
     def __init__(self, characters: str) -> None:
         if not isinstance(characters, str):
             raise TypeError(f"characters is {type(characters).__name__}, expected a string")
-        if not characters or any(a >= b for a, b in zip(characters, characters[1:], strict=False)):
+        if not characters or any(a >= b for a, b in pairwise(characters)):
             raise ValueError("characters aren't one or more sorted characters, each once")
         self.characters = characters
         self._codes = _codes(characters)

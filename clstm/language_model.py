@@ -23,7 +23,7 @@ from clstm.checks import (
 from clstm.history import History
 from clstm.language_network import LSTMLanguageNetwork
 from clstm.layer import blank_weights
-from clstm.text import Vocabulary, check_texts, tokenize
+from clstm.text import Vocabulary, check_texts
 
 # The steps of the warm-up, and their greatest share of a short training.
 WARM_UP, WARM_UP_SHARE = 100, 0.1
@@ -56,23 +56,23 @@ class LanguageModel(BaseModel):
     num_layers : int, default 1
         Layers of the LSTM.
     tied : bool, default False
-        The softmax's weights are those of the embedding, one array. Where hidden_size isn't embedding_dim a linear layer
-        leads from one to the other.
+        The softmax's weights are those of the embedding, one array. Where hidden_size isn't embedding_dim a linear
+        layer leads from one to the other.
     softmax : {"plain", "adaptive"}, default "plain"
-        An adaptive one spends little on rare tokens (`clstm.adaptive_softmax`); it pays from some ten thousand words on.
+        An adaptive one spends little on rare tokens (`clstm.adaptive_softmax`).
     cutoffs : sequence of int, optional
         The first id of each of the adaptive softmax's clusters; an eighth and half of the vocabulary if left out.
     dropout : float, default 0.1
         On the embeddings, between layers and on the LSTM's output, in training.
-    embedding_std : float, default 0.1
-        Standard deviation of the initial embeddings.
+    embedding_std : float, optional
+        Standard deviation of the initial embeddings; 1 for characters, 0.1 for words and tied weights if left out.
     n_epochs : int, default 10
         Passes over the text.
-    batch_size : int, default 32
+    batch_size : int, default 16
         Streams; fewer where the text is short.
-    chunk_length : int, default 128
+    chunk_length : int, default 64
         Time steps through which gradients go back.
-    lr : float, default 3e-3
+    lr : float, default 5e-3
         Greatest learning rate.
     clip_norm : float or None, default 1.0
         Limit of the gradients' common norm.
@@ -124,11 +124,11 @@ class LanguageModel(BaseModel):
         softmax: str = "plain",
         cutoffs: Sequence[int] | None = None,
         dropout: float = 0.1,
-        embedding_std: float = 0.1,
+        embedding_std: float | None = None,
         n_epochs: int = 10,
-        batch_size: int = 32,
-        chunk_length: int = 128,
-        lr: float = 3e-3,
+        batch_size: int = 16,
+        chunk_length: int = 64,
+        lr: float = 5e-3,
         clip_norm: float | None = 1.0,
         ema_decay: float | None = 0.99,
         patience: int | None = None,
@@ -221,7 +221,7 @@ class LanguageModel(BaseModel):
 
         def validate() -> tuple[float, None]:
             whole = TextStreams(held_back, self.batch_size, self.chunk_length)
-            return network.loss(*whole.at(range(whole.steps)))[0], None
+            return float(network.losses(*whole.at(range(whole.steps)))[0].mean()), None
 
         optimizer = Adam(network, lr=self.lr)
         steps = self.n_epochs * len(streams)
@@ -245,16 +245,20 @@ class LanguageModel(BaseModel):
 
     # --------------------------------------------------------------------------------------------------- scoring
 
-    def bits_per_character(self, text: Any) -> float:
-        """Return how many bits a character of the text takes: the mean of -log2 of its probability.
+    def bits(self, text: Any) -> np.ndarray:
+        """Return how many bits each token of the text takes: -log2 of its probability given all before it.
 
-        The state is carried through the whole text, or texts. A character that the model doesn't know counts as "an
-        unknown one".
+        The state is carried through the whole text, or texts. A token that the model doesn't know counts as "an unknown
+        one".
 
         Parameters
         ----------
         text : str or collection of str
-            The ends of several texts count as characters.
+            The ends of several texts are tokens, too.
+
+        Returns
+        -------
+        ndarray of float64, shape (tokens,)
 
         Raises
         ------
@@ -263,28 +267,30 @@ class LanguageModel(BaseModel):
         TypeError
             Not a string or strings.
         ValueError
-            No characters, or a model of words, whose tokens leave out characters: see `perplexity`.
+            No tokens.
         """
         self._check_fitted()
-        if self.unit != "character":
-            raise ValueError(f"unit is {self.unit!r}: its tokens leave out characters, so ask for the perplexity")
-        return self._loss(text) / math.log(2)
-
-    def perplexity(self, text: Any) -> float:
-        """Return the perplexity of a token: exp of the mean of -log of its probability.
-
-        Takes and raises what `bits_per_character` does, but for words, too.
-        """
-        self._check_fitted()
-        return math.exp(self._loss(text))
-
-    def _loss(self, text: Any) -> float:
         _as_texts("text", text)
-        ids = _encode(self.vocabulary_, text)
+        ids = _encode(self.vocabulary_, text)[:, np.newaxis]
         if len(ids) < 2:
             raise ValueError("text has no tokens")
-        ids = ids[:, np.newaxis]
-        return self.network_.loss(ids[:-1], ids[1:])[0]
+        return self.network_.losses(ids[:-1], ids[1:])[0][:, 0] / math.log(2)
+
+    def bits_per_character(self, text: Any) -> float:
+        """Return the mean of `bits`, for a model of characters.
+
+        Raises
+        ------
+        ValueError
+            A model of words, whose tokens leave out characters: see `perplexity`.
+        """
+        if self.unit != "character":
+            raise ValueError(f"unit is {self.unit!r}: its tokens leave out characters, so ask for the perplexity")
+        return float(self.bits(text).mean())
+
+    def perplexity(self, text: Any) -> float:
+        """Return 2 to the mean of `bits`: among how many equally likely tokens it would be as hard to choose."""
+        return float(2 ** self.bits(text).mean())
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -342,7 +348,7 @@ class LanguageModel(BaseModel):
         network, size = self.network_, len(self.vocabulary_)
         vectors = network.embedding.parameters()["weight"]
         stream = network.lstm.stream()
-        *read, last = _encode(self.vocabulary_, prompt).tolist()
+        *read, last = _encode(self.vocabulary_, prompt).tolist() if prompt else [self.vocabulary_.PADDING]
         if read:
             stream.run(vectors[read])
         h = np.empty((1, network.lstm.hidden_size), network.dtype)
@@ -359,7 +365,8 @@ class LanguageModel(BaseModel):
                 # The greatest of scores + Gumbel noise is a draw from their softmax.
                 drawn = next(noise, None)
                 if drawn is None:
-                    noise = iter(generator.gumbel(size=(max(1, NOISE // size), size)).astype(network.dtype))
+                    rows = max(1, min(n - len(written), NOISE // size))
+                    noise = iter(generator.gumbel(size=(rows, size)).astype(network.dtype))
                     drawn = next(noise)
                 scores += drawn
             last = int(scores.argmax())
@@ -369,8 +376,8 @@ class LanguageModel(BaseModel):
     def _join(self, ids: list[int]) -> str:
         if self.unit == "character":
             return "".join(self.vocabulary_.decode(ids))
-        words = [self.vocabulary_.decode([number])[0] if number else "\n" for number in ids]
-        return " ".join(words).replace(" \n ", "\n")
+        words = (" " + self.vocabulary_.decode([number])[0] if number else "\n" for number in ids)
+        return "".join(words).replace("\n ", "\n").removeprefix(" ")
 
     # ------------------------------------------------------------------------------------------------- arguments
 
@@ -394,7 +401,7 @@ class LanguageModel(BaseModel):
         if self.cutoffs is not None and self.softmax != "adaptive":
             raise ValueError(f"cutoffs is given, but softmax is {self.softmax!r}")
         check_real("dropout", self.dropout, low=0.0, high=1.0)
-        check_real("embedding_std", self.embedding_std, low=0.0)
+        optional(check_real, "embedding_std", low=0.0)
         check_real("lr", self.lr, low=0.0)
         optional(check_real, "clip_norm", low=0.0)
         optional(check_real, "ema_decay", low=0.0, high=1.0)
@@ -410,9 +417,12 @@ class LanguageModel(BaseModel):
             if cutoffs is None:
                 cutoffs = sorted({max(1, vocab_size // 8), vocab_size // 2})
             check_cutoffs(cutoffs, vocab_size)
+        std = self.embedding_std
+        if std is None:
+            std = 1.0 if self.unit == "character" and not self.tied else 0.1
         return LSTMLanguageNetwork(
             vocab_size, self.embedding_dim, self.hidden_size, self.num_layers, tied=self.tied, cutoffs=cutoffs,
-            dropout=self.dropout, embedding_std=self.embedding_std, seed=generator, num_threads=self.num_threads,
+            dropout=self.dropout, embedding_std=std, seed=generator, num_threads=self.num_threads,
         )  # fmt: skip
 
     # ----------------------------------------------------------------------------------------------------- files
@@ -447,17 +457,9 @@ def _as_texts(name: str, text: Any) -> list[str]:
 def _encode(vocabulary: Characters | Vocabulary, text: Any) -> np.ndarray:
     """Return the ids of a text behind the id that stands between texts; of several, each with that id at its end."""
     end = vocabulary.PADDING
-
-    def encode(one: str) -> np.ndarray:
-        return (
-            np.zeros(0, np.int64)
-            if isinstance(vocabulary, Vocabulary) and not tokenize(one)
-            else vocabulary.encode(one)
-        )
-
     if isinstance(text, str):
-        return np.concatenate([[end], encode(text)])
-    return np.concatenate([[end], *(part for one in text for part in (encode(one), [end]))])
+        return np.concatenate([[end], vocabulary.encode(text)])
+    return np.concatenate([[end], *(part for one in text for part in (vocabulary.encode(one), [end]))])
 
 
 def _keep_likeliest(scores: np.ndarray, share: float) -> None:

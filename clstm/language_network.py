@@ -126,8 +126,8 @@ class LSTMLanguageNetwork(Layer):
         """
         return self.decoder(y if self.projection is None else self.projection(y))
 
-    def loss(self, ids: Any, targets: Any, state: State | None = None) -> tuple[float, State]:
-        """Return the mean of -log p(target) without dropout, and the state after the last step.
+    def losses(self, ids: Any, targets: Any, state: State | None = None) -> tuple[np.ndarray, State]:
+        """Return -log p(target) of each target without dropout, and the state after the last step.
 
         Parameters
         ----------
@@ -136,20 +136,27 @@ class LSTMLanguageNetwork(Layer):
         state : (h0, c0), optional
             Each of shape (num_layers, batch, hidden_size); zeros if left out.
 
+        Returns
+        -------
+        losses : ndarray of float64, shape (time, batch)
+        (h_n, c_n) : tuple of ndarray
+
         Raises
         ------
         TypeError, ValueError
             A wrong dtype or shape, or an id out of range.
         """
         ids, targets = self._check(ids, targets)
+        losses = np.empty(ids.shape)
         steps = max(1, READ_SCORES // (self.vocab_size * ids.shape[1]))
-        total = 0.0
         for start in range(0, len(ids), steps):
             part = slice(start, start + steps)
             y, state = self.lstm(self.embedding(ids[part]), state)
             scores = self.scores(y)
-            total += cross_entropy(scores, targets[part])[0] * len(scores)
-        return total / len(ids), state
+            scores -= scores.max(axis=-1, keepdims=True)
+            right = np.take_along_axis(scores, targets[part, :, np.newaxis], axis=-1)[..., 0]
+            losses[part] = np.log(np.exp(scores, out=scores).sum(axis=-1, dtype=np.float64)) - right
+        return losses, state
 
     def train_step(
         self, ids: Any, targets: Any, state: State | None = None
@@ -157,7 +164,7 @@ class LSTMLanguageNetwork(Layer):
         """Return the mean of -log p(target) with dropout, its gradients by weight, and the state after the last step.
 
         The gradients go back to the first step and no further: truncated back-propagation through time. The arguments
-        are those of `loss`.
+        are those of `losses`.
         """
         ids, targets = self._check(ids, targets)
         x, embedding = self.embedding.forward_train(ids)
