@@ -69,6 +69,17 @@ has a row for each step, in order of time, at a constant step. Usual names:
             there may be none
   value     y, value; or the only column beside the date"""
 
+TEST_FORMATS = f"{DATA_FORMATS}\n\nThat is for models of texts; clstm train --task TASK --help tells of the others."
+
+# Option, tasks, help.
+COLUMNS = (
+    ("--text-column", ("text",), "the text's column by name, or by number from 1; its key"),
+    ("--id-column", ("classify", "regress"), "the column that tells sequences apart, by name, or by number from 1"),
+    ("--label-column", ("text", "classify", "regress"), "the label's, likewise"),
+    ("--date-column", ("forecast",), "the date's column by name, or by number from 1"),
+    ("--value-column", ("forecast",), "the value's, likewise"),
+)
+
 TASK_FORMATS = {
     "text": DATA_FORMATS,
     "classify": SEQUENCE_FORMATS,
@@ -189,7 +200,7 @@ def parser(task: str = "text") -> argparse.ArgumentParser:
     _add_columns(command, task)
     _add_settings(command, task)
 
-    command = _command(add, "test", commands.test, "print how good a model's predictions are", DATA_FORMATS)
+    command = _command(add, "test", commands.test, "print how good a model's predictions are", TEST_FORMATS)
     command.usage = "%(prog)s [options] MODEL DATA"
     command.add_argument("model", metavar="MODEL", help="a saved model")
     command.add_argument("data", metavar="DATA", help="what it was trained on, but other; or - for standard input")
@@ -264,23 +275,14 @@ def _command(
 
 def _add_columns(command: argparse.ArgumentParser, *tasks: str) -> None:
     """Add the options that tell how the data of some tasks are read."""
-    tables, labels = {"text", "classify", "regress", "forecast"}, {"text", "classify", "regress"}
-    if tables.isdisjoint(tasks):
+    if tasks == ("language",):
         return
     group = command.add_argument_group("data")
     formats = ("tsv", "csv", "jsonl", "fasttext") if "text" in tasks else ("tsv", "csv")
     group.add_argument("--format", choices=formats, help="the format of DATA")
-    add = lambda option, text: group.add_argument(option, metavar="COLUMN", help=text)  # noqa: E731
-    names = "by name, or by number from 1"
-    if "text" in tasks:
-        add("--text-column", f"the text's column {names}; its key")
-    if not {"classify", "regress"}.isdisjoint(tasks):
-        add("--id-column", f"the column that tells sequences apart, {names}")
-    if not labels.isdisjoint(tasks):
-        add("--label-column", f"the label's, {names}")
-    if "forecast" in tasks:
-        add("--date-column", f"the date's column {names}")
-        add("--value-column", f"the value's, {names}")
+    for option, of, text in COLUMNS:
+        if not set(of).isdisjoint(tasks):
+            group.add_argument(option, metavar="COLUMN", help=text)
     if "text" in tasks:
         group.add_argument(
             "--header", action=argparse.BooleanOptionalAction, help="whether the first row names the columns"

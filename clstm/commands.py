@@ -323,8 +323,9 @@ def _sequence_batches(arguments: Namespace) -> Iterator[tuple[Iterable[dict[str,
 def _predictions(model: Any, X: Any, arguments: Namespace) -> Iterator[dict[str, Any] | str]:
     """Yield an object for --json, else a line: the likeliest label, with --proba all of them, or a number."""
     if not hasattr(model, "classes_"):
-        for value in model.predict(X).tolist():
-            yield {"value": value} if arguments.json else f"{value:.7g}"
+        for values in model.predict(X).reshape(len(X), -1).tolist():  # several where it was fitted so in Python
+            line = "\t".join(f"{value:.7g}" for value in values)
+            yield {"value": values[0] if len(values) == 1 else values} if arguments.json else line
         return
     labels = model.classes_.tolist()
     for probabilities in model.predict_proba(X).tolist():

@@ -76,7 +76,9 @@ def link_within_site(app: Any, doctree: Any) -> None:
     """Let links between files of the repository, which lead somewhere on a code host, lead to pages of the site."""
     for link in [*doctree.findall(pending_xref), *doctree.findall(download_reference)]:
         target, _, heading = link["reftarget"].partition("#")
-        page = page_of(target)
+        if target in app.env.found_docs:
+            continue
+        page = page_of(f"{target}.md" if link["refdomain"] == "doc" else target)
         if link["reftype"] == "myst" and page in app.env.found_docs:
             place = {"refdomain": "doc", "reftarget": page, "reftargetid": link.get("reftargetid") or heading or None}
             link.replace_self(pending_xref("", *link.children, **{**link.attributes, **place}))

@@ -344,7 +344,7 @@ def test_test_of_a_language_model(writer):
     assert result["bits_per_character"] == model.bits_per_character(text)
     assert result["perplexity"] == model.perplexity(text)
     assert run("test", writer, writer.parent / "test.txt")[0].startswith(
-        f"bits a character {model.bits_per_character(text):.4f}"
+        f"{model.bits_per_character(text):.4f} bits a character, "
     )
 
 
