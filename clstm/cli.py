@@ -14,7 +14,7 @@ from typing import Any
 
 from clstm import commands
 from clstm.console import end_output, flush, one_line, say
-from clstm.settings import SETTINGS, integer, percent, real
+from clstm.settings import integer, percent, real, settings
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -70,6 +70,8 @@ has a row for each step, in order of time, at a constant step. Usual names:
   value     y, value; or the only column beside the date"""
 
 TEST_FORMATS = f"{DATA_FORMATS}\n\nThat is for models of texts; clstm train --task TASK --help tells of the others."
+
+METAVARS = {real: "X", str: "NAME"}  # of settings
 
 # Option, tasks, help.
 COLUMNS = (
@@ -300,17 +302,18 @@ def _add_settings(command: argparse.ArgumentParser, task: str = "text") -> None:
     """Add the options that are arguments of the task's model; one that isn't given has that class's default."""
     command.add_argument("-q", "--quiet", action="store_true", help="don't show the progress of training")
     group = command.add_argument_group("training")
-    for option, name, kind, text in SETTINGS[task]:
+    chosen = settings(task)
+    for option, name, kind, text in chosen:
         if kind is bool:
             group.add_argument(option, dest=f"set_{name}", action=argparse.BooleanOptionalAction, help=text)
         elif isinstance(kind, tuple):
             group.add_argument(option, dest=f"set_{name}", choices=kind, help=text)
         else:
-            group.add_argument(option, dest=f"set_{name}", type=kind, metavar="X" if kind is real else "N", help=text)
+            group.add_argument(option, dest=f"set_{name}", type=kind, metavar=METAVARS.get(kind, "N"), help=text)
     group.add_argument(
         "--seed", dest="set_seed", type=integer(0), metavar="N", default=0, help="for all that is random (default: 0)"
     )
-    command.set_defaults(settings=(*(name for _, name, *_ in SETTINGS[task]), "seed"))
+    command.set_defaults(settings=(*(name for _, name, *_ in chosen), "seed"))
 
 
 def _predict(arguments: argparse.Namespace) -> int:

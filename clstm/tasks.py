@@ -95,6 +95,13 @@ class Texts(Labels):
 
     model = "TextClassifier"
 
+    def make(self, settings: dict[str, Any]) -> Any:
+        if "start" in settings:
+            from clstm.base import load
+
+            settings = {**settings, "start": load(settings["start"])}
+        return super().make(settings)
+
     def read(self, path: str, arguments: Namespace, known_labels: Iterable[str] = ()) -> Any:
         from clstm.reading import read_examples
 

@@ -16,11 +16,12 @@ import clstm
 from clstm import cli
 from clstm.reading import DataError
 from clstm.reading_series import read_sequences, read_series
-from clstm.settings import SETTINGS
+from clstm.settings import settings
 from clstm.tasks import TASKS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-needs_sklearn = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
+SKLEARN = importlib.util.find_spec("sklearn") is not None
+needs_sklearn = pytest.mark.skipif(not SKLEARN, reason="needs scikit-learn")
 
 SMALL = ("--hidden-size", "8", "--epochs", "3", "--quiet")
 
@@ -109,23 +110,30 @@ def writer(datasets, tmp_path_factory):
 # ----------------------------------------------------------------------------------------------------- the arguments
 
 
-@pytest.mark.parametrize("task", [pytest.param(name, marks=needs_sklearn if name in ("classify", "regress") else ())
-                                  for name in TASKS])  # fmt: skip
-def test_help_tells_the_defaults_of_each_model(task):
-    defaults = getattr(clstm, TASKS[task].model)().get_params()
-    for _, name, _, text in SETTINGS[task]:
-        default = {"None": "none", "True": "yes", "False": "no"}.get(str(defaults[name]), defaults[name])
-        open_ends = ("(default: 8, ", "(default: 10, ", "(default: all)", "(default: never)", "(default: found from")
-        assert f"(default: {default})" in text or (defaults[name] is None and any(end in text for end in open_ends))
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_help_of_each_task(capsys, monkeypatch, task):
+@pytest.mark.parametrize(
+    ("task", "defaults"),
+    [
+        ("text", ("passes over the texts (default: 8, ", "(default: 0.6)")),
+        pytest.param("classify", ("(default: yes)", "common ones (default: all examples alike)"), marks=needs_sklearn),
+        pytest.param("regress", ("{mse,huber,quantile}", "what is minimised (default: mse)"), marks=needs_sklearn),
+        ("forecast", ("step of the dates: s, min, h, D, W, MS, ... (default: found from the dates)", "--distribution")),
+        ("language", ("what is read and written (default: character)", "(default: never)")),
+    ],
+)
+def test_help_of_each_task(capsys, monkeypatch, task, defaults):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["train", "--task", task, "--help"]) == 0
     out, _ = capsys.readouterr()
-    assert all(option in out for option, *_ in SETTINGS[task])
+    assert all(option in out for option, *_ in settings(task))
+    assert all(text in " ".join(out.split()) for text in defaults)
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("task", ["forecast", "language", *(["classify", "regress"] if SKLEARN else [])])
+def test_every_setting_is_an_argument(task):
+    known = getattr(clstm, TASKS[task].model)().get_params()
+    for _, name, kind, _ in settings(task):
+        assert isinstance(known[name], bool) == (kind is bool)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +354,16 @@ def test_test_of_a_language_model(writer):
     assert run("test", writer, writer.parent / "test.txt")[0].startswith(
         f"{model.bits_per_character(text):.4f} bits a character, "
     )
+
+
+def test_start_from_a_language_model(writer, tmp_path):
+    (tmp_path / "texts.tsv").write_text("label\ttext\n" + "good\ta fine whale\nbad\ta dull sea\n" * 8)
+    sizes = ("--embedding-dim", 4, "--hidden-size", 4, "--epochs", 1, "--quiet")
+    run("train", "--task", "language", "--unit", "word", writer.parent / "test.txt", "-o", tmp_path / "words", *sizes)
+    start = ("train", tmp_path / "texts.tsv", "-o", tmp_path / "model", "--start")
+    run(*start, tmp_path / "words", *sizes)
+    assert clstm.load(tmp_path / "model").vocabulary_ == clstm.load(tmp_path / "words").vocabulary_
+    fails("start has unit 'character', expected 'word'", *start, writer)
 
 
 @posix
