@@ -81,8 +81,10 @@ class Table:
     columns: dict[str, tuple[str, ...]]
     lines: list[int]
 
-    def find(self, asked: str | None, usual: Collection[str]) -> str | None:
+    def find(self, what: str, asked: str | None, usual: Collection[str]) -> str | None:
         """Return the name of the column asked for, by its name or number; or of the first that has a usual name.
+
+        `what` it holds is for errors.
 
         Raises
         ------
@@ -96,7 +98,7 @@ class Table:
             return asked
         number = _number(asked, len(names))
         if number is None:
-            raise self.error(None, f"has no column {asked!r}; it has {_listed(names)}")
+            raise self.error(None, f"has no column {asked!r} for the {what}; it has {_listed(names)}")
         return names[number]
 
     def need(self, what: str, asked: str | None, usual: Collection[str]) -> str:
@@ -107,7 +109,7 @@ class Table:
         DataError
             There is none.
         """
-        found = self.find(asked, usual)
+        found = self.find(what, asked, usual)
         if found is None:
             wanted, has = " or ".join(map(repr, usual)), _listed(self.columns)
             raise self.error(None, f"can't tell which column holds the {what}: none is called {wanted}; it has {has}")
@@ -244,7 +246,7 @@ def read_table(path: str | os.PathLike[str], format: str | None = None) -> Table
     format = format or _guess_format(name, text)
     if format not in ("tsv", "csv"):
         raise DataError(name, None, f"is {format}, expected a CSV or TSV file with a header")
-    head, *rows = _rows(name, format, text)
+    head, *rows = _rows(name, format, text, least=1)
     names = [cell.strip() for cell in head.cells]
     if len(set(names)) < len(names):
         raise DataError(name, head.line, f"has two columns of one name; it has {_listed(names)}")
@@ -381,12 +383,12 @@ def _get(name, number, record, what, key, usual):
     raise DataError(name, number, f"has no {wanted}; it has {_listed(record)}")
 
 
-def _rows(name: str, format: str, text: str) -> list[_Row]:
-    """Return the rows of a table, all of one width."""
+def _rows(name: str, format: str, text: str, least: int = 2) -> list[_Row]:
+    """Return the rows of a table, all of one width, which is `least` or more."""
     rows = list(_tsv_rows(text) if format == "tsv" else _csv_rows(name, text))
     first = rows[0]
     width = len(first.cells)
-    if width < 2:
+    if width < least:
         raise DataError(name, first.line, f"has 1 column, expected at least 2 in a {format.upper()} file")
     for row in rows:
         if len(row.cells) != width:

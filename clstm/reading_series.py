@@ -97,7 +97,8 @@ def read_sequences(
     """
     table = read_table(path, format)
     by = table.need("ids", id_column, ID_NAMES)
-    label = (table.need if labelled else lambda _, *names: table.find(*names))("labels", label_column, LABEL_NAMES)
+    find = table.need if labelled else table.find
+    label = find("labels", label_column, LABEL_NAMES)
     columns = [name for name in table.columns if name not in (by, label)]
     if not columns:
         raise table.error(None, "has no column of values beside ids and labels")
@@ -108,9 +109,7 @@ def read_sequences(
     first = np.flatnonzero(np.diff(rows[order], prepend=-1))
     values = np.column_stack([table.numbers(name) for name in columns])[order]
     layout = f"{table.kind}, ids in {by!r}, {f'labels in {label!r}, ' if label else ''}values in {_listed(columns)}"
-    labels = None
-    if labelled:
-        labels = _labels(table, label, rows, order[first], numeric)
+    labels = _labels(table, label, rows, order[first], numeric) if labelled else None
     return Sequences(list(place), np.split(values, first[1:]), labels, table.source, layout)
 
 
@@ -142,7 +141,7 @@ def read_series(
         It can't be opened or read.
     """
     table = read_table(path, format)
-    date = table.find(date_column, DATE_NAMES)
+    date = table.find("dates", date_column, DATE_NAMES)
     others = [name for name in table.columns if name != date]
     value = table.need("values", others[0] if value_column is None and len(others) == 1 else value_column, VALUE_NAMES)
     dates = None if date is None else _dates(table, date)

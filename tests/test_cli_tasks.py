@@ -282,11 +282,11 @@ def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path):
 
 def test_forecast_without_dates(tmp_path):
     path = tmp_path / "data.csv"
-    path.write_text("step,y\n" + "".join(f"{i},{np.sin(i / 4)}\n" for i in range(200)))
+    path.write_text("y\n" + "".join(f"{np.sin(i / 4)}\n" for i in range(200)))
     run("train", "--task", "forecast", path, "-o", tmp_path / "model", *SMALL)
     rows = table(run("forecast", tmp_path / "model", "--horizon", 2)[0])
     assert [row["step"] for row in rows] == ["1", "2"]
-    out, _ = run("forecast", tmp_path / "model", "-", input="y,z\n0.5,0\n0.25,0\n")
+    out, _ = run("forecast", tmp_path / "model", "-", "--format", "csv", input="y\n0.5\n0.25\n")
     assert float(table(out)[0]["forecast"]) == pytest.approx(
         clstm.load(tmp_path / "model").update([0.5, 0.25]).predict(1)[0], rel=1e-6
     )
@@ -321,6 +321,7 @@ def test_dates_and_errors_of_series(tmp_path):
         assert found.dates.dtype == dtype
         assert np.array_equal(np.diff(found.dates).astype(int), [60] if "01:00" in cells[1] else [1])
     assert read("a,y,b\n1,2,3\n").values.tolist() == [2]
+    assert read("sales\n1\n2\n").values.tolist() == [1, 2]
     assert read("a,y,b\n1,2,3\n", value_column="3").values.tolist() == [3]
     for text, message in (
         ("date,a,b\n2010-01-01,1,2\n", "can't tell which column holds the values: none is called 'y' or 'value'"),
@@ -331,7 +332,7 @@ def test_dates_and_errors_of_series(tmp_path):
         with pytest.raises(DataError) as raised:
             read(text)
         assert message in str(raised.value)
-    with pytest.raises(DataError, match="has no column 'c'; it has 'date', 'y'"):
+    with pytest.raises(DataError, match="has no column 'c' for the values; it has 'date', 'y'"):
         read("date,y\n2010-02-01,1\n", value_column="c")
 
 
