@@ -128,7 +128,7 @@ def forecast(arguments: Namespace) -> int:
     if arguments.series is not None:
         move_on(model, TASKS[task_of(model)].read(arguments.series, arguments))
     found = model.predict(arguments.horizon, level=arguments.level)
-    dates = None if found.dates is None else [str(date) for date in found.dates]
+    dates = None if found.dates is None else _written(found.dates)
     columns = {"forecast": found.point.tolist()}
     for level in arguments.level:
         columns[f"lo-{level:g}"], columns[f"hi-{level:g}"] = found.lower[level].tolist(), found.upper[level].tolist()
@@ -252,9 +252,16 @@ def move_on(model: Any, series: Series) -> None:
             raise CommandError(f"{series.source}: has no dates, but the model was trained on a series with dates")
         values = values[series.dates >= awaited[0]]
         if len(values) and series.dates[-len(values)] != awaited[0]:
-            raise CommandError(f"{series.source}: goes on at {series.dates[-len(values)]}, expected {awaited[0]}")
+            goes_on, expected = _written(series.dates[-len(values) :])[0], _written(awaited)[0]
+            raise CommandError(f"{series.source}: goes on at {goes_on}, expected {expected}")
     if len(values):
         model.update(values)
+
+
+def _written(dates: Any) -> list[str]:
+    """Return dates as text, with no more of them than they need: days, minutes or seconds."""
+    unit = next((unit for unit in ("D", "m") if (dates.astype(f"datetime64[{unit}]") == dates).all()), "s")
+    return dates.astype(f"datetime64[{unit}]").astype(str).tolist()
 
 
 def _fit(task: Task, settings: dict[str, Any], data: Any, validation: Any, path: str) -> tuple[Any, dict[str, Any]]:

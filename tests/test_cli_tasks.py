@@ -107,6 +107,17 @@ def writer(datasets, tmp_path_factory):
     return folder / "model"
 
 
+@pytest.fixture
+def ask(capsys):
+    """The program in this process, which is faster where nothing but its arguments counts."""
+
+    def ask(*arguments):
+        assert cli.main([*map(str, arguments)]) == 0
+        return capsys.readouterr()
+
+    return ask
+
+
 # ----------------------------------------------------------------------------------------------------- the arguments
 
 
@@ -157,27 +168,27 @@ def test_wrong_usage(capsys, arguments, message):
 # --------------------------------------------------------------------------------------------------------- sequences
 
 
-def test_classify_sequences(vowels, classifier):
+def test_classify_sequences(vowels, classifier, ask):
     label = ("--label-column", "speaker")
     data = read_sequences(vowels / "test.csv", label_column="speaker")
     model = clstm.load(classifier)
     expected = model.predict(data.values).tolist()
-    assert run("predict", classifier, "-f", vowels / "test.csv", *label)[0].splitlines() == expected
+    assert ask("predict", classifier, "-f", vowels / "test.csv", *label)[0].splitlines() == expected
     out, _ = run("predict", classifier, "-", "--json", "--proba", *label, input=(vowels / "test.csv").read_text())
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["id"] for row in rows] == data.names
     assert [row["label"] for row in rows] == expected
     found = [[row["probabilities"][name] for name in ("s1", "s2")] for row in rows]
     assert np.array_equal(found, model.predict_proba(data.values))
-    result = json.loads(run("test", classifier, vowels / "test.csv", *label, "--json")[0])
+    result = json.loads(ask("test", classifier, vowels / "test.csv", *label, "--json")[0])
     assert result["accuracy"] == np.mean(np.array(expected) == data.labels)
     assert list(result["labels"]) == ["s1", "s2"]
-    assert run("test", classifier, vowels / "test.csv", *label)[0].startswith(f"accuracy {result['accuracy']:.2%} (")
+    assert ask("test", classifier, vowels / "test.csv", *label)[0].startswith(f"accuracy {result['accuracy']:.2%} (")
 
 
 @needs_sklearn
-def test_settings_reach_the_classifier_and_validation_chooses_the_epoch(vowels, tmp_path):
-    out, err = run(
+def test_settings_reach_the_classifier_and_validation_chooses_the_epoch(vowels, tmp_path, ask):
+    out, err = ask(
         "train", "--task", "classify", vowels / "train.csv", "-o", tmp_path / "model", "--validation",
         vowels / "test.csv", "--label-column", "speaker", "--no-bidirectional", "--class-weight", "balanced",
         "--seed", 5, "--epochs", 4, "--hidden-size", 6, "--json",
@@ -191,17 +202,17 @@ def test_settings_reach_the_classifier_and_validation_chooses_the_epoch(vowels, 
 
 
 @needs_sklearn
-def test_regress_sequences(datasets, tmp_path):
+def test_regress_sequences(datasets, tmp_path, ask):
     x, _, _, _ = datasets.load_japanese_vowels()
     write_sequences(tmp_path / "data.csv", x[:40], [len(sequence) for sequence in x[:40]])
     label = ("--label-column", "speaker")
-    run("train", "--task", "regress", tmp_path / "data.csv", "-o", tmp_path / "model", *label, *SMALL)
+    ask("train", "--task", "regress", tmp_path / "data.csv", "-o", tmp_path / "model", *label, *SMALL)
     data = read_sequences(tmp_path / "data.csv", label_column="speaker", numeric=True)
     model = clstm.load(tmp_path / "model")
     expected = model.predict(data.values)
-    out, _ = run("predict", tmp_path / "model", "-f", tmp_path / "data.csv", *label)
+    out, _ = ask("predict", tmp_path / "model", "-f", tmp_path / "data.csv", *label)
     assert np.allclose([float(line) for line in out.splitlines()], expected, rtol=1e-6)
-    result = json.loads(run("test", tmp_path / "model", tmp_path / "data.csv", *label, "--json")[0])
+    result = json.loads(ask("test", tmp_path / "model", tmp_path / "data.csv", *label, "--json")[0])
     assert result["score"] == model.score(data.values, data.labels)
     assert result["mean_absolute_error"] == np.abs(expected - data.labels).mean()
 
@@ -249,29 +260,29 @@ def table(text):
     return list(csv.DictReader(io.StringIO(text)))
 
 
-def test_forecast(forecaster):
+def test_forecast(forecaster, ask):
     expected = clstm.load(forecaster).predict(5, level=[80, 95])
-    rows = table(run("forecast", forecaster, "--horizon", 5, "--level", 80, "--level", 95)[0])
+    rows = table(ask("forecast", forecaster, "--horizon", 5, "--level", 80, "--level", 95)[0])
     assert list(rows[0]) == ["date", "forecast", "lo-80", "hi-80", "lo-95", "hi-95"]
-    assert [row["date"] for row in rows] == [str(date) for date in expected.dates]
+    assert [row["date"] for row in rows] == [str(date)[:16] for date in expected.dates]
     assert np.allclose([float(row["forecast"]) for row in rows], expected.point, rtol=1e-6)
     assert np.allclose([float(row["hi-95"]) for row in rows], expected.upper[95], rtol=1e-6)
-    result = json.loads(run("forecast", forecaster, "--horizon", 5, "--level", 80, "--json")[0])
+    result = json.loads(ask("forecast", forecaster, "--horizon", 5, "--level", 80, "--json")[0])
     assert result["forecast"] == expected.point.tolist()
     assert result["lo-80"] == expected.lower[80].tolist()
 
 
-def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path):
+def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask):
     dates, values = hours
     write_series(tmp_path / "new.csv", dates[300:340], values[300:340])
     expected = clstm.load(forecaster).update(values[300:340]).predict(3)
-    whole, _ = run("forecast", forecaster, forecaster.parent / "all.csv", "--horizon", 3)
+    whole, _ = ask("forecast", forecaster, forecaster.parent / "all.csv", "--horizon", 3)
     new, _ = run("forecast", forecaster, "-", "--horizon", 3, input=(tmp_path / "new.csv").read_text())
     assert whole == new
     assert np.allclose([float(row["forecast"]) for row in table(whole)], expected, rtol=1e-6)
     assert table(whole)[0]["date"] == "2010-01-15T04:00"
-    seen, _ = run("forecast", forecaster, forecaster.parent / "train.csv")
-    assert seen == run("forecast", forecaster)[0]
+    seen, _ = ask("forecast", forecaster, forecaster.parent / "train.csv")
+    assert seen == ask("forecast", forecaster)[0]
     write_series(tmp_path / "gap.csv", dates[310:340], values[310:340])
     fails("goes on at 2010-01-13T22:00", "forecast", forecaster, tmp_path / "gap.csv")
     (tmp_path / "bare.csv").write_text("y,z\n1,2\n")
@@ -280,11 +291,11 @@ def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path):
     )
 
 
-def test_forecast_without_dates(tmp_path):
+def test_forecast_without_dates(tmp_path, ask):
     path = tmp_path / "data.csv"
     path.write_text("y\n" + "".join(f"{np.sin(i / 4)}\n" for i in range(200)))
-    run("train", "--task", "forecast", path, "-o", tmp_path / "model", *SMALL)
-    rows = table(run("forecast", tmp_path / "model", "--horizon", 2)[0])
+    ask("train", "--task", "forecast", path, "-o", tmp_path / "model", *SMALL)
+    rows = table(ask("forecast", tmp_path / "model", "--horizon", 2)[0])
     assert [row["step"] for row in rows] == ["1", "2"]
     out, _ = run("forecast", tmp_path / "model", "-", "--format", "csv", input="y\n0.5\n0.25\n")
     assert float(table(out)[0]["forecast"]) == pytest.approx(
@@ -292,14 +303,14 @@ def test_forecast_without_dates(tmp_path):
     )
 
 
-def test_test_of_a_forecaster(forecaster, hours):
+def test_test_of_a_forecaster(forecaster, hours, ask):
     _, values = hours
     options = ("--horizon", 8, "--windows", 5, "--level", 80)
-    result = json.loads(run("test", forecaster, forecaster.parent / "all.csv", *options, "--json")[0])
+    result = json.loads(ask("test", forecaster, forecaster.parent / "all.csv", *options, "--json")[0])
     found = clstm.load(forecaster).backtest(values[:340], h=8, n_windows=5, step_size=8, level=80)
     assert result["mean_absolute_error"] == found.mean_absolute_error
     assert result["coverage"] == {"80": found.coverage(80)}
-    out, _ = run("test", forecaster, forecaster.parent / "all.csv", *options)
+    out, _ = ask("test", forecaster, forecaster.parent / "all.csv", *options)
     assert out.splitlines()[0].endswith("(5 windows of 8 steps)")
     assert out.splitlines()[1].startswith("within the 80% interval: ")
 
@@ -339,30 +350,30 @@ def test_dates_and_errors_of_series(tmp_path):
 # ---------------------------------------------------------------------------------------------------------- language
 
 
-def test_generate(writer):
+def test_generate(writer, ask):
     options = ("--prompt", "Call me", "--length", 40, "--temperature", 0.8, "--top-k", 10, "--top-p", 0.9, "--seed", 3)
     expected = clstm.load(writer).generate("Call me", 40, temperature=0.8, top_k=10, top_p=0.9, seed=3)
-    assert run("generate", writer, *options)[0] == f"Call me{expected}\n"
-    result = json.loads(run("generate", writer, *options, "--json")[0])
+    assert ask("generate", writer, *options)[0] == f"Call me{expected}\n"
+    result = json.loads(ask("generate", writer, *options, "--json")[0])
     assert (result["prompt"], result["text"], result["seed"]) == ("Call me", expected, 3)
 
 
-def test_test_of_a_language_model(writer):
-    result = json.loads(run("test", writer, writer.parent / "test.txt", "--json")[0])
+def test_test_of_a_language_model(writer, ask):
+    result = json.loads(ask("test", writer, writer.parent / "test.txt", "--json")[0])
     model, text = clstm.load(writer), (writer.parent / "test.txt").read_text("utf-8")
     assert result["bits_per_character"] == model.bits_per_character(text)
     assert result["perplexity"] == model.perplexity(text)
-    assert run("test", writer, writer.parent / "test.txt")[0].startswith(
+    assert ask("test", writer, writer.parent / "test.txt")[0].startswith(
         f"{model.bits_per_character(text):.4f} bits a character, "
     )
 
 
-def test_start_from_a_language_model(writer, tmp_path):
+def test_start_from_a_language_model(writer, tmp_path, ask):
     (tmp_path / "texts.tsv").write_text("label\ttext\n" + "good\ta fine whale\nbad\ta dull sea\n" * 8)
     sizes = ("--embedding-dim", 4, "--hidden-size", 4, "--epochs", 1, "--quiet")
-    run("train", "--task", "language", "--unit", "word", writer.parent / "test.txt", "-o", tmp_path / "words", *sizes)
+    ask("train", "--task", "language", "--unit", "word", writer.parent / "test.txt", "-o", tmp_path / "words", *sizes)
     start = ("train", tmp_path / "texts.tsv", "-o", tmp_path / "model", "--start")
-    run(*start, tmp_path / "words", *sizes)
+    ask(*start, tmp_path / "words", *sizes)
     assert clstm.load(tmp_path / "model").vocabulary_ == clstm.load(tmp_path / "words").vocabulary_
     fails("start has unit 'character', expected 'word'", *start, writer)
 
@@ -371,7 +382,7 @@ def test_start_from_a_language_model(writer, tmp_path):
 def test_interrupted_language_training_keeps_what_was_learnt(writer, tmp_path):
     process = start(
         "train", "--task", "language", writer.parent / "train.txt", "-o", tmp_path / "model", "--hidden-size", "8",
-        "--epochs", "5000",
+        "--epochs", "400",
     )  # fmt: skip
     while not read_line(process.stderr).startswith("epoch "):
         pass
@@ -385,14 +396,14 @@ def test_interrupted_language_training_keeps_what_was_learnt(writer, tmp_path):
 # ------------------------------------------------------------------------------------------------------- every kind
 
 
-def test_info_of_each_kind(forecaster, writer):
+def test_info_of_each_kind(forecaster, writer, ask):
     for path, kind in ((forecaster, "LSTMForecaster"), (writer, "LanguageModel")):
-        result = json.loads(run("info", path, "--json")[0])
+        result = json.loads(ask("info", path, "--json")[0])
         model = clstm.load(path)
         assert result["kind"] == kind == type(model).__name__
         assert result["parameters"] == model.network_.num_parameters()
         assert result["settings"]["hidden_size"] == 8
-        out, _ = run("info", path)
+        out, _ = ask("info", path)
         assert f"{kind}, written by clstm" in out.splitlines()[0]
     assert "vocabulary" in out
 
