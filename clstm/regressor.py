@@ -47,8 +47,8 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         Layers of the LSTM.
     bidirectional : bool, default True
         Whether a second direction reads each sequence from its end. `stream` needs False.
-    pooling : {"mean", "max", "last"}, default "mean"
-        What represents a sequence: the mean or maximum of the outputs over its steps, or the last step's. Where y has
+    pooling : {"max", "mean", "last"}, default "max"
+        What represents a sequence: the maximum or mean of the outputs over its steps, or the last step's. Where y has
         something for each step there is none.
     dropout : float, default 0.0
         Between layers, on what was pooled and on embeddings, in training.
@@ -56,7 +56,7 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         Passes over the training sequences.
     batch_size : int, default 32
         Sequences a step of the optimiser; of similar length. All of them where there are no more.
-    lr : float, default 3e-3
+    lr : float, default 5e-3
         Learning rate; with a schedule its highest.
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}, default "adam"
         "sgd" has Nesterov's momentum of 0.9.
@@ -144,11 +144,11 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: str = "max",
         dropout: float = 0.0,
         n_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         clip_norm: float | None = 1.0,
