@@ -20,11 +20,11 @@ import clstm
 hours, temperature = load_temperature()
 TEST, H = 1460, 24
 training = temperature[:-TEST]
-WINDOWS, CALIBRATION = TEST - H + 1, 336
+WINDOWS, CALIBRATION = TEST - H + 1, 672
 
 # %%
 # Fit. A season of 24 steps has the network learn what differs from the same hour yesterday. The intervals are as wide
-# as the errors of two weeks before say.
+# as the errors of the four weeks before say.
 
 
 def run(seed: int) -> tuple[clstm.LSTMForecaster, float]:
