@@ -181,7 +181,10 @@ def _split(name: str, frame: Any) -> tuple[list[Any], list[np.ndarray], np.ndarr
             raise ValueError(f"{name}[{DS!r}] holds a missing date")
     if frame[ID].null_count():
         raise ValueError(f"{name}[{ID!r}] holds a missing value")
-    ids, codes = np.unique(frame[ID].to_numpy(), return_inverse=True)
+    try:
+        ids, codes = np.unique(frame[ID].to_numpy(), return_inverse=True)
+    except TypeError:
+        raise TypeError(f"{name}[{ID!r}] holds values of several kinds, expected strings or integers") from None
     order = np.lexsort((dates, codes))
     return ids.tolist(), np.split(order, np.flatnonzero(np.diff(codes[order])) + 1), dates
 

@@ -74,7 +74,13 @@ def forecast(
     if actual is not None:
         ax.plot(x[before:], actual, color=_BLACK, linewidth=1.2, linestyle="--", label="what came")
     ax.plot(x[before:], point, color=_ORANGE, linewidth=1.6, label=label)
-    if dates is None:
+    if x.dtype.kind == "M":
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator()
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    elif dates is None:
         ax.set_xlabel("steps from the forecast's beginning")
     ax.margins(x=0)
     ax.legend(frameon=False, ncols=3)

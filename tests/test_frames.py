@@ -153,6 +153,7 @@ def test_wrong_frames_get_one_line():
         r"y\['ds'\] of 'a' has an unknown frequency": good | {"ds": DAYS[[0, 1, 2, 3, 4, 5, 6, 7, 9]]},
         r"y\['ds'\] has the time zone UTC": good | {"ds": pandas.to_datetime(DAYS[:9]).tz_localize("UTC")},
         "unique_id holds 0.5, expected strings or integers": good | {"unique_id": [0.5] * 9},
+        r"y\['unique_id'\] holds values of several kinds": good | {"unique_id": ["a", 1] * 4 + ["a"]},
         "y has no rows": {name: [] for name in good},
     }
     for message, content in wrong.items():
