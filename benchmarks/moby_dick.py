@@ -18,7 +18,7 @@ from peers.language_model import TorchLanguageModel
 
 from clstm import LanguageModel, set_num_threads
 
-RECIPE = {"hidden_size": 256, "n_epochs": 16, "verbose": 0}
+RECIPE = {"hidden_size": 384, "n_epochs": 8, "verbose": 0}
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ class LanguageModel(BaseModel):
         Streams; fewer where the text is short.
     chunk_length : int, default 64
         Time steps through which gradients go back.
-    lr : float, default 5e-3
+    lr : float, default 0.01
         Greatest learning rate.
     clip_norm : float or None, default 1.0
         Limit of the gradients' common norm.
@@ -128,7 +128,7 @@ class LanguageModel(BaseModel):
         n_epochs: int = 10,
         batch_size: int = 16,
         chunk_length: int = 64,
-        lr: float = 5e-3,
+        lr: float = 0.01,
         clip_norm: float | None = 1.0,
         ema_decay: float | None = 0.99,
         patience: int | None = None,

@@ -26,12 +26,12 @@ shares = counts / counts.sum()
 baseline = {"bits a character": -(shares * np.log2(shares)).sum()}
 
 # %%
-# The model: an LSTM of 256 units over characters. ``fit`` cuts the text into 16 streams and goes through them side by
+# The model: an LSTM of 128 units over characters. ``fit`` cuts the text into 16 streams and goes through them side by
 # side, the state carried along.
 
 results = {"clstm": []}
 for seed in seeds():
-    model = LanguageModel(hidden_size=256, n_epochs=2, seed=seed)
+    model = LanguageModel(hidden_size=128, n_epochs=2, seed=seed)
     _, seconds = timed(lambda model=model: model.fit(train))
     results["clstm"].append(Result({"bits a character": model.bits_per_character(test)}, seconds))
 

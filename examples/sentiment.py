@@ -42,7 +42,8 @@ for seed in seeds():
     seconds = sum(classifier.history_.seconds)
     results.setdefault("clstm", []).append((classifier.score(test.texts, test.labels), seconds, megabytes(classifier)))
 
-    language = LanguageModel(unit="word", hidden_size=64, n_epochs=5, dropout=0.3, seed=seed).fit(train.texts)
+    language = LanguageModel(unit="word", hidden_size=64, softmax="adaptive", n_epochs=3, dropout=0.3, seed=seed)
+    language.fit(train.texts)
     started = TextClassifier(start=language, seed=seed)
     started.fit(train.texts, train.labels, (validation.texts, validation.labels))
     seconds = sum(language.history_.seconds) + sum(started.history_.seconds)
@@ -50,14 +51,14 @@ for seed in seeds():
     results.setdefault("clstm, started from a language model", []).append(row)
 
 # %%
-# fastText, with its defaults and at its best, and PyTorch.
+# fastText, with its defaults and with pairs of words, and PyTorch.
 
 if importlib.util.find_spec("fasttext") is None:
     print("fastText isn't installed, so nothing is compared with it (pip install fasttext-wheel).")
 else:
     from peers.sentiment import run_fasttext
 
-    for name, options in {"fastText": {}, "fastText, bigrams": {"wordNgrams": 2, "epoch": 10, "lr": 0.5}}.items():
+    for name, options in {"fastText": {}, "fastText, bigrams": {"wordNgrams": 2, "epoch": 25, "lr": 0.5}}.items():
         runs = [run_fasttext(reviews, seed, get_num_threads(), **options) for seed in seeds()]
         results[name] = [(accuracy, seconds, size / 1e6) for accuracy, seconds, size in runs]
 if torch_is_there():
