@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from clstm.console import CommandError, emit, emit_json, flush, say, writing
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from clstm.base import BaseModel
     from clstm.history import History
     from clstm.reading_series import Series
@@ -122,11 +124,12 @@ def predict(arguments: Namespace) -> int:
 
 def forecast(arguments: Namespace) -> int:
     """Print what comes next in a series."""
-    from clstm.tasks import TASKS, task_of
+    from clstm.tasks import TASKS, check_one_series
 
     model = load(arguments.model, "forecast")
+    check_one_series(model)
     if arguments.series is not None:
-        move_on(model, TASKS[task_of(model)].read(arguments.series, arguments))
+        move_on(model, TASKS["forecast"].read(arguments.series, arguments))
     found = model.predict(arguments.horizon, level=arguments.level)
     dates = None if found.dates is None else _written(found.dates)
     columns = {"forecast": found.point.tolist()}
@@ -244,21 +247,32 @@ def check_writable(path: str) -> None:
 
 
 def move_on(model: Any, series: Series) -> None:
-    """Let a forecaster read what came since it was trained; of a series with dates, the rows that it hasn't seen."""
+    """Let a forecaster read what came since it was trained; of a series with dates, the rows that it hasn't seen.
+
+    Raises
+    ------
+    CommandError
+        The dates don't go on from those of the training.
+    """
+    import numpy as np
+
     values = series.values
-    awaited = model.predict(1, level=50).dates
+    awaited = model.predict(1, level=[]).dates
     if awaited is not None:
         if series.dates is None:
             raise CommandError(f"{series.source}: has no dates, but the model was trained on a series with dates")
-        values = values[series.dates >= awaited[0]]
-        if len(values) and series.dates[-len(values)] != awaited[0]:
-            goes_on, expected = _written(series.dates[-len(values) :])[0], _written(awaited)[0]
-            raise CommandError(f"{series.source}: goes on at {goes_on}, expected {expected}")
+        new = series.dates >= awaited[0]
+        values, dates = values[new], series.dates[new]
+        expected = model.frequency_.dates(awaited[0], 0, len(values))
+        wrong = np.flatnonzero(dates != expected)
+        if len(wrong):
+            found, wanted = _written(dates[wrong])[0], _written(expected[wrong])[0]
+            raise CommandError(f"{series.source}: goes on at {found}, expected {wanted}")
     if len(values):
         model.update(values)
 
 
-def _written(dates: Any) -> list[str]:
+def _written(dates: np.ndarray) -> list[str]:
     """Return dates as text, with no more of them than they need: days, minutes or seconds."""
     unit = next((unit for unit in ("D", "m") if (dates.astype(f"datetime64[{unit}]") == dates).all()), "s")
     return dates.astype(f"datetime64[{unit}]").astype(str).tolist()

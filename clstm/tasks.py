@@ -212,6 +212,7 @@ class Forecasts(Task):
         return {"steps": len(data.values)}
 
     def test(self, model: Any, data: Any, arguments: Namespace) -> dict[str, Any]:
+        check_one_series(model)
         h, windows, levels = arguments.horizon, arguments.windows, arguments.level
         found = model.backtest(data.values, h=h, n_windows=windows, step_size=h, level=levels)
         return {
@@ -268,6 +269,12 @@ TASKS: dict[str, Task] = {
 def task_of(model: Any) -> str | None:
     """Return the name of a model's task; None if it has none here."""
     return next((name for name, task in TASKS.items() if task.model == type(model).__name__), None)
+
+
+def check_one_series(model: Any) -> None:
+    """Raise CommandError for a forecaster of several series, or of several columns."""
+    if not (model.form_.single and model.form_.flat):
+        raise CommandError("the model forecasts several series, which is for Python only")
 
 
 def listed(names: Iterable[str]) -> str:

@@ -284,7 +284,9 @@ def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask)
     seen, _ = ask("forecast", forecaster, forecaster.parent / "train.csv")
     assert seen == ask("forecast", forecaster)[0]
     write_series(tmp_path / "gap.csv", dates[310:340], values[310:340])
-    fails("goes on at 2010-01-13T22:00", "forecast", forecaster, tmp_path / "gap.csv")
+    fails("goes on at 2010-01-13T22:00, expected 2010-01-13T12:00", "forecast", forecaster, tmp_path / "gap.csv")
+    write_series(tmp_path / "gap.csv", np.delete(dates[:340], 320), np.delete(values[:340], 320))
+    fails("goes on at 2010-01-14T09:00, expected 2010-01-14T08:00", "forecast", forecaster, tmp_path / "gap.csv")
     (tmp_path / "bare.csv").write_text("y,z\n1,2\n")
     fails(
         "has no dates, but the model was trained on a series with dates", "forecast", forecaster, tmp_path / "bare.csv"
@@ -412,6 +414,13 @@ def test_a_model_of_another_kind(forecaster, writer, tmp_path):
     fails("holds LSTMForecaster, expected LanguageModel", "generate", forecaster)
     fails("holds LanguageModel, expected LSTMForecaster", "forecast", writer)
     fails("expected TextClassifier or LSTMClassifier or LSTMRegressor", "predict", writer, "text")
+
+
+def test_several_series_are_for_python(hours, tmp_path):
+    _, values = hours
+    model = clstm.LSTMForecaster(hidden_size=4, n_epochs=1, verbose=0, seed=0)
+    model.fit([values[:100], values[100:200]]).save(tmp_path / "model")
+    fails("forecasts several series, which is for Python only", "forecast", tmp_path / "model")
 
 
 @needs_sklearn
