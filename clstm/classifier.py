@@ -211,10 +211,12 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
             given = getattr(self, "_all_classes", None)
             self.per_step_, self.classes_ = per_step, found if given is None else np.unique(given)
             if len(self.classes_) < 2:
-                raise ValueError(f"y holds one class, {found[0]!r}, expected two or more classes")
+                raise ValueError(f"y holds one class, {found.tolist()[0]!r}, expected two or more classes")
         unknown = found[~np.isin(found, self.classes_)]
         if len(unknown):
-            raise ValueError(f"y holds the class {unknown[0]!r}, expected one of {self.classes_.tolist()!r:.100}")
+            raise ValueError(
+                f"y holds the class {unknown.tolist()[0]!r}, expected one of {self.classes_.tolist()!r:.100}"
+            )
         places = np.searchsorted(self.classes_, labels)
         return PaddedRows.end_to_end(places, rows.lengths) if per_step else places
 

@@ -121,7 +121,7 @@ def test_texts_and_token_ids(X):
     assert classifier.score(X, y) == 1
     assert not hasattr(classifier, "n_features_in_")
     assert (classifier.vocabulary_ is None) == (X[0] == [0, 3, 2])
-    numbers = small(LSTMRegressor, n_epochs=30, embedding_dim=5, lr=1e-2).fit(X, [1.0, -1.0] * 10)
+    numbers = small(LSTMRegressor, n_epochs=100, embedding_dim=5, lr=2e-2).fit(X, [1.0, -1.0] * 10)
     assert numbers.score(X, [1.0, -1.0] * 10) > 0.9
     copied = pickle.loads(pickle.dumps(classifier))
     assert_same(copied.predict_proba(X), classifier.predict_proba(X))
@@ -130,7 +130,7 @@ def test_texts_and_token_ids(X):
 def test_classes_of_steps(data):
     X, _ = data
     y = [np.where(x[:, 0] > 0, "high", "low") for x in X]
-    classifier = small(LSTMClassifier, n_epochs=15).fit(X, y)
+    classifier = small(LSTMClassifier, n_epochs=60, lr=2e-2).fit(X, y)
     assert classifier.score(X, y) > 0.9
     assert classifier.score(X, y, sample_weight=np.arange(len(X))) > 0.9
     predicted, probabilities = classifier.predict(X), classifier.predict_proba(X)
@@ -143,7 +143,7 @@ def test_classes_of_steps(data):
     targets = np.full(array.shape[:2], "high")
     for row, labels in zip(targets, y, strict=True):
         row[: len(labels)] = labels
-    again = small(LSTMClassifier, n_epochs=15).fit(array, targets, lengths=lengths)
+    again = small(LSTMClassifier, n_epochs=60, lr=2e-2).fit(array, targets, lengths=lengths)
     assert_same(again.predict(array, lengths=lengths), predicted)
     whole = np.nan_to_num(array)
     assert again.predict(whole).shape == array.shape[:2]
@@ -261,8 +261,8 @@ def test_warm_start_and_partial_fit(data):
     assert online.n_iter_ == len(online.loss_curve_) == 41
     assert online.classes_.tolist() == [0, 1, 2]
     assert online.score(X, y) > 0.9
-    regressor = small(LSTMRegressor)
-    for _ in range(30):
+    regressor = small(LSTMRegressor, n_epochs=1).fit(X, y)
+    for _ in range(30):  # at the rate of lr, not at the 0 that the schedule ended with
         regressor.partial_fit(X, y)
     assert regressor.score(X, y) > 0.5
 
@@ -275,11 +275,11 @@ def test_failed_fit_changes_nothing(data, estimator):
     expected = fitted.predict(X)
     for call in (
         lambda: fitted.fit([x[:, :2] for x in X], y[:-1]),
-        lambda: fitted.set_params(lr=1e30, clip_norm=None, optimizer="sgd").partial_fit(X, y),
+        lambda: fitted.set_params(lr=1e38).partial_fit(X, y),
     ):
         with pytest.raises((ValueError, FloatingPointError)):
             call()
-        fitted.set_params(lr=before["lr"], clip_norm=before["clip_norm"], optimizer="adam")
+        fitted.set_params(lr=before["lr"])
         assert vars(fitted) == before
         assert_same(fitted.predict(X), expected)
 

@@ -3,7 +3,16 @@ import pytest
 
 from clstm.batches import PaddedRows
 from clstm.models import SequenceNetwork
-from clstm.sequences import Samples, cut_to_lengths, kind_of, mean_and_scale, read_floats, read_ids, read_step_targets, run
+from clstm.sequences import (
+    Samples,
+    cut_to_lengths,
+    kind_of,
+    mean_and_scale,
+    read_floats,
+    read_ids,
+    read_step_targets,
+    run,
+)
 
 
 def objects(rows):
