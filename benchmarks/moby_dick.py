@@ -11,14 +11,22 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from datasets import load_moby_dick
-from peers.language_model import TorchLanguageModel
 
 from clstm import LanguageModel, set_num_threads
 
 RECIPE = {"hidden_size": 384, "n_epochs": 8, "verbose": 0}
+
+
+def make(library: str, params: dict[str, Any]) -> Any:
+    if library == "clstm":
+        return LanguageModel(**params)
+    from peers.language_model import TorchLanguageModel
+
+    return TorchLanguageModel(params)
 
 
 def main() -> None:
@@ -43,10 +51,8 @@ def main() -> None:
     print("seed  library  bits a character  seconds of training")
     for seed in arguments.seeds:
         params = LanguageModel(**options, seed=seed, num_threads=arguments.threads).get_params()
-        for library, make in {"clstm": lambda p: LanguageModel(**p), "torch": TorchLanguageModel}.items():
-            if arguments.only not in (None, library):
-                continue
-            model = make(params)
+        for library in ("clstm", "torch") if arguments.only is None else (arguments.only,):
+            model = make(library, params)
             start = time.perf_counter()
             model.fit(train)
             seconds = time.perf_counter() - start

@@ -29,11 +29,9 @@ class TiedLinear(Linear):
     Parameters
     ----------
     embedding : Embedding
-    seed : int or numpy.random.Generator, optional
-        For the bias.
     """
 
-    def __init__(self, embedding: Embedding, *, seed: int | np.random.Generator | None = None) -> None:
+    def __init__(self, embedding: Embedding) -> None:
         Layer.__init__(self)
         self.in_features, self.out_features = embedding.embedding_dim, embedding.num_embeddings
         self.bias, self.dtype, self._embedding = True, embedding.dtype, embedding

@@ -2,7 +2,7 @@
 Is a sentence about a film positive?
 ====================================
 
-`TextClassifier` with its defaults on the sentences that come with the package, once from random weights and once
+`TextClassifier` on the sentences that come with the package, once from random weights and once
 starting from a language model of the same sentences, beside fastText and the same classifier in PyTorch.
 """
 
@@ -24,6 +24,7 @@ from clstm.text import tokenize
 reviews = load_movie_reviews()
 train, validation, test = reviews.train, reviews.validation, reviews.test
 results = {}  # accuracy, seconds, megabytes of the model file
+n_epochs = 5  # the default is 8
 
 
 def megabytes(model):
@@ -37,14 +38,14 @@ def megabytes(model):
 # The classifier, and the same one starting from a language model that has read the training sentences.
 
 for seed in seeds():
-    classifier = TextClassifier(seed=seed)
+    classifier = TextClassifier(n_epochs=n_epochs, seed=seed)
     classifier.fit(train.texts, train.labels, (validation.texts, validation.labels))
     seconds = sum(classifier.history_.seconds)
     results.setdefault("clstm", []).append((classifier.score(test.texts, test.labels), seconds, megabytes(classifier)))
 
     language = LanguageModel(unit="word", hidden_size=64, softmax="adaptive", n_epochs=3, dropout=0.3, seed=seed)
     language.fit(train.texts)
-    started = TextClassifier(start=language, seed=seed)
+    started = TextClassifier(start=language, n_epochs=n_epochs, seed=seed)
     started.fit(train.texts, train.labels, (validation.texts, validation.labels))
     seconds = sum(language.history_.seconds) + sum(started.history_.seconds)
     row = started.score(test.texts, test.labels), seconds, megabytes(started)
@@ -64,7 +65,7 @@ else:
 if torch_is_there():
     from peers.sentiment import run_torch
 
-    params = TextClassifier().get_params()
+    params = classifier.get_params()
     results["PyTorch"] = [(*run_torch(params, reviews, seed, get_num_threads()), np.nan) for seed in seeds()]
 
 print(f"{'':<36}  accuracy  seconds  model, MB")
