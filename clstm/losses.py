@@ -211,7 +211,7 @@ def mse(prediction: np.ndarray, target: np.ndarray, *, sample_weight: np.ndarray
 def huber(
     prediction: np.ndarray, target: np.ndarray, *, delta: float = 1.0, sample_weight: np.ndarray | None = None
 ) -> Loss:
-    """Return the mean of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), and its gradient.
+    """Return the mean of ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, and its gradient.
 
     d is prediction - target. Huber (1964): as `mse` (by half) for small errors, linear in large ones.
 
