@@ -1,4 +1,4 @@
-"""What `LSTMForecaster` was chosen by: `python -m benchmarks.forecast_choices [--seeds 3]`.
+"""What `LSTMForecaster` was chosen by: `python -m benchmarks.forecast_choices`.
 
 On the examples' two series: where a segment's state comes from in training (from all that was before it, or from zeros,
 with or without steps that warm it up), and how a day of hours is forecast (each hour fed back, or all 24 at once by as
@@ -99,7 +99,9 @@ def direct_error(y: np.ndarray, test: int, h: int, season: int, seed: int) -> fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    seeds = range(parser.parse_args().seeds)
+    parser.add_argument("--steps", type=int, default=forecaster.MIN_STEPS, help="updates of each training, about")
+    arguments = parser.parse_args()
+    seeds, forecaster.MIN_STEPS = range(arguments.seeds), arguments.steps
     from datasets import load_births, load_temperature
 
     days, births = load_births()
