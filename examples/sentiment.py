@@ -78,7 +78,8 @@ for name, runs in results.items():
 
 positive = list(classifier.classes_).index("positive")
 figure, axes = plt.subplots(4, figsize=(11, 9), sharey=True, layout="constrained")
-chosen = [i for i, text in enumerate(test.texts) if 12 <= len(tokenize(text)) <= 18][:4]
+short = [i for i, text in enumerate(test.texts) if 12 <= len(tokenize(text)) <= 18]
+chosen = [i for label in classifier.classes_ for i in [i for i in short if test.labels[i] == label][:2]]
 for axis, i in zip(axes, chosen, strict=True):
     words = tokenize(test.texts[i])
     beginnings = [" ".join(words[: n + 1]) for n in range(len(words))]
