@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm import datasets, losses, models, optim, plot, schedules, text, train
     from clstm.config import show_config
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
@@ -27,12 +28,14 @@ __all__ = [
     "Linear",
     "RowGradient",
     "TextClassifier",
+    "Translator",
     "Vocabulary",
     "datasets",
     "get_num_threads",
     "losses",
     "models",
     "optim",
+    "plot",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -41,7 +44,7 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
@@ -50,6 +53,7 @@ _HOMES = {
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
+    "Translator": "clstm.translator",
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "set_num_threads": "clstm.threads",
