@@ -47,5 +47,5 @@ def _pyplot() -> Any:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise ImportError("clstm.plot needs matplotlib: pip install 'clstm-cpu[plot]'") from None
+        raise ImportError("pictures need matplotlib: pip install clstm-cpu[plot]") from None
     return pyplot

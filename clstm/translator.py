@@ -199,8 +199,8 @@ class Translator(BaseModel):
             SentenceVocabulary.from_texts(texts, self.vocab_size, self.min_count) for texts in (sources, targets)
         )
         network = self._make_network(len(source_vocabulary), len(target_vocabulary), generator)
-        training = _Pairs(source_vocabulary, target_vocabulary, sources, targets)
-        validation = _Pairs(source_vocabulary, target_vocabulary, *(validation_data or ([], [])))
+        training = SentencePairs(source_vocabulary, target_vocabulary, sources, targets)
+        validation = SentencePairs(source_vocabulary, target_vocabulary, *(validation_data or ([], [])))
 
         def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
             arguments, wanted = training.batch(rows)
@@ -392,7 +392,7 @@ class Translator(BaseModel):
         self.network_, self.history_, self.n_iter_ = network, history, history.n_epochs
 
 
-class _Pairs:
+class SentencePairs:
     """Pairs of sentences as ids, made into what the network takes batch by batch."""
 
     def __init__(self, source: SentenceVocabulary, target: SentenceVocabulary, sources: list[str], targets: list[str]):
@@ -416,7 +416,7 @@ def bleu(translations: Sequence[str], references: Any) -> float:
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:
-        raise ImportError("BLEU needs sacrebleu: pip install 'clstm-cpu[translation]'") from None
+        raise ImportError("BLEU needs sacrebleu: pip install clstm-cpu[translation]") from None
     if isinstance(references, (str, bytes)) or not hasattr(references, "__len__"):
         raise TypeError(f"references is {type(references).__name__}, expected a list of strings, or of lists of them")
     if len(references) != len(translations):

@@ -1,4 +1,4 @@
-"""The translator's network and training in PyTorch: the same sizes, recipe, batches and number of updates."""
+"""The translator's network and training in PyTorch: the same words, sizes, recipe and number of updates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from clstm.train import BucketedBatches
+from clstm.translator import SentencePairs
 
 
 class EncoderDecoder(nn.Module):
@@ -44,35 +47,30 @@ class EncoderDecoder(nn.Module):
         return self.fc(self.dropout(attended[real]))
 
 
-def train(batches, batch, sizes, *, dropout, label_smoothing, n_epochs, lr, clip_norm, seed) -> dict[str, np.ndarray]:
-    """Return the weights by name.
-
-    Parameters
-    ----------
-    batches : sized iterable of ndarray
-        The rows of each batch, drawn anew each epoch.
-    batch : callable
-        From the rows of a batch to (source, target so far, source lengths, target lengths) and the right tokens.
-    sizes : tuple of int
-        The network's source_size, target_size, embedding_dim, hidden_size.
-    """
+def train(translator, sources, targets, seed) -> dict[str, np.ndarray]:
+    """Return the weights by name, trained with the arguments and vocabularies of a clstm.Translator."""
     torch.manual_seed(seed)
-    network = EncoderDecoder(*sizes, dropout)
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs * len(batches))
-    for epoch in range(1, n_epochs + 1):
+    vocabularies = translator.source_vocabulary_, translator.target_vocabulary_
+    pairs = SentencePairs(*vocabularies, sources, targets)
+    batches = BucketedBatches(pairs.lengths, translator.batch_size, seed=seed)
+    network = EncoderDecoder(
+        *map(len, vocabularies), translator.embedding_dim, translator.hidden_size, translator.dropout
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=translator.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, translator.n_epochs * len(batches))
+    for epoch in range(1, translator.n_epochs + 1):
         total = 0.0
         for rows in batches:
-            arguments, wanted = batch(rows)
-            source, target, source_lengths, target_lengths = map(torch.from_numpy, arguments)
+            arguments, wanted = pairs.batch(rows)
+            source, target, source_lengths, target_lengths, wanted = map(torch.from_numpy, (*arguments, wanted))
             real = torch.arange(target.shape[1]) < target_lengths[:, None]
             scores = network(source, source_lengths, target, real)
-            loss = functional.cross_entropy(scores, torch.from_numpy(wanted), label_smoothing=label_smoothing)
+            loss = functional.cross_entropy(scores, wanted, label_smoothing=translator.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+            nn.utils.clip_grad_norm_(network.parameters(), translator.clip_norm)
             optimizer.step()
             schedule.step()
             total += loss.item()
-        print(f"PyTorch, epoch {epoch}/{n_epochs}: loss {total / len(batches):.4f}", flush=True)
+        print(f"PyTorch, epoch {epoch}/{translator.n_epochs}: loss {total / len(batches):.4f}", flush=True)
     return {name: array.detach().numpy() for name, array in network.named_parameters()}
