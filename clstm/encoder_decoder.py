@@ -240,31 +240,6 @@ class EncoderDecoder(Layer):
         }  # fmt: skip
         return {f"{part}.{name}": gradient for part, grads in found.items() for name, gradient in grads.weights.items()}
 
-    @staticmethod
-    def weight_shapes(
-        source_size: int, target_size: int, embedding_dim: int, hidden_size: int, num_layers: int, score: str
-    ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
-        shapes: dict[str, tuple[int, ...]] = {"source_embedding.weight": (source_size, embedding_dim)}
-
-        def add_lstm(part: str, hidden: int, suffixes: tuple[str, ...]) -> None:
-            for layer in range(num_layers):
-                input_size = embedding_dim if layer == 0 else hidden_size
-                for suffix in suffixes:
-                    shapes[f"{part}.weight_ih_l{layer}{suffix}"] = (4 * hidden, input_size)
-                    shapes[f"{part}.weight_hh_l{layer}{suffix}"] = (4 * hidden, hidden)
-                    for bias in ("bias_ih", "bias_hh"):
-                        shapes[f"{part}.{bias}_l{layer}{suffix}"] = (4 * hidden,)
-
-        add_lstm("encoder", hidden_size // 2, ("", "_reverse"))
-        shapes["target_embedding.weight"] = (target_size, embedding_dim)
-        add_lstm("decoder", hidden_size, ("",))
-        if score == "general":
-            shapes["attention.project.weight"] = (hidden_size, hidden_size)
-        shapes["attention.combine.weight"] = (embedding_dim, 2 * hidden_size)
-        shapes |= {"fc.weight": (target_size, embedding_dim), "fc.bias": (target_size,)}
-        return shapes
-
     def __repr__(self) -> str:
         return (
             f"EncoderDecoder({self.source_size}, {self.target_size}, {self.embedding_dim}, {self.hidden_size}, "

@@ -18,7 +18,6 @@ from clstm.checks import (
     check_index,
     check_positive,
     check_real,
-    check_state_dict,
     random_generator,
 )
 from clstm.encoder_decoder import EncoderDecoder
@@ -62,7 +61,7 @@ class Translator(BaseModel):
         Most ids of each language, with the four that aren't words; its commonest words get one. None: all words.
     min_count : int, default 2
         Words that stand less often in the training sentences get none, so that the unknown word is learnt from them.
-    embedding_dim : int, default 256
+    embedding_dim : int, default 128
         Size of a word's vector.
     hidden_size : int, default 256
         Features of h and c in each layer of the decoder; half of them in each direction of the encoder. Even.
@@ -110,7 +109,8 @@ class Translator(BaseModel):
     >>> from clstm import Translator
     >>> english = ["I eat.", "You eat.", "I sleep.", "You sleep."] * 8
     >>> french = ["Je mange.", "Tu manges.", "Je dors.", "Tu dors."] * 8
-    >>> model = Translator(embedding_dim=16, hidden_size=16, batch_size=4, lr=0.01, seed=0, verbose=0)
+    >>> small = {"embedding_dim": 32, "hidden_size": 32, "batch_size": 4, "n_epochs": 20, "lr": 0.01}
+    >>> model = Translator(**small, seed=0, verbose=0)
     >>> model.fit(english, french).translate(["You sleep.", "I eat."])
     ['Tu dors.', 'Je mange.']
     """
@@ -120,7 +120,7 @@ class Translator(BaseModel):
         *,
         vocab_size: int | None = 8000,
         min_count: int = 2,
-        embedding_dim: int = 256,
+        embedding_dim: int = 128,
         hidden_size: int = 256,
         num_layers: int = 1,
         attention: str = "general",
@@ -352,17 +352,11 @@ class Translator(BaseModel):
         if not isinstance(self.verbose, bool):
             check_index("verbose", self.verbose, low=0)
 
-    def _sizes(self, source_size: int, target_size: int) -> tuple[int, ...]:
-        return source_size, target_size, self.embedding_dim, self.hidden_size, self.num_layers
-
     def _make_network(self, source_size: int, target_size: int, generator: np.random.Generator) -> EncoderDecoder:
         return EncoderDecoder(
-            *self._sizes(source_size, target_size),
-            score=self.attention,
-            dropout=self.dropout,
-            seed=generator,
-            num_threads=self.num_threads,
-        )
+            source_size, target_size, self.embedding_dim, self.hidden_size, self.num_layers, score=self.attention,
+            dropout=self.dropout, seed=generator, num_threads=self.num_threads,
+        )  # fmt: skip
 
     # ----------------------------------------------------------------------------------------------------- files
 
@@ -379,13 +373,9 @@ class Translator(BaseModel):
             SentenceVocabulary.from_dict(config[name]) for name in ("source_vocabulary", "target_vocabulary")
         )
         history = History.from_dict(config["history"])
-        # Before the network is made, of the sizes that the file asks for, its arrays must have them.
         if self.num_layers > len(arrays):
             raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        shapes = EncoderDecoder.weight_shapes(*self._sizes(len(source), len(target)), self.attention)
-        zero = np.zeros((), np.float32)
-        check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-        with blank_weights():
+        with blank_weights():  # takes no memory, whatever sizes the file asks for; then the arrays must have them
             network = self._make_network(len(source), len(target), random_generator(0))
         network.load_state_dict(arrays, assign=True)
         self.source_vocabulary_, self.target_vocabulary_ = source, target
