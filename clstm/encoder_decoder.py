@@ -63,8 +63,9 @@ class EncoderDecoder(Layer):
         The attention's.
     dropout : float, default 0.0
         On the vectors, between layers and on the attention's output, in training.
-    embedding_std : float, default 0.1
-        Standard deviation of the initial vectors.
+    embedding_std : float, default 1.0
+        Standard deviation of the initial vectors. With 0.1, which suits classifiers, outputs are so small at first that
+        the attention takes long to find anything.
     dtype : dtype, default float32
     seed : int or numpy.random.Generator, optional
         For the initial weights and dropout.
@@ -87,7 +88,7 @@ class EncoderDecoder(Layer):
         *,
         score: str = "general",
         dropout: float = 0.0,
-        embedding_std: float = 0.1,
+        embedding_std: float = 1.0,
         dtype: Any = np.float32,
         seed: int | np.random.Generator | None = None,
         num_threads: int | None = None,

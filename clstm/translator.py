@@ -328,8 +328,11 @@ class Translator(BaseModel):
     def _words(self, tokens: np.ndarray, places: np.ndarray, source_words: Sequence[str]) -> list[str]:
         """Return the words of a translation, the unknown ones copied from where the attention was highest."""
         words = self.target_vocabulary_.decode(tokens)
-        for index in np.flatnonzero(tokens == self.target_vocabulary_.UNKNOWN):
-            words[index] = source_words[places[index, : len(source_words)].argmax()]
+        # Not punctuation, where the attention rests when it has found nothing
+        sources = [place for place, word in enumerate(source_words) if any(map(str.isalnum, word))]
+        if sources:
+            for index in np.flatnonzero(tokens == self.target_vocabulary_.UNKNOWN):
+                words[index] = source_words[sources[places[index, sources].argmax()]]
         return words
 
     # ------------------------------------------------------------------------------------------------- arguments

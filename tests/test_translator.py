@@ -237,8 +237,11 @@ def test_it_learns_and_puts_words_together_as_it_never_saw_them(fitted):
 
 def test_unknown_words_are_copied(fitted):
     translations, alignments = fitted.translate(["You sing beaucoup."], return_attention=True)
-    written = fitted._words(np.array([1, 4]), np.array([[0.1, 0.7, 0.1, 0.1]] * 2), ["You", "zebra", "today"])
-    assert written == ["zebra", fitted.target_vocabulary_.words[0]]
+    unknown, known = fitted.target_vocabulary_.UNKNOWN, 4
+    places = np.array([[0.1, 0.3, 0.4, 0.2]] * 2)
+    written = fitted._words(np.array([unknown, known]), places, ["You", "zebra", JOINER + "."])
+    assert written == ["zebra", fitted.target_vocabulary_.words[0]]  # a word, not the full stop
+    assert fitted._words(np.array([unknown]), places[:1], [JOINER + "."]) == ["<unknown>"]
     assert alignments[0].source_words == ["you", "sing", "beaucoup", "."]
     assert alignments[0].weights.shape == (len(alignments[0].target_words), 4)
     assert join(alignments[0].target_words).replace(" .", ".") == translations[0]

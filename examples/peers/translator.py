@@ -29,8 +29,6 @@ class EncoderDecoder(nn.Module):
         )
         self.fc = nn.Linear(embedding_dim, target_size)
         self.dropout = nn.Dropout(dropout)
-        for embedding in (self.source_embedding, self.target_embedding):
-            nn.init.normal_(embedding.weight, std=0.1)
 
     def forward(self, source, source_lengths, target, real):
         """Return the scores of what comes after each real target token."""
