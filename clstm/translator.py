@@ -68,15 +68,15 @@ class Translator(BaseModel):
     num_layers : int, default 1
     attention : {"general", "dot"}, default "general"
         How decoder and encoder are compared; see `clstm.attention.Attention`.
-    dropout : float, default 0.3
+    dropout : float, default 0.2
         On the vectors, between layers and on what the words are chosen by, in training.
     label_smoothing : float, default 0.1
         Share of each right word spread over all words, in training.
-    n_epochs : int, default 10
+    n_epochs : int, default 8
         Passes over the training sentences.
     batch_size : int, default 64
         Pairs a step; of similar length.
-    lr : float, default 2e-3
+    lr : float, default 5e-3
         Learning rate to begin with.
     clip_norm : float or None, default 1.0
         Limit of the gradients' common norm.
@@ -124,11 +124,11 @@ class Translator(BaseModel):
         hidden_size: int = 256,
         num_layers: int = 1,
         attention: str = "general",
-        dropout: float = 0.3,
+        dropout: float = 0.2,
         label_smoothing: float = 0.1,
-        n_epochs: int = 10,
+        n_epochs: int = 8,
         batch_size: int = 64,
-        lr: float = 2e-3,
+        lr: float = 5e-3,
         clip_norm: float | None = 1.0,
         patience: int | None = None,
         num_threads: int | None = None,
