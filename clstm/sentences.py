@@ -84,7 +84,7 @@ class SentenceVocabulary(Vocabulary):
     START = 2
     END = 3
     _NAMES = ("<padding>", "<unknown>", "<start>", "<end>")
-    _TOKENIZER = 1
+    _TOKENIZER = 1  # as `Vocabulary` has it, here of `cut`
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_size: int | None = None, min_count: int = 1) -> SentenceVocabulary:

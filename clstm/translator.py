@@ -326,7 +326,7 @@ class Translator(BaseModel):
         return bleu(self.translate(sources, beam_size, length_penalty), references)
 
     def _words(self, tokens: np.ndarray, places: np.ndarray, source_words: Sequence[str]) -> list[str]:
-        """Return the words of a translation, the unknown ones copied from where the attention was highest."""
+        """Return the words of a translation, unknown ones copied from the source word with the highest attention."""
         words = self.target_vocabulary_.decode(tokens)
         # Not punctuation, where the attention rests when it has found nothing
         sources = [place for place, word in enumerate(source_words) if any(map(str.isalnum, word))]
