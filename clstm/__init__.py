@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "Linear",
     "RowGradient",
     "TextClassifier",
+    "Translator",
     "Vocabulary",
     "datasets",
     "get_num_threads",
@@ -65,6 +67,7 @@ _HOMES = {
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
+    "Translator": "clstm.translator",
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",

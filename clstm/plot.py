@@ -1,10 +1,15 @@
-"""Pictures, drawn by matplotlib, which is imported when a function is called."""
+"""Pictures, drawn by matplotlib (``pip install clstm-cpu[plot]``), which is imported when the first one is drawn."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from clstm.translator import Alignment
 
 # Okabe & Ito's palette, which colour-blind people tell apart
 _BLACK, _BLUE, _ORANGE = "#222222", "#0072B2", "#D55E00"
@@ -16,9 +21,9 @@ def forecast(
     *,
     actual: Any = None,
     dates: Any = None,
-    ax: Any = None,
+    ax: Axes | None = None,
     label: str = "forecast",
-) -> Any:
+) -> Axes:
     """Draw a series and its forecast, with intervals as bands.
 
     Parameters
@@ -47,10 +52,6 @@ def forecast(
     ValueError
         A wrong shape.
     """
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install clstm-cpu[plot]") from None
     from clstm.forecasts import Forecast
 
     if not isinstance(forecast, Forecast):
@@ -64,7 +65,7 @@ def forecast(
     if len(x) != before + len(point):
         raise ValueError(f"dates has shape {x.shape}, expected ({before + len(point)},), those of history and forecast")
 
-    ax = plt.subplots(figsize=(9, 4), layout="constrained")[1] if ax is None else ax
+    ax = _pyplot().subplots(figsize=(9, 4), layout="constrained")[1] if ax is None else ax
     ax.plot(x[:before], history, color=_BLACK, linewidth=1.2, label="history")
     for place, level in enumerate(sorted(forecast.lower, reverse=True)):
         ax.fill_between(
@@ -85,3 +86,44 @@ def forecast(
     ax.margins(x=0)
     ax.legend(frameon=False, ncols=3)
     return ax
+
+
+def attention(alignment: Alignment, ax: Axes | None = None) -> Axes:
+    """Draw what a translator looked at: a row for each word that it wrote, a column for each word of the source.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        From ``Translator.translate(..., return_attention=True)``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a figure of its own if left out.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ImportError
+        matplotlib isn't installed.
+    """
+    if ax is None:
+        width, height = len(alignment.source_words), len(alignment.target_words)
+        _, ax = _pyplot().subplots(figsize=(2 + 0.45 * width, 1.5 + 0.4 * height), layout="constrained")
+    picture = ax.imshow(alignment.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    ax.set_xticks(
+        range(len(alignment.source_words)), alignment.source_words, rotation=45, ha="left", rotation_mode="anchor"
+    )
+    ax.set_yticks(range(len(alignment.target_words)), alignment.target_words)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    ax.figure.colorbar(picture, ax=ax, label="attention")
+    return ax
+
+
+def _pyplot() -> Any:
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install clstm-cpu[plot]") from None
+    return pyplot
