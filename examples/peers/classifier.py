@@ -1,0 +1,151 @@
+"""The twin of `clstm.LSTMClassifier` in PyTorch: the same arguments, network, batches, updates and number of epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+import clstm
+from clstm.batches import BucketedBatches, batches_by_length
+
+
+class Network(nn.Module):
+    """Embedding (of token ids), LSTM, pooling over the real steps or none, dropout, Linear."""
+
+    def __init__(self, input_size, vocab_size, output_size, hidden_size, num_layers, bidirectional, pooling, dropout):
+        super().__init__()
+        self.directions, self.pooling = 1 + bidirectional, pooling
+        self.embedding = None
+        if vocab_size is not None:
+            self.embedding = nn.Embedding(vocab_size, input_size)
+            nn.init.normal_(self.embedding.weight, std=0.1)
+        self.lstm = nn.LSTM(
+            input_size, hidden_size, num_layers, batch_first=True, bidirectional=bidirectional,
+            dropout=dropout if num_layers > 1 else 0.0,
+        )  # fmt: skip
+        self.fc = nn.Linear(hidden_size * self.directions, output_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, lengths):
+        if self.embedding is not None:
+            x = self.dropout(self.embedding(x))
+        # Packing costs time, so it is left out where all sequences have one length.
+        ragged = int(lengths.min()) < x.shape[1]
+        if ragged:
+            x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        y, (h_n, _) = self.lstm(x)
+        if self.pooling == "last":
+            y = torch.cat(list(h_n[-self.directions :]), dim=1)
+        else:
+            if ragged:
+                y, _ = pad_packed_sequence(y, batch_first=True, padding_value=-math.inf if self.pooling == "max" else 0)
+            if self.pooling == "max":
+                y = y.amax(dim=1)
+            elif self.pooling == "mean":
+                y = y.sum(dim=1) / lengths[:, None]
+        return self.fc(self.dropout(y))
+
+
+class TorchLSTMClassifier:
+    """What `clstm.LSTMClassifier` does with the arguments that the examples use, and with its defaults for them.
+
+    X is an array (n, time, features), or a list of arrays (time, features) or of lists of token ids; y a class for
+    each sequence, or, in an array (n, time), for each step.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        bidirectional: bool = True,
+        pooling: str = "mean",
+        dropout: float = 0.0,
+        n_epochs: int = 100,
+        batch_size: int = 32,
+        lr: float = 3e-3,
+        embedding_dim: int = 64,
+        vocab_size: int | None = None,
+        random_state: int | None = None,
+    ) -> None:
+        self.network_size = hidden_size, num_layers, bidirectional
+        self.pooling, self.dropout = pooling, dropout
+        self.n_epochs, self.batch_size, self.lr = n_epochs, batch_size, lr
+        self.embedding_dim, self.vocab_size = embedding_dim, vocab_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> TorchLSTMClassifier:
+        torch.set_num_threads(clstm.get_num_threads())
+        torch.manual_seed(self.random_state)
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        targets = torch.from_numpy(targets.reshape(np.shape(y)))
+        rows = self._read(X, fit=True)
+        input_size = rows[0].shape[1] if self.vocab_size is None else self.embedding_dim
+        self.network = Network(
+            input_size, self.vocab_size, len(self.classes_), *self.network_size,
+            None if targets.ndim == 2 else self.pooling, self.dropout,
+        )  # fmt: skip
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)
+        batches = BucketedBatches([len(row) for row in rows], self.batch_size, seed=self.random_state)
+        schedule = _one_cycle(optimizer, self.n_epochs * len(batches))
+        self.network.train()
+        for _ in range(self.n_epochs):
+            for some in batches:
+                x, lengths = self._batch(rows, some)
+                out = self.network(x, lengths)
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(out.flatten(0, -2), targets[some].flatten()).backward()
+                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+        return self
+
+    @torch.inference_mode()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        rows = self._read(X)
+        self.network.eval()
+        out = {}
+        for some in batches_by_length([len(row) for row in rows], 256, 65536):
+            probabilities = self.network(*self._batch(rows, some)).softmax(dim=-1).numpy()
+            out.update(zip(some.tolist(), probabilities, strict=True))
+        return np.stack([out[row] for row in range(len(rows))])
+
+    def predict(self, X: Any) -> np.ndarray:
+        return self.classes_[self.predict_proba(X).argmax(axis=-1)]
+
+    def score(self, X: Any, y: Any) -> float:
+        return float(np.mean(self.predict(X) == y))
+
+    def _read(self, X: Any, fit: bool = False) -> Any:
+        """Return the sequences as tensors, floats standardised; in one tensor if all have one length."""
+        if self.vocab_size is not None:
+            return [torch.tensor(row) for row in X]
+        if fit:
+            steps = np.concatenate(list(X)).astype(np.float64)
+            self.mean, self.scale = steps.mean(axis=0), steps.std(axis=0)
+        if isinstance(X, np.ndarray) and X.ndim == 3:
+            return torch.from_numpy(((X - self.mean) / self.scale).astype(np.float32))
+        return [torch.from_numpy(((row - self.mean) / self.scale).astype(np.float32)) for row in X]
+
+    def _batch(self, rows: Any, some: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        if isinstance(rows, torch.Tensor):
+            return rows[some], torch.full((len(some),), rows.shape[1])
+        chosen = [rows[row] for row in some]
+        return pad_sequence(chosen, batch_first=True), torch.tensor([len(row) for row in chosen])
+
+
+def _one_cycle(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """The rate grows over a tenth of the steps and falls to 0 along a cosine."""
+    warm_up = max(1, round(0.1 * steps))
+
+    def share(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up)))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
