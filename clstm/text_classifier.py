@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 
 from clstm.base import BaseModel
-from clstm.batches import PaddedRows, batches_by_length
+from clstm.batches import PaddedRows
 from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
 from clstm.history import History
 from clstm.labels import check_labels, check_validation_data, find_targets, split
 from clstm.layer import blank_weights
 from clstm.models import LSTMClassifierNetwork
 from clstm.pooling import POOLINGS
+from clstm.sequences import run, softmax
 from clstm.text import Vocabulary, check_texts
 
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
 
-# Inference takes this many texts at a time, of similar length, and at most so many steps in one batch.
-PREDICT_TEXTS, PREDICT_ROWS, PREDICT_STEPS = 8192, 64, 16384
+# Inference takes this many texts at a time.
+PREDICT_TEXTS = 8192
 
 
 class TextClassifier(BaseModel):
@@ -217,7 +218,7 @@ class TextClassifier(BaseModel):
             return loss, network.backward(context, dout).weights
 
         def validate() -> tuple[float, float]:
-            out = _run(network, validation)
+            out = run(network, validation)
             return cross_entropy(out, validation_targets)[0], float((out.argmax(axis=1) == validation_targets).mean())
 
         batches = BucketedBatches(training.lengths, self.batch_size, seed=generator)
@@ -273,11 +274,7 @@ class TextClassifier(BaseModel):
         ndarray of float64, shape (texts, labels)
             In the order of `classes_`; each row's sum is 1.
         """
-        scores = self._scores(texts).astype(np.float64)
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
-        return scores
+        return softmax(self._scores(texts))
 
     def score(self, texts: Any, labels: Any) -> float:
         """Return the accuracy: the share of the texts whose predicted label is the one given.
@@ -305,7 +302,7 @@ class TextClassifier(BaseModel):
             texts = check_texts("texts", texts)
         for start in range(0, len(texts), PREDICT_TEXTS):
             rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
-            scores[start : start + PREDICT_TEXTS] = _run(self.network_, rows)
+            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows)
         return scores
 
     # ------------------------------------------------------------------------------------------------- arguments
@@ -403,12 +400,3 @@ class TextClassifier(BaseModel):
 
 def _encode(vocabulary: Vocabulary, texts: list[str], max_length: int | None) -> PaddedRows:
     return PaddedRows([vocabulary.encode(text)[:max_length] for text in texts], vocabulary.PADDING)
-
-
-def _run(network: LSTMClassifierNetwork, rows: PaddedRows) -> np.ndarray:
-    """Return the network's scores of all rows, in batches of similar length."""
-    scores = np.empty((len(rows), network.label_size), network.dtype)
-    for some in batches_by_length(rows.lengths, PREDICT_ROWS, PREDICT_STEPS):
-        ids, lengths = rows.batch(some)
-        scores[some], _ = network(ids, lengths=lengths)
-    return scores
