@@ -8,47 +8,54 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pad_sequence
 
 import clstm
 from clstm.batches import BucketedBatches, batches_by_length
 
 
 class Network(nn.Module):
-    """Embedding (of token ids), LSTM, pooling over the real steps or none, dropout, Linear."""
+    """Embedding (of token ids), LSTM, pooling over the real steps or none, dropout, Linear.
 
-    def __init__(self, input_size, vocab_size, output_size, hidden_size, num_layers, bidirectional, pooling, dropout):
+    The reverse direction is an LSTM of its own that is given each sequence turned round. On a CPU that takes a third
+    of the time of packed sequences, and the same as `nn.LSTM(bidirectional=True)` where all have one length.
+    """
+
+    def __init__(self, input_size, vocab_size, output_size, hidden_size, bidirectional, pooling, dropout):
         super().__init__()
-        self.directions, self.pooling = 1 + bidirectional, pooling
+        self.pooling = pooling
         self.embedding = None
         if vocab_size is not None:
             self.embedding = nn.Embedding(vocab_size, input_size)
             nn.init.normal_(self.embedding.weight, std=0.1)
-        self.lstm = nn.LSTM(
-            input_size, hidden_size, num_layers, batch_first=True, bidirectional=bidirectional,
-            dropout=dropout if num_layers > 1 else 0.0,
-        )  # fmt: skip
-        self.fc = nn.Linear(hidden_size * self.directions, output_size)
+        self.forth = nn.LSTM(input_size, hidden_size, batch_first=True)
+        self.back = nn.LSTM(input_size, hidden_size, batch_first=True) if bidirectional else None
+        self.fc = nn.Linear(hidden_size * (1 + bidirectional), output_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x, lengths):
         if self.embedding is not None:
             x = self.dropout(self.embedding(x))
-        # Packing costs time, so it is left out where all sequences have one length.
-        ragged = int(lengths.min()) < x.shape[1]
-        if ragged:
-            x = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        y, (h_n, _) = self.lstm(x)
+        last, steps = (lengths - 1)[:, None], torch.arange(x.shape[1])
+        y, _ = self.forth(x)
+        if self.back is not None:
+            turned = torch.where(steps <= last, last - steps, steps)
+            z, _ = self.back(_take(x, turned))
+            # Turned back where steps are given as they are; else the order doesn't matter, but for the last step's.
+            y = torch.cat([y, z if self.pooling is not None else _take(z, turned)], dim=2)
+        outside = (steps > last)[..., None]
         if self.pooling == "last":
-            y = torch.cat(list(h_n[-self.directions :]), dim=1)
-        else:
-            if ragged:
-                y, _ = pad_packed_sequence(y, batch_first=True, padding_value=-math.inf if self.pooling == "max" else 0)
-            if self.pooling == "max":
-                y = y.amax(dim=1)
-            elif self.pooling == "mean":
-                y = y.sum(dim=1) / lengths[:, None]
+            y = _take(y, last)[:, 0]
+        elif self.pooling == "max":
+            y = y.masked_fill(outside, -math.inf).amax(dim=1)
+        elif self.pooling == "mean":
+            y = y.masked_fill(outside, 0).sum(dim=1) / lengths[:, None]
         return self.fc(self.dropout(y))
+
+
+def _take(x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+    """Return these steps of each sequence."""
+    return x.gather(1, steps[..., None].expand(-1, -1, x.shape[2]))
 
 
 class TorchLSTMClassifier:
@@ -62,7 +69,6 @@ class TorchLSTMClassifier:
         self,
         *,
         hidden_size: int = 64,
-        num_layers: int = 1,
         bidirectional: bool = True,
         pooling: str = "mean",
         dropout: float = 0.0,
@@ -73,7 +79,7 @@ class TorchLSTMClassifier:
         vocab_size: int | None = None,
         random_state: int | None = None,
     ) -> None:
-        self.network_size = hidden_size, num_layers, bidirectional
+        self.hidden_size, self.bidirectional = hidden_size, bidirectional
         self.pooling, self.dropout = pooling, dropout
         self.n_epochs, self.batch_size, self.lr = n_epochs, batch_size, lr
         self.embedding_dim, self.vocab_size = embedding_dim, vocab_size
@@ -87,7 +93,7 @@ class TorchLSTMClassifier:
         rows = self._read(X, fit=True)
         input_size = rows[0].shape[1] if self.vocab_size is None else self.embedding_dim
         self.network = Network(
-            input_size, self.vocab_size, len(self.classes_), *self.network_size,
+            input_size, self.vocab_size, len(self.classes_), self.hidden_size, self.bidirectional,
             None if targets.ndim == 2 else self.pooling, self.dropout,
         )  # fmt: skip
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)

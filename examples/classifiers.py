@@ -1,0 +1,63 @@
+"""What the examples of classification share: a baseline, the classifier, and its twin in PyTorch, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from runs import Result, seeds, show, timed, torch_is_there
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from clstm import LSTMClassifier
+
+Split = tuple[Any, Any, Any, Any]  # X and y to train on, X and y to test on
+
+
+def accuracy(model: Any, X: Any, y: Any) -> dict[str, float]:
+    """Return the share of the sequences whose class was found."""
+    return {"accuracy": float(np.mean(model.predict(X) == y))}
+
+
+def summaries(X: Any) -> np.ndarray:
+    """Return mean, deviation, least and largest value of each sequence's channels: all but the order."""
+    return np.stack([np.concatenate([x.mean(axis=0), x.std(axis=0), x.min(axis=0), x.max(axis=0)]) for x in X])
+
+
+def regression_on_summaries() -> Any:
+    """Return a baseline that doesn't know what came when: logistic regression on each sequence's `summaries`."""
+    return make_pipeline(FunctionTransformer(summaries), StandardScaler(), LogisticRegression(max_iter=2000))
+
+
+def compare(
+    recipe: dict[str, Any],
+    splits: Callable[[int], Iterable[Split]],
+    baseline: Any,
+    score: Callable[[Any, Any, Any], dict[str, float]] = accuracy,
+) -> None:
+    """Train and test all three on the same splits, with each seed of the command line, and print a table.
+
+    `splits` makes the splits of a seed; the metrics are means over them, the seconds their sum.
+    """
+    makers = {"baseline": lambda seed: clone(baseline)}
+    makers["clstm"] = lambda seed: LSTMClassifier(**recipe, random_state=seed)
+    if torch_is_there():
+        from peers.classifier import TorchLSTMClassifier
+
+        makers["PyTorch"] = lambda seed: TorchLSTMClassifier(**recipe, random_state=seed)
+    results: dict[str, list[Result]] = {name: [] for name in makers}
+    for seed in seeds():
+        runs: dict[str, list[Result]] = {name: [] for name in makers}
+        for X, y, X_test, y_test in splits(seed):
+            for name, make in makers.items():
+                model, seconds = timed(partial(make(seed).fit, X, y))
+                runs[name].append(Result(score(model, X_test, y_test), seconds))
+        for name, parts in runs.items():
+            means = {metric: float(np.mean([part.metrics[metric] for part in parts])) for metric in parts[0].metrics}
+            results[name].append(Result(means, sum(part.seconds for part in parts)))
+            print(f"seed {seed}, {name}: " + ", ".join(f"{metric} {mean:.2%}" for metric, mean in means.items()))
+    show(results)
