@@ -7,6 +7,7 @@ an utterance in both directions learns from 270 of them who speaks, and is teste
 """
 
 import numpy as np
+from augmenting import noisy
 from classifiers import compare, regression_on_summaries
 from datasets import load_japanese_vowels
 from matplotlib import pyplot as plt
@@ -21,20 +22,12 @@ print(
     f"{len(X)} utterances to learn from, of {min(map(len, X))} to {max(map(len, X))} frames; {len(X_test)} for the test"
 )
 
-
 # %%
 # They are few. So each is shown six times, each time with noise as strong as the channels vary.
 
-
-def with_noise(X, copies, strength, seed):
-    generator = np.random.default_rng(seed)
-    scale = strength * np.concatenate(X).std(axis=0)
-    return [x + scale * generator.standard_normal(x.shape) for _ in range(copies) for x in X]
-
-
 recipe = {"hidden_size": 32, "pooling": "mean", "dropout": 0.5, "n_epochs": 10, "lr": 1e-2}
 model = LSTMClassifier(**recipe, random_state=0, verbose=1)
-model.fit(with_noise(X, 6, 1.0, seed=0), np.tile(speakers, 6))
+model.fit(noisy(X, copies=6, strength=1.0, seed=0), np.tile(speakers, 6))
 print(f"accuracy on the test set: {model.score(X_test, test_speakers):.2%}")
 
 # %%
@@ -44,7 +37,7 @@ print(f"accuracy on the test set: {model.score(X_test, test_speakers):.2%}")
 
 
 def split(seed):
-    yield with_noise(X, 6, 1.0, seed), np.tile(speakers, 6), X_test, test_speakers
+    yield noisy(X, 6, 1.0, seed), np.tile(speakers, 6), X_test, test_speakers
 
 
 compare(recipe, split, regression_on_summaries())

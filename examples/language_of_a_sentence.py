@@ -6,11 +6,9 @@ English, German, French or Spanish? The sentences of the example of translation,
 learners, are read letter by letter; a sentence's bytes are the token ids, so nothing has to be prepared.
 """
 
-from collections import Counter
-
 import numpy as np
 from classifiers import compare
-from datasets import load_sentence_pairs
+from datasets import load_languages
 from matplotlib import pyplot as plt
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import train_test_split
@@ -21,25 +19,15 @@ from sklearn.preprocessing import FunctionTransformer
 from clstm import LSTMClassifier
 
 # %%
-# 6,000 different sentences of each language; the two that are in several ("No.") are left out.
+# 6,000 sentences of each language, all different.
 
-CODES = {"German": "de", "French": "fr", "Spanish": "es"}
-pairs = {language: load_sentence_pairs(code) for language, code in CODES.items()}
-texts = {"English": {english for some in pairs.values() for english, _ in some}}
-texts |= {language: {other for _, other in some} for language, some in pairs.items()}
-owners = Counter(text for some in texts.values() for text in some)
-
-generator = np.random.default_rng(0)
-sentences, languages = [], []
-for language, some in texts.items():
-    own = sorted(text for text in some if owners[text] == 1)
-    sentences += [own[place] for place in generator.permutation(len(own))[:6000]]
-    languages += [language] * 6000
-languages = np.array(languages)
+texts = load_languages(6000)
+sentences = [sentence for some in texts.values() for sentence in some]
+languages = np.repeat(list(texts), 6000)
 
 
 def as_bytes(sentences):
-    return [np.frombuffer(sentence.encode(), np.uint8).astype(np.int64) for sentence in sentences]
+    return [np.array(list(sentence.encode())) for sentence in sentences]
 
 
 X, X_test, y, y_test = train_test_split(sentences, languages, test_size=0.2, stratify=languages, random_state=0)

@@ -8,8 +8,9 @@ seen nothing, on windows of four seconds and on whole recordings.
 """
 
 import numpy as np
+from augmenting import turned
 from classifiers import compare, regression_on_summaries
-from datasets import load_shoulder_exercises
+from datasets import load_shoulder_exercises, windows_of
 from matplotlib import pyplot as plt
 from sklearn.model_selection import GroupKFold
 
@@ -19,24 +20,17 @@ from clstm import LSTMClassifier
 # Windows of four seconds, a new one every two.
 
 recordings, exercises, people = load_shoulder_exercises()
-
-
-def windows_of(recording, size=40, step=20):
-    return np.stack([recording[start : start + size] for start in range(0, len(recording) - size + 1, step)])
-
+windows = [windows_of(recording, size=40, step=20) for recording in recordings]
 
 # %%
 # A watch sits a little differently on every wrist. So each window is shown four times, each time as from a watch that
-# is turned and stretched at random, acceleration and rotation alike.
+# is turned and stretched at random.
 
 
-def training_windows(rows, seed, copies=4, strength=0.2):
-    generator = np.random.default_rng(seed)
-    windows = [windows_of(recordings[row]) for row in rows]
-    labels = np.repeat(exercises[rows], [len(some) for some in windows])
-    windows = np.tile(np.concatenate(windows), (copies, 1, 1))
-    turns = np.eye(3) + strength * generator.standard_normal((len(windows), 3, 3))
-    return np.concatenate([windows[..., :3] @ turns, windows[..., 3:] @ turns], axis=2), np.tile(labels, copies)
+def training_windows(rows, seed):
+    some = [windows[row] for row in rows]
+    labels = np.repeat(exercises[rows], [len(of_one) for of_one in some])
+    return turned(np.concatenate(some), copies=4, strength=0.2, seed=seed), np.tile(labels, 4)
 
 
 recipe = {"pooling": "mean", "dropout": 0.5, "n_epochs": 4}
@@ -51,7 +45,7 @@ found_windows, found = np.empty(140), np.empty(140, object)
 for train, test in folds:
     model = LSTMClassifier(**recipe, random_state=0).fit(*training_windows(train, seed=0))
     for row in test:
-        probabilities = model.predict_proba(windows_of(recordings[row]))
+        probabilities = model.predict_proba(windows[row])
         found[row] = model.classes_[probabilities.mean(axis=0).argmax()]
         found_windows[row] = np.mean(model.classes_[probabilities.argmax(axis=1)] == exercises[row])
     print(f"people {set(people[test])}: {found_windows[test].mean():.1%} of windows, "
@@ -64,7 +58,7 @@ for train, test in folds:
 
 def splits(seed):
     for train, test in folds:
-        yield *training_windows(train, seed), [windows_of(recordings[row]) for row in test], exercises[test]
+        yield *training_windows(train, seed), [windows[row] for row in test], exercises[test]
 
 
 def score(model, X, y):

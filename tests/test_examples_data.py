@@ -67,6 +67,12 @@ def test_shoulder_exercises(datasets):
         np.testing.assert_array_equal(np.concatenate(recordings), content["X"])
 
 
+def test_windows(datasets):
+    windows = datasets.windows_of(np.arange(20).reshape(10, 2), size=4, step=3)
+    assert windows.shape == (3, 4, 2)
+    assert windows[:, 0, 0].tolist() == [0, 6, 12]
+
+
 def test_pen_digits(datasets):
     points, digits = datasets.load_pen_digits()
     assert points.shape == (10992, 8, 2)
@@ -119,6 +125,16 @@ def test_sentence_pairs(datasets, language, count):
     assert words[1].count(own) > 0.01 * len(words[1]) > words[0].count(own) * 10
     raw = gzip.decompress((DATA / "sentence_pairs" / f"en_{language}.tsv.gz").read_bytes()).decode()
     assert raw.split("\n", 1)[0].rstrip("\r") == "\t".join(pairs[0])
+
+
+def test_languages(datasets):
+    languages = datasets.load_languages(500)
+    assert list(languages) == ["English", "German", "Spanish", "French"]
+    assert [len(sentences) for sentences in languages.values()] == 4 * [500]
+    assert len({sentence for sentences in languages.values() for sentence in sentences}) == 2000
+    pairs = datasets.load_sentence_pairs("fr")
+    assert set(languages["French"]) <= {french for _, french in pairs}
+    assert languages == datasets.load_languages(500)
 
 
 def test_births(datasets):
