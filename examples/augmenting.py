@@ -12,12 +12,13 @@ def noisy(sequences: list[np.ndarray], copies: int, strength: float, seed: int) 
     return [x + scale * generator.standard_normal(x.shape, np.float32) for _ in range(copies) for x in sequences]
 
 
-def turned(windows: np.ndarray, copies: int, strength: float, seed: int) -> np.ndarray:
-    """Return copies of windows (n, time, 6), as from a watch turned and stretched at random in all three directions.
+def turned(sequences: np.ndarray, axes: int, copies: int, strength: float, seed: int) -> np.ndarray:
+    """Return copies of sequences (n, time, channels), each turned and stretched in space at random.
 
-    Acceleration, the first three channels, and rotation, the last three, are changed alike.
+    The channels are vectors of `axes` numbers, one after the other, and all are changed alike.
     """
     generator = np.random.default_rng(seed)
-    windows = np.tile(windows, (copies, 1, 1))
-    change = (np.eye(3) + strength * generator.standard_normal((len(windows), 3, 3))).astype(np.float32)
-    return np.concatenate([windows[..., :3] @ change, windows[..., 3:] @ change], axis=2)
+    n, time, channels = sequences.shape
+    vectors = np.tile(sequences, (copies, 1, 1)).reshape(copies * n, time, channels // axes, axes)
+    change = (np.eye(axes) + strength * generator.standard_normal((len(vectors), 1, axes, axes))).astype(np.float32)
+    return (vectors @ change).reshape(-1, time, channels)

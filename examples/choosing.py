@@ -68,17 +68,19 @@ def spoken_digits() -> None:
 def pen_digits() -> None:
     X, y = datasets.load_pen_digits()
     train, rest = _training_part(y, 0.2)
-    common = {"bidirectional": False, "hidden_size": 128, "batch_size": 64, "lr": 5e-3}
-
-    def at_each_step(X: Any, y: np.ndarray) -> Any:
-        return X, np.repeat(y[:, np.newaxis], X.shape[1], axis=1)
-
-    for title, prepare, recipe in [
-        ("the digit at the end,", None, {"pooling": "last", "n_epochs": 20}),
-        ("the digit at each point,", at_each_step, {"n_epochs": 20}),
-        ("the digit at each point,", at_each_step, {"n_epochs": 20, "dropout": 0.3}),
-        ("the digit at each point,", at_each_step, {"n_epochs": 40, "dropout": 0.3}),
+    common = {"bidirectional": False, "hidden_size": 128, "batch_size": 64, "lr": 5e-3, "pooling": "last"}
+    for at_each, copies, recipe in [
+        (False, 1, {"n_epochs": 20}),
+        (True, 1, {"n_epochs": 20}),
+        (False, 4, {"n_epochs": 8}),
+        (True, 4, {"n_epochs": 8}),
     ]:
+
+        def prepare(X: Any, y: np.ndarray, copies: int = copies, at_each: bool = at_each) -> Any:
+            X, y = turned(X - 50, 2, copies, 0.1, seed=0) + 50 if copies > 1 else X, np.tile(y, copies)
+            return X, np.repeat(y[:, np.newaxis], 8, axis=1) if at_each else y
+
+        title = f"the digit at {'each point' if at_each else 'the end'}, {copies} copies"
         validate(title, {**common, **recipe}, X, y, [(train, rest)], prepare)
 
 
@@ -117,7 +119,7 @@ def shoulder_exercises() -> None:
             folds = LeaveOneGroupOut().split(half, groups=people[half])
 
             def prepare(X: Any, y: np.ndarray, copies: int = copies, strength: float = strength) -> Any:
-                return turned(X, copies, strength, seed=0), np.tile(y, copies)
+                return turned(X, 3, copies, strength, seed=0), np.tile(y, copies)
 
             title = f"people {first} to {first + 4}, {copies} copies turned by {strength}"
             validate(title, {"dropout": 0.5, **recipe}, X[half], y[half], folds, prepare)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from runs import Result, seeds, show, timed, torch_is_there
@@ -15,7 +16,15 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from clstm import LSTMClassifier
 
-Split = tuple[Any, Any, Any, Any]  # X and y to train on, X and y to test on
+
+class Split(NamedTuple):
+    """What to train on, what to test on, and arguments of the classifier for this split alone."""
+
+    X: Any
+    y: Any
+    X_test: Any
+    y_test: Any
+    recipe: Mapping[str, Any] = MappingProxyType({})
 
 
 def accuracy(model: Any, X: Any, y: Any) -> dict[str, float]:
@@ -43,19 +52,19 @@ def compare(
 
     `splits` makes the splits of a seed; the metrics are means over them, the seconds their sum.
     """
-    makers = {"baseline": lambda seed: clone(baseline)}
-    makers["clstm"] = lambda seed: LSTMClassifier(**recipe, random_state=seed)
+    makers = {"baseline": lambda **params: clone(baseline), "clstm": LSTMClassifier}
     if torch_is_there():
         from peers.classifier import TorchLSTMClassifier
 
-        makers["PyTorch"] = lambda seed: TorchLSTMClassifier(**recipe, random_state=seed)
+        makers["PyTorch"] = TorchLSTMClassifier
     results: dict[str, list[Result]] = {name: [] for name in makers}
     for seed in seeds():
         runs: dict[str, list[Result]] = {name: [] for name in makers}
-        for X, y, X_test, y_test in splits(seed):
+        for split in splits(seed):
             for name, make in makers.items():
-                model, seconds = timed(partial(make(seed).fit, X, y))
-                runs[name].append(Result(score(model, X_test, y_test), seconds))
+                model = make(**recipe, **split.recipe, random_state=seed)
+                _, seconds = timed(partial(model.fit, split.X, split.y))
+                runs[name].append(Result(score(model, split.X_test, split.y_test), seconds))
         for name, parts in runs.items():
             means = {metric: float(np.mean([part.metrics[metric] for part in parts])) for metric in parts[0].metrics}
             results[name].append(Result(means, sum(part.seconds for part in parts)))

@@ -7,7 +7,7 @@ frames. The LSTM is given place and velocity, and says which movement it was.
 """
 
 import numpy as np
-from classifiers import compare
+from classifiers import Split, compare
 from datasets import load_hand_movements
 from matplotlib import pyplot as plt
 from sklearn.model_selection import train_test_split
@@ -36,7 +36,7 @@ print(f"accuracy on videos not seen before: {model.score(X_test, y_test):.2%}")
 
 def split(seed):
     X, X_test, y, y_test = train_test_split(channels, movements, test_size=120, stratify=movements, random_state=seed)
-    yield X, y, X_test, y_test
+    yield Split(X, y, X_test, y_test)
 
 
 nearest = make_pipeline(FunctionTransformer(lambda X: X[:, :, :2].reshape(len(X), -1)), KNeighborsClassifier(1))

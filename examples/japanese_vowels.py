@@ -8,7 +8,7 @@ an utterance in both directions learns from 270 of them who speaks, and is teste
 
 import numpy as np
 from augmenting import noisy
-from classifiers import compare, regression_on_summaries
+from classifiers import Split, compare, regression_on_summaries
 from datasets import load_japanese_vowels
 from matplotlib import pyplot as plt
 
@@ -37,7 +37,7 @@ print(f"accuracy on the test set: {model.score(X_test, test_speakers):.2%}")
 
 
 def split(seed):
-    yield noisy(X, 6, 1.0, seed), np.tile(speakers, 6), X_test, test_speakers
+    yield Split(noisy(X, 6, 1.0, seed), np.tile(speakers, 6), X_test, test_speakers)
 
 
 compare(recipe, split, regression_on_summaries())

@@ -7,7 +7,7 @@ learners, are read letter by letter; a sentence's bytes are the token ids, so no
 """
 
 import numpy as np
-from classifiers import compare
+from classifiers import Split, compare
 from datasets import load_languages
 from matplotlib import pyplot as plt
 from sklearn.feature_extraction.text import CountVectorizer
@@ -31,7 +31,7 @@ def as_bytes(sentences):
 
 
 X, X_test, y, y_test = train_test_split(sentences, languages, test_size=0.2, stratify=languages, random_state=0)
-recipe = {"vocab_size": 256, "embedding_dim": 32, "pooling": "max", "dropout": 0.2, "n_epochs": 4, "lr": 5e-3}
+recipe = {"vocab_size": 256, "embedding_dim": 32, "pooling": "max", "dropout": 0.2, "n_epochs": 4, "lr": 1e-2}
 model = LSTMClassifier(**recipe, random_state=0, verbose=1).fit(as_bytes(X), y)
 print(f"accuracy on sentences not seen before: {model.score(as_bytes(X_test), y_test):.2%}")
 
@@ -43,7 +43,7 @@ print(f"accuracy on sentences not seen before: {model.score(as_bytes(X_test), y_
 
 def split(seed):
     X, X_test, y, y_test = train_test_split(sentences, languages, test_size=0.2, stratify=languages, random_state=seed)
-    yield as_bytes(X), y, as_bytes(X_test), y_test
+    yield Split(as_bytes(X), y, as_bytes(X_test), y_test)
 
 
 def as_texts(X):

@@ -7,7 +7,7 @@ forwards only can follow a stream: after each point it says which digit it will 
 """
 
 import numpy as np
-from classifiers import compare
+from classifiers import Split, compare
 from datasets import load_pen_digits
 from matplotlib import pyplot as plt
 from sklearn.model_selection import train_test_split
@@ -42,7 +42,7 @@ for point in range(8):
 
 def split(seed):
     X, X_test, y, y_test = train_test_split(points, digits, test_size=0.2, stratify=digits, random_state=seed)
-    yield X, np.repeat(y[:, np.newaxis], 8, axis=1), X_test, y_test
+    yield Split(X, np.repeat(y[:, np.newaxis], 8, axis=1), X_test, y_test)
 
 
 def score(model, X, y):

@@ -8,7 +8,7 @@ which digit it was.
 """
 
 import numpy as np
-from classifiers import compare, regression_on_summaries
+from classifiers import Split, compare, regression_on_summaries
 from datasets import load_spoken_digits
 from matplotlib import pyplot as plt
 from sklearn.model_selection import train_test_split
@@ -32,7 +32,7 @@ print(f"accuracy on recordings not heard before: {model.score(X_test, y_test):.2
 
 def split(seed):
     X, X_test, y, y_test = train_test_split(recordings, digits, test_size=0.2, stratify=digits, random_state=seed)
-    yield X, y, X_test, y_test
+    yield Split(X, y, X_test, y_test)
 
 
 compare(recipe, split, regression_on_summaries())
