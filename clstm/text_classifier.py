@@ -10,13 +10,12 @@ import numpy as np
 
 from clstm.base import BaseModel
 from clstm.batches import PaddedRows
-from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
+from clstm.checks import check_choice, check_flag, check_index, check_real, random_generator
 from clstm.history import History
 from clstm.labels import check_labels, check_validation_data, find_targets, split
-from clstm.layer import blank_weights
-from clstm.models import LSTMClassifierNetwork
+from clstm.models import LSTMClassifierNetwork, restored
 from clstm.pooling import POOLINGS
-from clstm.sequences import run, softmax
+from clstm.sequences import PREDICT_ROWS, PREDICT_STEPS, run, softmax
 from clstm.text import Vocabulary, check_texts
 
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
@@ -302,7 +301,7 @@ class TextClassifier(BaseModel):
             texts = check_texts("texts", texts)
         for start in range(0, len(texts), PREDICT_TEXTS):
             rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
-            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows)
+            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
         return scores
 
     # ------------------------------------------------------------------------------------------------- arguments
@@ -369,20 +368,17 @@ class TextClassifier(BaseModel):
         self.history_ = History.from_dict(config["history"])
         self.n_iter_ = self.history_.n_epochs
 
-        # Before the network is made, of the sizes that the file asks for, its arrays must have them.
-        if len(arrays) != 3 + 4 * self.num_layers * (2 if self.bidirectional else 1):
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        shapes = LSTMClassifierNetwork.weight_shapes(
-            self.embedding_dim, self.hidden_size, len(self.vocabulary_), len(classes), self.num_layers,
+        self.network_ = restored(
+            lambda: self._make_network(len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std),
+            arrays,
+            np.float32,
+            input_size=self.embedding_dim,
+            hidden_size=self.hidden_size,
+            output_size=len(classes),
+            num_layers=self.num_layers,
+            vocab_size=len(self.vocabulary_),
             bidirectional=self.bidirectional,
-        )  # fmt: skip
-        zero = np.zeros((), np.float32)
-        check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-        with blank_weights():
-            self.network_ = self._make_network(
-                len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std
-            )
-        self.network_.load_state_dict(arrays, assign=True)
+        )
 
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
