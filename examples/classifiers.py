@@ -50,7 +50,7 @@ def compare(
 ) -> None:
     """Train and test all three on the same splits, with each seed of the command line, and print a table.
 
-    `splits` makes the splits of a seed; the metrics are means over them, the seconds their sum.
+    `splits` makes the splits of a seed; the metrics are means over all that is tested in them, the seconds their sum.
     """
     makers = {"baseline": lambda **params: clone(baseline), "clstm": LSTMClassifier}
     if torch_is_there():
@@ -60,13 +60,18 @@ def compare(
     results: dict[str, list[Result]] = {name: [] for name in makers}
     for seed in seeds():
         runs: dict[str, list[Result]] = {name: [] for name in makers}
+        sizes = []
         for split in splits(seed):
+            sizes.append(len(split.y_test))
             for name, make in makers.items():
                 model = make(**recipe, **split.recipe, random_state=seed)
                 _, seconds = timed(partial(model.fit, split.X, split.y))
                 runs[name].append(Result(score(model, split.X_test, split.y_test), seconds))
         for name, parts in runs.items():
-            means = {metric: float(np.mean([part.metrics[metric] for part in parts])) for metric in parts[0].metrics}
-            results[name].append(Result(means, sum(part.seconds for part in parts)))
-            print(f"seed {seed}, {name}: " + ", ".join(f"{metric} {mean:.2%}" for metric, mean in means.items()))
+            metrics = {
+                metric: float(np.average([part.metrics[metric] for part in parts], weights=sizes))
+                for metric in parts[0].metrics
+            }
+            results[name].append(Result(metrics, sum(part.seconds for part in parts)))
+            print(f"seed {seed}, {name}: " + ", ".join(f"{metric} {value:.2%}" for metric, value in metrics.items()))
     show(results)
