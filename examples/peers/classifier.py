@@ -58,32 +58,23 @@ def _take(x: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
     return x.gather(1, steps[..., None].expand(-1, -1, x.shape[2]))
 
 
-class TorchLSTMClassifier:
-    """What `clstm.LSTMClassifier` does with the arguments that the examples use, and with its defaults for them.
+# What the twin can be told; all other arguments must be left at their defaults, which it has too.
+ARGUMENTS = {"hidden_size", "bidirectional", "pooling", "dropout", "n_epochs", "batch_size", "lr", "embedding_dim",
+             "vocab_size", "random_state"}  # fmt: skip
 
-    X is an array (n, time, features), or a list of arrays (time, features) or of lists of token ids; y a class for
-    each sequence, or, in an array (n, time), for each step.
+
+class TorchLSTMClassifier:
+    """What `clstm.LSTMClassifier` does with the arguments that the examples use, and with its defaults.
+
+    X is an array (n, time, features), or a list of arrays (time, features) or of token ids; y a class for each
+    sequence, or, in an array (n, time), for each step.
     """
 
-    def __init__(
-        self,
-        *,
-        hidden_size: int = 64,
-        bidirectional: bool = True,
-        pooling: str = "mean",
-        dropout: float = 0.0,
-        n_epochs: int = 100,
-        batch_size: int = 32,
-        lr: float = 3e-3,
-        embedding_dim: int = 64,
-        vocab_size: int | None = None,
-        random_state: int | None = None,
-    ) -> None:
-        self.hidden_size, self.bidirectional = hidden_size, bidirectional
-        self.pooling, self.dropout = pooling, dropout
-        self.n_epochs, self.batch_size, self.lr = n_epochs, batch_size, lr
-        self.embedding_dim, self.vocab_size = embedding_dim, vocab_size
-        self.random_state = random_state
+    def __init__(self, **arguments: Any) -> None:
+        if not set(arguments) <= ARGUMENTS:
+            raise TypeError(f"{sorted(set(arguments) - ARGUMENTS)} can't be set here")
+        for name, value in clstm.LSTMClassifier(**arguments).get_params().items():
+            setattr(self, name, value)
 
     def fit(self, X: Any, y: Any) -> TorchLSTMClassifier:
         torch.set_num_threads(clstm.get_num_threads())
@@ -91,10 +82,9 @@ class TorchLSTMClassifier:
         self.classes_, targets = np.unique(y, return_inverse=True)
         targets = torch.from_numpy(targets.reshape(np.shape(y)))
         rows = self._read(X, fit=True)
-        input_size = rows[0].shape[1] if self.vocab_size is None else self.embedding_dim
         self.network = Network(
-            input_size, self.vocab_size, len(self.classes_), self.hidden_size, self.bidirectional,
-            None if targets.ndim == 2 else self.pooling, self.dropout,
+            rows[0].shape[1] if self.vocab_size is None else self.embedding_dim, self.vocab_size, len(self.classes_),
+            self.hidden_size, self.bidirectional, None if targets.ndim == 2 else self.pooling, self.dropout,
         )  # fmt: skip
         optimizer = torch.optim.Adam(self.network.parameters(), lr=self.lr, fused=True)
         batches = BucketedBatches([len(row) for row in rows], self.batch_size, seed=self.random_state)
@@ -106,7 +96,7 @@ class TorchLSTMClassifier:
                 out = self.network(x, lengths)
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(out.flatten(0, -2), targets[some].flatten()).backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
                 optimizer.step()
                 schedule.step()
         return self
