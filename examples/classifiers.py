@@ -18,12 +18,16 @@ from clstm import LSTMClassifier
 
 
 class Split(NamedTuple):
-    """What to train on, what to test on, and arguments of the classifier for this split alone."""
+    """What to train on, what to test on, and for this split alone: more to train networks on, and arguments of theirs.
+
+    The baseline is given `X` and `y` themselves.
+    """
 
     X: Any
     y: Any
     X_test: Any
     y_test: Any
+    augmented: tuple[Any, Any] | None = None
     recipe: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -65,7 +69,8 @@ def compare(
             sizes.append(len(split.y_test))
             for name, make in makers.items():
                 model = make(**recipe, **split.recipe, random_state=seed)
-                _, seconds = timed(partial(model.fit, split.X, split.y))
+                data = (split.X, split.y) if name == "baseline" or split.augmented is None else split.augmented
+                _, seconds = timed(partial(model.fit, *data))
                 runs[name].append(Result(score(model, split.X_test, split.y_test), seconds))
         for name, parts in runs.items():
             metrics = {

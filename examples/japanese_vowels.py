@@ -37,7 +37,7 @@ print(f"accuracy on the test set: {model.score(X_test, test_speakers):.2%}")
 
 
 def split(seed):
-    yield Split(noisy(X, 6, 1.0, seed), np.tile(speakers, 6), X_test, test_speakers)
+    yield Split(X, speakers, X_test, test_speakers, augmented=(noisy(X, 6, 1.0, seed), np.tile(speakers, 6)))
 
 
 compare(recipe, split, regression_on_summaries())

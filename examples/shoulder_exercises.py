@@ -26,10 +26,13 @@ windows = [windows_of(recording, size=40, step=20) for recording in recordings]
 # is turned and stretched at random.
 
 
-def training_windows(rows, seed):
-    some = [windows[row] for row in rows]
-    labels = np.repeat(exercises[rows], [len(of_one) for of_one in some])
-    return turned(np.concatenate(some), axes=3, copies=4, strength=0.2, seed=seed), np.tile(labels, 4)
+def labelled_windows(rows):
+    labels = np.repeat(exercises[rows], [len(windows[row]) for row in rows])
+    return np.concatenate([windows[row] for row in rows]), labels
+
+
+def more(X, y, seed):
+    return turned(X, axes=3, copies=4, strength=0.2, seed=seed), np.tile(y, 4)
 
 
 # %%
@@ -42,7 +45,7 @@ probabilities = {}
 for strangers, pooling in folds:
     test = np.isin(people, strangers)
     model = LSTMClassifier(**recipe, pooling=pooling, random_state=0)
-    model.fit(*training_windows(np.flatnonzero(~test), seed=0))
+    model.fit(*more(*labelled_windows(np.flatnonzero(~test)), seed=0))
     probabilities |= {row: model.predict_proba(windows[row]) for row in np.flatnonzero(test)}
     print(f"people {strangers} are done", flush=True)
 
@@ -61,9 +64,10 @@ print(f"{np.mean(found == exercises):.1%} of the recordings are named rightly")
 
 def splits(seed):
     for strangers, pooling in folds:
-        test = np.flatnonzero(np.isin(people, strangers))
-        X, y = training_windows(np.flatnonzero(~np.isin(people, strangers)), seed)
-        yield Split(X, y, [windows[row] for row in test], exercises[test], {"pooling": pooling})
+        test = np.isin(people, strangers)
+        X, y = labelled_windows(np.flatnonzero(~test))
+        X_test = [windows[row] for row in np.flatnonzero(test)]
+        yield Split(X, y, X_test, exercises[test], more(X, y, seed), {"pooling": pooling})
 
 
 def score(model, X, y):
