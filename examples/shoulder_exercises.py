@@ -91,7 +91,7 @@ each = np.arange(1, 11)
 left.bar(each - 0.2, [found_windows[people == person].mean() for person in each], 0.4, color="#56b4e9")
 left.bar(each + 0.2, [np.mean((found == exercises)[people == person]) for person in each], 0.4, color="#0072b2")
 left.axhline(1 / 7, color="0.4", linestyle=":")
-left.legend(["by chance", "windows of 4 s", "whole recordings"], loc="lower right")
+left.legend(["by chance", "windows of 4 s", "whole recordings"], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 left.set(xlabel="person, of whom the model has seen nothing", ylabel="share named rightly", xticks=each, ylim=(0, 1.02))
 
 counts = np.array([[np.sum((exercises == true) & (found == guess)) for guess in full] for true in full])
