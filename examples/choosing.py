@@ -74,8 +74,6 @@ def pen_digits() -> None:
         (True, 1, {"n_epochs": 20}),
         (False, 4, {"n_epochs": 8}),
         (True, 4, {"n_epochs": 8}),
-        (True, 8, {"n_epochs": 8}),
-        (True, 8, {"n_epochs": 8, "dropout": 0.2}),
     ]:
 
         def prepare(X: Any, y: np.ndarray, copies: int = copies, at_each: bool = at_each) -> Any:
