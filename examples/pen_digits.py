@@ -35,7 +35,8 @@ recipe = {"hidden_size": 128, "bidirectional": False, "pooling": "last", "n_epoc
 model = LSTMClassifier(**recipe, random_state=0, verbose=1).fit(*more(X, y, seed=0))
 
 # %%
-# A stream takes a point at a time and says which digit it would be if the pen stopped there. Here the test part's digits are written side by side.
+# A stream takes a point at a time and says which digit it would be if the pen stopped there. Here the test part's
+# digits are written side by side.
 
 stream = model.stream(batch_size=len(X_test))
 probabilities = np.stack([stream.step(X_test[:, point]) for point in range(8)], axis=1)  # (digits, points, classes)
@@ -44,7 +45,7 @@ for point in range(8):
     print(f"after {point + 1} of 8 points: {np.mean(guesses[:, point] == y_test):.2%} are right")
 
 # %%
-# Beside the nearest neighbour of the whole digit, and the same in PyTorch; each seed draws another fifth for the test.
+# Beside the nearest neighbour, and the same in PyTorch; each seed draws another fifth for the test.
 # The recipe was chosen by validation inside seed 0's training part.
 
 
