@@ -41,8 +41,8 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         Layers of the LSTM.
     bidirectional : bool, default True
         Whether a second direction reads each sequence from its end. `stream` needs False.
-    pooling : {"mean", "max", "last"}, default "mean"
-        What represents a sequence: the mean or maximum of the outputs over its steps, or the last step's. Where y has
+    pooling : {"max", "mean", "last"}, default "max"
+        What represents a sequence: the maximum or mean of the outputs over its steps, or the last step's. Where y has
         something for each step there is none.
     dropout : float, default 0.0
         Between layers, on what was pooled and on embeddings, in training.
@@ -50,7 +50,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         Passes over the training sequences.
     batch_size : int, default 32
         Sequences a step of the optimiser; of similar length. All of them where there are no more.
-    lr : float, default 3e-3
+    lr : float, default 5e-3
         Learning rate; with a schedule its highest.
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}, default "adam"
         "sgd" has Nesterov's momentum of 0.9.
@@ -139,11 +139,11 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: str = "max",
         dropout: float = 0.0,
         n_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         clip_norm: float | None = 1.0,
@@ -211,10 +211,12 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
             given = getattr(self, "_all_classes", None)
             self.per_step_, self.classes_ = per_step, found if given is None else np.unique(given)
             if len(self.classes_) < 2:
-                raise ValueError(f"y holds one class, {found[0]!r}, expected two or more classes")
+                raise ValueError(f"y holds one class, {found.tolist()[0]!r}, expected two or more classes")
         unknown = found[~np.isin(found, self.classes_)]
         if len(unknown):
-            raise ValueError(f"y holds the class {unknown[0]!r}, expected one of {self.classes_.tolist()!r:.100}")
+            raise ValueError(
+                f"y holds the class {unknown.tolist()[0]!r}, expected one of {self.classes_.tolist()!r:.100}"
+            )
         places = np.searchsorted(self.classes_, labels)
         return PaddedRows.end_to_end(places, rows.lengths) if per_step else places
 

@@ -198,6 +198,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         # What is gone on with is copied: should this fail, the model is as it was.
         if onwards and one_epoch and hasattr(self, "_training"):
             network, optimizer, generator = copy.deepcopy(self._training)
+            optimizer.lr = self.lr  # a schedule has ended elsewhere
         else:
             generator = _generator(self.random_state)
             if onwards:

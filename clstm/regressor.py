@@ -22,13 +22,7 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
 
     An LSTM reads the sequence, its outputs are pooled, and a linear layer gives the numbers.
 
-    X is one of
-
-    - an array (n, time, features), with `lengths` where rows are shorter,
-    - a list or object array of arrays (time_i, features), or (time_i,) for one feature,
-    - an array or data frame (n, time) of one feature,
-    - a list of strings,
-    - a list of lists of token ids, which are integers.
+    X is what `LSTMClassifier` takes.
 
     y is a number for each sequence, (n,), or several, (n, outputs). Or it has these for each step: an array
     (n, time, outputs), or a list of arrays (time_i,) or (time_i, outputs). `predict` then gives the same.
@@ -41,80 +35,22 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         Which quantiles the quantile loss finds, above 0 and below 1; of a list, the predictions' last axis has them.
     delta : float, default 1.0
         Where the Huber loss becomes linear; with `standardize` in standard deviations of y.
-    hidden_size : int, default 64
-        Features of h and c in each layer and direction.
-    num_layers : int, default 1
-        Layers of the LSTM.
-    bidirectional : bool, default True
-        Whether a second direction reads each sequence from its end. `stream` needs False.
-    pooling : {"mean", "max", "last"}, default "mean"
-        What represents a sequence: the mean or maximum of the outputs over its steps, or the last step's. Where y has
-        something for each step there is none.
-    dropout : float, default 0.0
-        Between layers, on what was pooled and on embeddings, in training.
-    n_epochs : int, default 100
-        Passes over the training sequences.
-    batch_size : int, default 32
-        Sequences a step of the optimiser; of similar length. All of them where there are no more.
-    lr : float, default 3e-3
-        Learning rate; with a schedule its highest.
-    optimizer : {"adam", "adamw", "rmsprop", "sgd"}, default "adam"
-        "sgd" has Nesterov's momentum of 0.9.
-    weight_decay : float, default 0.0
-        Of the optimiser; with "adamw" apart from the gradient.
-    clip_norm : float or None, default 1.0
-        Limit of the gradients' common norm.
-    schedule : {"one_cycle", "cosine"}, callable or None, default "one_cycle"
-        Of the learning rate, batch by batch: up during the first tenth and then down to 0 along a cosine; only down; or
-        what ``schedule(optimizer, number_of_steps)`` returns, a `clstm.schedules.Schedule`.
     standardize : bool, default True
         Whether X's features are brought to mean 0 and standard deviation 1, of the training sequences' real steps; and
         y too, for the training.
-    embedding_dim : int, default 64
-        Size of a token's vector, where X is texts or token ids.
-    vocab_size : int, optional
-        Number of token ids, which are 0 to vocab_size - 1; of texts, the commonest words get one. If left out, as many
-        as the training data need.
     early_stopping : bool, default False
-        Stop when the validation loss hasn't become better by more than `tol` for `n_iter_no_change` epochs in a row.
-        Without `eval_set`, `validation_fraction` of the sequences are held back for it. Whenever there is validation,
-        the best epoch's weights are kept.
-    validation_fraction : float, default 0.1
-    n_iter_no_change : int, default 10
-    tol : float, default 0.0
-    warm_start : bool, default False
-        Whether `fit` begins with the weights, and the standardisation, of the `fit` before.
-    callbacks : callable or list of them, optional
-        Each called with the `History` after each epoch; the training ends if one returns true.
-    dtype : {"float32", "float64"}, default "float32"
-        Of weights and work.
-    num_threads : int, optional
-        Threads; None leaves it to `clstm.set_num_threads` and the environment, and takes one inside joblib's threads.
-    random_state : int, numpy.random.Generator or RandomState, optional
-        For everything random. The same seed and data give the same bits, with any number of threads.
-    verbose : int, default 0
-        1 shows the progress of `fit` on standard error.
+        As for `LSTMClassifier`, by the validation loss.
+    hidden_size, num_layers, bidirectional, pooling, dropout, n_epochs, batch_size, lr, optimizer, weight_decay,
+    clip_norm, schedule, embedding_dim, vocab_size, validation_fraction, n_iter_no_change, tol, warm_start, callbacks,
+    dtype, num_threads, random_state, verbose
+        As for `LSTMClassifier`.
 
     Attributes
     ----------
-    n_features_in_ : int
-        Features of each step; of X (n, time), its columns. Not there for texts and token ids.
-    feature_names_in_ : ndarray of str
-        Of a data frame's columns.
-    per_step_ : bool
-        Whether y has something for each step.
-    network_ : clstm.models.SequenceNetwork
-        The network, for what this class doesn't offer.
-    history_ : clstm.train.History
-        Losses, validation scores, rates and times of each epoch.
-    loss_curve_ : list of float
-        Mean training loss of each epoch.
     validation_scores_ : list of float or None
         R2 (with the quantile loss its negative) of each epoch; None without validation.
-    n_iter_ : int
-        Epochs that were ended.
-    vocabulary_ : clstm.Vocabulary or None
-        The words known, where X is texts.
+    n_features_in_, feature_names_in_, per_step_, network_, history_, loss_curve_, n_iter_, vocabulary_
+        As of `LSTMClassifier`.
 
     Notes
     -----
@@ -144,11 +80,11 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: str = "max",
         dropout: float = 0.0,
         n_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         clip_norm: float | None = 1.0,

@@ -73,40 +73,53 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
     s->next_step = (n + s->K - 1) / s->K * (isize)sizeof(real);
 }
 
-#define DEFINE_TILE(R, N, Q)                                                                   \
-    NOINLINE void tile_##R##_##N##_##Q(const tile *t)                                          \
+/* Sums of V vectors from vector n0 on, of the N that lie side by side in a panel. Where N would be too many for the registers,
+ * two halves pass the rows one after the other, and each reads its half of the panel. */
+#define AT_ONCE(N) ((N + 1) / 2)
+#define TILE_PART(R, N, Q, V, n0)                                                              \
     {                                                                                          \
-        vec acc[R][Q][N];                                                                      \
+        vec acc[R][Q][V];                                                                      \
         UNROLL for (int r = 0; r < R; r++)                                                     \
         UNROLL for (int q = 0; q < Q; q++)                                                     \
-        UNROLL for (int n = 0; n < N; n++)                                                     \
-            acc[r][q][n] = load(t->from[r] + q * t->from_panel + n * t->from_vector);          \
+        UNROLL for (int n = 0; n < V; n++)                                                     \
+            acc[r][q][n] = load(t->from[r] + q * t->from_panel + (n0 + n) * t->from_vector);   \
         for (int s = t->first; s < t->segments; s++) {                                         \
-            const real *a[R], *w = t->segment[s].w;                                            \
+            const real *a[R], *w = t->segment[s].w + n0 * VL;                                  \
             const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                  \
             const char *next = t->segment[s].next;                                             \
             const isize next_step = t->segment[s].next_step;                                   \
             UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
             for (isize k = 0; k < K; k++, w += N * VL, next += next_step) {                    \
-                if (Q == 1)                                                                    \
+                if (Q == 1 && n0 == 0)                                                         \
                     __builtin_prefetch(next, 0, 2);                                            \
                 UNROLL for (int q = 0; q < Q; q++) {                                           \
-                    vec b[N];                                                                  \
-                    UNROLL for (int n = 0; n < N; n++) {                                       \
+                    vec b[V];                                                                  \
+                    UNROLL for (int n = 0; n < V; n++) {                                       \
                         b[n] = load(w + q * w_panel + n * VL);                                 \
-                        if (R > 1 && Q > 1) KEEP_IN_REGISTER(b[n]);                            \
+                        if (R > 1 && (Q > 1 || V < N)) KEEP_IN_REGISTER(b[n]);                 \
                     }                                                                          \
                     UNROLL for (int r = 0; r < R; r++) {                                       \
                         vec ar = broadcast(a[r][k]);                                           \
-                        UNROLL for (int n = 0; n < N; n++) acc[r][q][n] += ar * b[n];          \
+                        UNROLL for (int n = 0; n < V; n++) acc[r][q][n] += ar * b[n];          \
                     }                                                                          \
                 }                                                                              \
             }                                                                                  \
         }                                                                                      \
         UNROLL for (int r = 0; r < R; r++)                                                     \
         UNROLL for (int q = 0; q < Q; q++)                                                     \
-        UNROLL for (int n = 0; n < N; n++)                                                     \
-            store(t->to[r] + q * t->to_panel + n * t->to_vector, acc[r][q][n]);                \
+        UNROLL for (int n = 0; n < V; n++)                                                     \
+            store(t->to[r] + q * t->to_panel + (n0 + n) * t->to_vector, acc[r][q][n]);         \
+    }
+
+#define DEFINE_TILE(R, N, Q)                                                                   \
+    NOINLINE void tile_##R##_##N##_##Q(const tile *t)                                          \
+    {                                                                                          \
+        if (R * N * Q <= ACCUMULATORS)                                                         \
+            TILE_PART(R, N, Q, N, 0)                                                           \
+        else {                                                                                 \
+            TILE_PART(R, N, Q, AT_ONCE(N), 0)                                                  \
+            TILE_PART(R, N, Q, (N - AT_ONCE(N)), AT_ONCE(N))                                   \
+        }                                                                                      \
     }
 
 #define DEFINE_TILES(R) DEFINE_TILE(R, 1, 1) DEFINE_TILE(R, 2, 1) DEFINE_TILE(R, 3, 1) DEFINE_TILE(R, 4, 1)
@@ -168,23 +181,40 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
 
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
  * to += over one segment; vectors of `to` are VL apart. `next`: memory to ask for meanwhile, a cache line a k. */
-#define DEFINE_OUTER_TILE(R, N)                                                                       \
-    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next) \
-    {                                                                                                 \
-        vec acc[R][N];                                                                                \
-        UNROLL for (int r = 0; r < R; r++)                                                            \
-        UNROLL for (int n = 0; n < N; n++) acc[r][n] = load(to + r * ld + n * VL);                    \
-        for (isize k = 0; k < K; k++, a += lda, w += N * VL) {                                        \
-            vec b[N];                                                                                 \
-            __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                                          \
-            UNROLL for (int n = 0; n < N; n++) b[n] = load(w + n * VL);                               \
-            UNROLL for (int r = 0; r < R; r++) {                                                      \
-                vec ar = broadcast(a[r]);                                                             \
-                UNROLL for (int n = 0; n < N; n++) acc[r][n] += ar * b[n];                            \
-            }                                                                                         \
-        }                                                                                             \
-        UNROLL for (int r = 0; r < R; r++)                                                            \
-        UNROLL for (int n = 0; n < N; n++) store(to + r * ld + n * VL, acc[r][n]);                    \
+#define OUTER_PART(R, N, V, n0)                                                                               \
+    {                                                                                                         \
+        vec acc[R][V];                                                                                        \
+        const real *column = a, *b_row = w + n0 * VL;                                                         \
+        UNROLL for (int r = 0; r < R; r++)                                                                    \
+        UNROLL for (int n = 0; n < V; n++) acc[r][n] = load(to + r * ld + (n0 + n) * VL);                     \
+        isize k = 0;                                                                                          \
+        do { /* K is at least 1: gcc 12 would pass the sums through the stack for the sake of 0 */            \
+            vec b[V];                                                                                         \
+            if (n0 == 0)                                                                                      \
+                __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                                              \
+            UNROLL for (int n = 0; n < V; n++) {                                                              \
+                b[n] = load(b_row + n * VL);                                                                  \
+                if (R > 1 && V < N) KEEP_IN_REGISTER(b[n]);                                                   \
+            }                                                                                                 \
+            UNROLL for (int r = 0; r < R; r++) {                                                              \
+                vec ar = broadcast(column[r]);                                                                \
+                UNROLL for (int n = 0; n < V; n++) acc[r][n] += ar * b[n];                                    \
+            }                                                                                                 \
+            column += lda, b_row += N * VL;                                                                   \
+        } while (++k < K);                                                                                    \
+        UNROLL for (int r = 0; r < R; r++)                                                                    \
+        UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][n]);                     \
+    }
+
+#define DEFINE_OUTER_TILE(R, N)                                                                                         \
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next)\
+    {                                                                                                                   \
+        if (R * N <= ACCUMULATORS)                                                                                      \
+            OUTER_PART(R, N, N, 0)                                                                                      \
+        else {                                                                                                          \
+            OUTER_PART(R, N, AT_ONCE(N), 0)                                                                             \
+            OUTER_PART(R, N, (N - AT_ONCE(N)), AT_ONCE(N))                                                              \
+        }                                                                                                               \
     }
 
 typedef void outer_function(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next);
@@ -214,11 +244,13 @@ static outer_function *const OUTER_TILE[TILE_ROWS][4] = {
 #endif
 };
 
-/* Rows of the next tile when `left` are left: blocks of nearly equal size (8 = 4 + 4), not 6 and a thin rest. */
+/* Rows of the next tile when `left` are left: blocks of nearly equal size (8 = 4 + 4), not 6 and a thin rest. Where vectors are
+ * taken in halves, 4 rows have too few sums to hide the latency of the multiply-add: 8 = 5 + 3. */
 INLINE int next_rows(isize left)
 {
-    isize blocks = (left + TILE_ROWS - 1) / TILE_ROWS;
-    return (int)((left + blocks - 1) / blocks);
+    const isize blocks = (left + TILE_ROWS - 1) / TILE_ROWS, rows = (left + blocks - 1) / blocks;
+    const int in_halves = 4 * TILE_ROWS > ACCUMULATORS;
+    return (int)(in_halves && left > rows && (rows == 4 || left - rows == 4) ? rows + 1 : rows);
 }
 
 #endif

@@ -26,24 +26,29 @@ typedef int64_t bits;
 #error "define CLSTM_F32 or CLSTM_F64"
 #endif
 
-/* TILE_ROWS: rows of a tile of 4 vectors; accumulators, weights and a broadcast must fit the registers.
+/* TILE_ROWS: rows of a tile of 4 vectors. ACCUMULATORS: sums that the registers hold beside weights and a broadcast; a tile of more
+ * takes its vectors in two halves: each weight read serves all rows, so many rows and half the vectors (6 x 2) need less
+ * reading than the reverse (3 x 4).
  * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
  * the multiply-add in the open. */
 #if defined(CLSTM_AVX512)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 6
+#define ACCUMULATORS 24
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 2
 #elif defined(CLSTM_AVX2)
 #define VECTOR_BYTES 32
-#define TILE_ROWS 3
+#define TILE_ROWS 6
+#define ACCUMULATORS 12
 #define WIDE_1 2
 #define WIDE_2 1
 #define WIDE_3 1
 #elif defined(CLSTM_NEON)
 #define VECTOR_BYTES 16
 #define TILE_ROWS 5
+#define ACCUMULATORS 20
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 1
