@@ -234,7 +234,11 @@ cdef int row_search(
     cdef double* ends_label = extended
     cdef double* ends_blank = extended + most
     if nodes == NULL or beam == NULL or heap == NULL or extended == NULL or present == NULL:
-        free(nodes), free(beam), free(heap), free(extended), free(present)
+        free(nodes)
+        free(beam)
+        free(heap)
+        free(extended)
+        free(present)
         return -1
     swap = beam  # what is to be freed
     nodes[0] = Node(-1, -1, -1, -1, 0)
@@ -297,7 +301,11 @@ cdef int row_search(
         k -= 1
         labels[k] = nodes[i].label
         i = nodes[i].parent
-    free(nodes), free(swap), free(heap), free(extended), free(present)
+    free(nodes)
+    free(swap)
+    free(heap)
+    free(extended)
+    free(present)
     return 0
 
 

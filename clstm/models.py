@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,13 +15,16 @@ from clstm.checks import (
     check_index,
     check_lengths,
     check_real,
+    check_state_dict,
     check_token_ids,
     random_generator,
 )
-from clstm.layer import Layer
+from clstm.layer import Layer, blank_weights
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.lstm import LSTM, LSTMGradients, State
 from clstm.pooling import POOLINGS
+
+Network = TypeVar("Network", bound="SequenceNetwork")
 
 
 @dataclass
@@ -397,3 +401,27 @@ class LSTMClassifierNetwork(SequenceNetwork):
             f"LSTMClassifierNetwork({self.embedding_dim}, {self.hidden_dim}, {self.vocab_size}, {self.label_size}, "
             f"{self.lstm.num_layers}, bidirectional={self.lstm.bidirectional}, pooling={self.pooling!r})"
         )
+
+
+def restored(make: Callable[[], Network], arrays: Mapping[str, np.ndarray], dtype: Any, **sizes: Any) -> Network:
+    """Return the network that `make` makes, with weights from a file, of which nothing is trusted.
+
+    The arrays must be those that `dtype` and `sizes`, the arguments of `SequenceNetwork.weight_shapes`, ask for before
+    the network is made: its sizes too are from the file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They aren't.
+    """
+    # First their number: a file could ask for a million layers.
+    per_layer = 8 if sizes["bidirectional"] else 4
+    if len(arrays) != 2 + per_layer * sizes["num_layers"] + (sizes["vocab_size"] is not None):
+        raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
+    zero = np.zeros((), dtype)
+    shapes = SequenceNetwork.weight_shapes(**sizes)
+    check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
+    with blank_weights():
+        network = make()
+    network.load_state_dict(arrays, assign=True)
+    return network

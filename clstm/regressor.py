@@ -2,38 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from clstm import losses, scikit
 from clstm.batches import PaddedRows
-from clstm.estimators import Samples, SequenceEstimator, read_step_targets
-from clstm.sequences import is_list, mean_and_scale
+from clstm.checks import check_choice, check_positive, check_real
+from clstm.estimators import SequenceEstimator, take_scales
+from clstm.sequences import Samples, is_list, mean_and_scale, read_step_targets
 
 LOSSES = ("mse", "huber", "quantile")
 
 
 class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
-    """An LSTM that gives each sequence, or each of its steps, one or several numbers."""
+    """An LSTM that gives sequences, or each of their steps, one or several numbers; a scikit-learn estimator.
+
+    An LSTM reads the sequence, its outputs are pooled, and a linear layer gives the numbers.
+
+    X is what `LSTMClassifier` takes.
+
+    y is a number for each sequence, (n,), or several, (n, outputs). Or it has these for each step: an array
+    (n, time, outputs), or a list of arrays (time_i,) or (time_i, outputs). `predict` then gives the same.
+
+    Parameters
+    ----------
+    loss : {"mse", "huber", "quantile"}, default "mse"
+        What is minimised; see `clstm.losses`.
+    quantile : float or list of float, default 0.5
+        Which quantiles the quantile loss finds, above 0 and below 1; of a list, the predictions' last axis has them.
+    delta : float, default 1.0
+        Where the Huber loss becomes linear; with `standardize` in standard deviations of y.
+    standardize : bool, default True
+        Whether X's features are brought to mean 0 and standard deviation 1, of the training sequences' real steps; and
+        y too, for the training.
+    early_stopping : bool, default False
+        As for `LSTMClassifier`, by the validation loss.
+    hidden_size, num_layers, bidirectional, pooling, dropout, n_epochs, batch_size, lr, optimizer, weight_decay,
+    clip_norm, schedule, embedding_dim, vocab_size, validation_fraction, n_iter_no_change, tol, warm_start, callbacks,
+    dtype, num_threads, random_state, verbose
+        As for `LSTMClassifier`.
+
+    Attributes
+    ----------
+    validation_scores_ : list of float or None
+        R2 (with the quantile loss its negative) of each epoch; None without validation.
+    n_features_in_, feature_names_in_, per_step_, network_, history_, loss_curve_, n_iter_, vocabulary_
+        As of `LSTMClassifier`.
+
+    Notes
+    -----
+    See `LSTMClassifier`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clstm import LSTMRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(rng.integers(5, 15), 2)) for _ in range(60)]
+    >>> y = [x[:, 0].mean() for x in X]
+    >>> regressor = LSTMRegressor(hidden_size=8, n_epochs=50, random_state=0).fit(X, y)
+    >>> regressor.score(X, y) > 0.9
+    True
+    """
 
     _monitor, _score_name = "loss", "R2"
+    score = SequenceEstimator.score  # the mixin's knows neither lengths nor steps
 
     def __init__(
         self,
         *,
         loss: str = "mse",
         quantile: float | Sequence[float] = 0.5,
-        huber_delta: float = 1.0,
+        delta: float = 1.0,
         hidden_size: int = 64,
         num_layers: int = 1,
         bidirectional: bool = True,
-        pooling: str = "mean",
+        pooling: str = "max",
         dropout: float = 0.0,
         n_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 3e-3,
+        lr: float = 5e-3,
         optimizer: str = "adam",
         weight_decay: float = 0.0,
         clip_norm: float | None = 1.0,
@@ -52,148 +103,112 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.loss = loss
-        self.quantile = quantile
-        self.huber_delta = huber_delta
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.pooling = pooling
-        self.dropout = dropout
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.optimizer = optimizer
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.schedule = schedule
-        self.standardize = standardize
-        self.embedding_dim = embedding_dim
-        self.vocab_size = vocab_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.callbacks = callbacks
-        self.dtype = dtype
-        self.num_threads = num_threads
-        self.random_state = random_state
-        self.verbose = verbose
+        self._store(locals())
 
-    def fit(
-        self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None, eval_set: Any = None
-    ) -> LSTMRegressor:
-        """Learn."""
-        self._fit(X, y, sample_weight, lengths, eval_set, onwards=self.warm_start)
-        return self
+    def _read_targets(self, y: Any, rows: PaddedRows, lengths: Any, reset: bool) -> np.ndarray | PaddedRows:
+        per_step = _has_steps(y)
+        values = read_step_targets(y, rows, lengths).values if per_step else y
+        values = scikit.check_array(values, ensure_2d=False, dtype=np.float64, input_name="y")
+        if values.ndim > 2:
+            raise ValueError(
+                f"y has shape {np.shape(y)}, expected (n,) or (n, outputs), or (n, time, outputs) of steps"
+            )
+        shape = values.shape[1:]
+        if reset:
+            self.per_step_, self._target_shape = per_step, shape
+        elif (per_step, shape) != (self.per_step_, self._target_shape):
+            before, now = (
+                f"{('n', *('time',) * steps, *map(str, rest))}".replace("'", "")
+                for steps, rest in ((self.per_step_, self._target_shape), (per_step, shape))
+            )
+            raise ValueError(f"y has shape {now}, expected {before}, as the y before")
+        values = values.reshape(len(values), -1)
+        return PaddedRows.end_to_end(values, rows.lengths) if per_step else values
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> LSTMRegressor:
-        """Learn one epoch more."""
-        self._fit(X, y, sample_weight, lengths, None, onwards=True, one_epoch=True)
-        return self
+    def _study(self, samples: Samples, onwards: bool) -> None:
+        super()._study(samples, onwards)
+        if not onwards:
+            targets = samples.flat_targets()
+            self._target_mean, self._target_scale = np.zeros(targets.shape[1]), np.ones(targets.shape[1])
+            if self.standardize:
+                self._target_mean, self._target_scale = mean_and_scale(targets, samples.flat_weight())
 
-    def predict(self, X: Any, *, lengths: Any = None) -> Any:
-        """Return the numbers."""
-        out, rows = self._outputs(X, lengths)
-        return self._as_given(self._predictions(out), rows, X)
+    def _transform(self, samples: Samples) -> None:
+        super()._transform(samples)
+        targets = ((samples.flat_targets() - self._target_mean) / self._target_scale).astype(self.dtype)
+        samples.targets = PaddedRows.end_to_end(targets, samples.rows.lengths) if samples.per_step else targets
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> float:
-        """Return R2 (with the quantile loss D2, its like for the pinball loss)."""
-        out, rows = self._outputs(X, lengths)
-        if self.per_step_:
-            y = read_step_targets(y, rows, lengths).values
-            if sample_weight is not None:
-                sample_weight = np.repeat(sample_weight, rows.lengths)
+    def _output_size(self) -> int:
+        return len(self._target_mean) * len(self._quantiles())
+
+    def _quantiles(self) -> np.ndarray:
+        """Return the quantiles that each number has an output for; of other losses, one."""
+        return np.atleast_1d(self.quantile if self.loss == "quantile" else 0.5).astype(np.float64)
+
+    def _loss(self, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
+        if self.loss == "mse":
+            return losses.mse(out, targets, sample_weight=weight)
+        if self.loss == "huber":
+            return losses.huber(out, targets, delta=self.delta, sample_weight=weight)
+        q = self._quantiles()
+        repeated = np.repeat(targets, len(q), axis=-1)
+        return losses.quantile(out, repeated, q=np.tile(q, len(self._target_mean)), sample_weight=weight)
+
+    def _metric(self, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
+        if self.loss == "quantile":
+            return -self._loss(out, targets, weight)[0]
+        return float(scikit.r2_score(targets, out, sample_weight=weight))
+
+    def _predictions(self, out: np.ndarray) -> np.ndarray:
+        out = out.reshape(len(out), len(self._target_mean), -1)
+        out = out * self._target_scale[:, np.newaxis] + self._target_mean[:, np.newaxis]
+        quantiles = out.shape[2:] if self.loss == "quantile" and np.ndim(self.quantile) else ()
+        return out.reshape(len(out), *self._target_shape, *quantiles)
+
+    def _score(self, y: Any, out: np.ndarray, weight: Any) -> float:
         predicted = self._predictions(out)
         if self.loss != "quantile":
-            return float(scikit.r2_score(y, predicted, sample_weight=sample_weight))
+            return scikit.r2_score(y, predicted, sample_weight=weight)
         y = np.asarray(y).reshape(len(predicted), -1)
         predicted = predicted.reshape(*y.shape, -1)
         scores = [
-            scikit.d2_pinball_score(y, predicted[..., place], alpha=q, sample_weight=sample_weight)
+            scikit.d2_pinball_score(y, predicted[..., place], alpha=q, sample_weight=weight)
             for place, q in enumerate(self._quantiles())
         ]
         return float(np.mean(scores))
 
-    def _predictions(self, out: np.ndarray) -> np.ndarray:
-        """Return the network's outputs in the units and the shape of y, with an axis for several quantiles."""
-        out = out.reshape(len(out), len(self._target_mean), -1)
-        out = out * self._target_scale[:, np.newaxis] + self._target_mean[:, np.newaxis]
-        if not isinstance(self.quantile, Sequence) or self.loss != "quantile":
-            out = out[..., 0]
-        return out[:, 0] if self._one_column else out
-
-    def _quantiles(self) -> np.ndarray:
-        return np.atleast_1d(np.asarray(self.quantile, np.float64))
+    def _step_result(self) -> Callable[[np.ndarray], np.ndarray]:
+        return copy.copy(self)._predictions
 
     def _check_params(self) -> None:
         super()._check_params()
-        from clstm.checks import check_choice, check_positive
-
         check_choice("loss", self.loss, LOSSES)
-        check_positive("huber_delta", self.huber_delta)
+        check_positive("delta", self.delta)
+        for q in np.atleast_1d(self.quantile).tolist():
+            if not 0 < check_real("quantile", q) < 1:
+                raise ValueError(f"quantile is {q}, expected above 0 and below 1")
 
-    def _read_targets(self, y: Any, rows: PaddedRows, lengths: Any, reset: bool) -> np.ndarray | PaddedRows:
-        scikit.check_consistent_length(rows, y)
-        per_step = _is_per_step(y)
-        values = read_step_targets(y, rows, lengths).values if per_step else y
-        values = scikit.check_array(values, ensure_2d=False, dtype=np.float64, input_name="y")
-        one_column = values.ndim == 1
-        values = values.reshape(len(values), -1)
-        if reset:
-            self.per_step_, self._one_column, self._num_outputs = per_step, one_column, values.shape[1]
-        elif (per_step, values.shape[1]) != (self.per_step_, self._num_outputs):
-            raise ValueError("y is of another shape than that of fit")
-        return PaddedRows.end_to_end(values, rows.lengths) if per_step else values
-
-    def _prepare_targets(self, samples: Samples, reset: bool) -> None:
-        values = samples.flat_targets()
-        if reset:
-            self._target_mean, self._target_scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
-            if self.standardize:
-                self._target_mean, self._target_scale = mean_and_scale(values, samples.flat_weight())
-        values = ((values - self._target_mean) / self._target_scale).astype(self.dtype)
-        if isinstance(samples.targets, PaddedRows):
-            samples.targets.values = values
-        else:
-            samples.targets = values
-
-    def _output_size(self) -> int:
-        return self._num_outputs * (len(self._quantiles()) if self.loss == "quantile" else 1)
-
-    def _loss(self, out, targets, weight):
-        if self.loss == "mse":
-            return losses.mse(out, targets, sample_weight=weight)
-        if self.loss == "huber":
-            return losses.huber(out, targets, delta=self.huber_delta, sample_weight=weight)
-        q = self._quantiles()
-        return losses.quantile(
-            out,
-            np.repeat(targets, len(q), axis=-1),
-            q=np.tile(q, self._num_outputs),
-            sample_weight=weight,
-        )
-
-    def _metric(self, out, targets, weight):
-        if self.loss == "quantile":
-            return -self._loss(out, targets, None if weight is None else weight.astype(out.dtype))[0]
-        return float(scikit.r2_score(targets, out, sample_weight=weight))
-
-    def _fitted_content(self):
+    def _fitted_content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         config, arrays = super()._fitted_content()
-        arrays = {"target.mean": self._target_mean, "target.scale": self._target_scale, **arrays}
-        return {**config, "one_column": self._one_column}, arrays
+        targets = {"target.mean": self._target_mean, "target.scale": self._target_scale}
+        return config | {"target_shape": list(self._target_shape)}, targets | arrays
 
-    def _restore(self, config, arrays):
+    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         arrays = dict(arrays)
-        self._one_column = config["one_column"]
-        self._target_mean, self._target_scale = arrays.pop("target.mean"), arrays.pop("target.scale")
-        self._num_outputs = len(self._target_mean)
+        self._target_mean, self._target_scale = take_scales(arrays, "target")
+        if config["target_shape"] not in ([], [len(self._target_mean)]):
+            raise ValueError(f"its target_shape is {config['target_shape']!r:.40}")
+        self._target_shape = tuple(config["target_shape"])
         super()._restore(config, arrays)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
-def _is_per_step(y: Any) -> bool:
+
+def _has_steps(y: Any) -> bool:
+    """Return whether y has numbers for each step, not for each sequence."""
     if is_list(y):
-        return len(y) > 0 and len(getattr(y[0], "shape", ())) > 0
+        return len(y) > 0 and isinstance(next(iter(y)), np.ndarray) and next(iter(y)).ndim > 0
     return len(getattr(y, "shape", ())) == 3

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from clstm.batches import PaddedRows, batches_by_length
-from clstm.checks import as_array, check_lengths
+from clstm.checks import as_array, check_lengths, check_token_ids
 from clstm.models import SequenceNetwork
 
 # What X can be, and what errors call it.
@@ -20,6 +21,57 @@ KINDS = {
 
 # Inference takes so many rows at a time, of similar length, and at most so many steps in one batch.
 PREDICT_ROWS, PREDICT_STEPS = 64, 16384
+
+
+@dataclass
+class Samples:
+    """Sequences with their targets, one each or (as `PaddedRows`) one for each step, and weights of the sequences.
+
+    `dtype` is that of the weights, which losses want to be that of the outputs.
+    """
+
+    rows: PaddedRows
+    targets: np.ndarray | PaddedRows
+    weight: np.ndarray | None
+    dtype: np.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def per_step(self) -> bool:
+        """Whether each step has a target."""
+        return isinstance(self.targets, PaddedRows)
+
+    def take(self, some: np.ndarray) -> Samples:
+        """Return some of them."""
+        targets = self.targets.take(some) if self.per_step else self.targets[some]
+        weight = None if self.weight is None else self.weight[some]
+        return Samples(self.rows.take(some), targets, weight, self.dtype)
+
+    def batch(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Return x, lengths, targets and weights (of rows or steps; None where all count the same) of a batch."""
+        x, lengths = self.rows.batch(some)
+        weight = None if self.weight is None else self.weight[some]
+        if not self.per_step:
+            return x, lengths, self.targets[some], weight
+        targets, _ = self.targets.batch(some)
+        if weight is not None or lengths.min() < x.shape[1]:
+            inside = np.arange(x.shape[1]) < lengths[:, np.newaxis]
+            weight = inside.astype(self.dtype) if weight is None else inside * weight[:, np.newaxis]
+        return x, lengths, targets, weight
+
+    def flat_targets(self) -> np.ndarray:
+        """Return the targets as `run` orders outputs: of each row, or of all steps end to end."""
+        return self.targets.values if self.per_step else self.targets
+
+    def flat_weight(self) -> np.ndarray | None:
+        """Return a weight for each of `flat_targets`; None where all count the same."""
+        return self.step_weight() if self.per_step else self.weight
+
+    def step_weight(self) -> np.ndarray | None:
+        """Return a weight for each step of the rows, end to end; None where all count the same."""
+        return None if self.weight is None else np.repeat(self.weight, self.rows.lengths)
 
 
 def kind_of(X: Any) -> str:
@@ -75,7 +127,7 @@ def read_floats(X: Any, lengths: Any = None) -> PaddedRows:
     if is_list(X):
         if lengths is not None:
             raise ValueError("lengths is given, but X is a list, whose sequences have lengths of their own")
-        arrays = [_numbers(f"X[{index}]", row) for index, row in enumerate(X)]
+        arrays = [as_numbers(f"X[{index}]", row) for index, row in enumerate(X)]
         for index, array in enumerate(arrays):
             if array.ndim == 1:
                 arrays[index] = array = array[:, np.newaxis]
@@ -86,7 +138,7 @@ def read_floats(X: Any, lengths: Any = None) -> PaddedRows:
                 raise ValueError(f"X[{index}] has {array.shape[1]} features, expected {width}, as X[0] has")
         rows = PaddedRows(arrays)
     else:
-        array = _numbers("X", X)
+        array = as_numbers("X", X)
         if array.ndim != 3:
             raise ValueError(f"X has shape {array.shape}, expected (n, time, features)")
         rows = cut_to_lengths(array, lengths)
@@ -100,18 +152,38 @@ def read_floats(X: Any, lengths: Any = None) -> PaddedRows:
     return rows
 
 
-def read_ids(X: Any) -> PaddedRows:
+def read_ids(X: Any, num_ids: int | None) -> PaddedRows:
     """Return rows of token ids from a list of lists or arrays of integers.
 
     Raises
     ------
     ValueError
-        A negative id.
+        An id that is negative, or not below `num_ids`.
     """
     rows = PaddedRows([np.asarray(row, np.int64) for row in X])
-    if rows.values.size and rows.values.min() < 0:
-        raise ValueError(f"X holds the id {rows.values.min()}, expected 0 or more")
+    check_token_ids("X", rows.values, np.iinfo(np.int64).max if num_ids is None else num_ids)
     return rows
+
+
+def read_step_targets(y: Any, rows: PaddedRows, lengths: Any) -> PaddedRows:
+    """Return the targets of each step of X's rows, from an array (n, time, ...) or a list of arrays (time, ...).
+
+    Raises
+    ------
+    ValueError
+        The times aren't those of X.
+    """
+    if is_list(y):
+        targets = PaddedRows([np.asarray(target) for target in y])
+    else:
+        # As long as X was padded, or as the longest sequence.
+        y = as_array("y", y)
+        targets = cut_to_lengths(y, rows.lengths if lengths is None or y.shape[1] == rows.lengths.max() else lengths)
+    different = np.flatnonzero(targets.lengths != rows.lengths)
+    if len(different):
+        row = different[0]
+        raise ValueError(f"y[{row}] has {targets.lengths[row]} steps, but X[{row}] has {rows.lengths[row]}")
+    return targets
 
 
 def cut_to_lengths(array: np.ndarray, lengths: Any) -> PaddedRows:
@@ -123,7 +195,7 @@ def cut_to_lengths(array: np.ndarray, lengths: Any) -> PaddedRows:
     return PaddedRows.end_to_end(array[np.arange(time) < checked[:, np.newaxis]], checked)
 
 
-def check_finite(name: str, rows: PaddedRows) -> None:
+def check_finite(name: str, rows: PaddedRows, when: str = "") -> None:
     """Raise ValueError that says which row holds NaN or infinity, and where."""
     finite = np.isfinite(rows.values).reshape(len(rows.values), -1).all(axis=1)
     if not finite.all():
@@ -131,7 +203,7 @@ def check_finite(name: str, rows: PaddedRows) -> None:
         row = int(np.searchsorted(np.cumsum(rows.lengths), place, side="right"))
         step = place - int(rows.lengths[:row].sum())
         what = "NaN" if np.isnan(rows.values[place]).any() else "infinity"
-        raise ValueError(f"{name}[{row}] contains {what} at step {step}, expected finite numbers")
+        raise ValueError(f"{name}[{row}] contains {what} at step {step}{when}, expected finite numbers")
 
 
 def mean_and_scale(values: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
@@ -144,12 +216,14 @@ def mean_and_scale(values: np.ndarray, weight: np.ndarray | None) -> tuple[np.nd
     return mean, np.where(constant, 1.0, np.sqrt(variance))
 
 
-def run(network: SequenceNetwork, rows: PaddedRows) -> np.ndarray:
+def run(
+    network: SequenceNetwork, rows: PaddedRows, batch_size: int = PREDICT_ROWS, max_steps: int = PREDICT_STEPS
+) -> np.ndarray:
     """Return the network's outputs for all rows (rows, outputs), or without pooling for all steps (steps, outputs)."""
     per_step = network.pooling is None
     count = len(rows.values) if per_step else len(rows)
     out = np.empty((count, network.output_size), network.dtype)
-    for some in batches_by_length(rows.lengths, PREDICT_ROWS, PREDICT_STEPS):
+    for some in batches_by_length(rows.lengths, batch_size, max_steps):
         x, lengths = rows.batch(some)
         some_out, _ = network(x, lengths=lengths)
         if per_step:
@@ -176,7 +250,7 @@ def _array_of(row: Any) -> np.ndarray | None:
         return None
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
+def as_numbers(name: str, value: Any) -> np.ndarray:
     """Return an array of float32 or float64."""
     array = as_array(name, value)
     if array.dtype == object:

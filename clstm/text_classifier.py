@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm.base import BaseModel
 from clstm.batches import PaddedRows
-from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
+from clstm.checks import check_choice, check_flag, check_index, check_real, random_generator
 from clstm.history import History
 from clstm.labels import check_labels, check_validation_data, find_targets, split
-from clstm.layer import blank_weights
-from clstm.models import LSTMClassifierNetwork
+from clstm.models import LSTMClassifierNetwork, restored
 from clstm.pooling import POOLINGS
-from clstm.sequences import run, softmax
+from clstm.sequences import PREDICT_ROWS, PREDICT_STEPS, run, softmax
 from clstm.text import Vocabulary, check_texts
+
+if TYPE_CHECKING:
+    from clstm.language_model import LanguageModel
 
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
@@ -70,6 +72,10 @@ class TextClassifier(BaseModel):
         Share of the training texts kept for validation where `fit` is given none.
     max_length : int, optional
         Longer texts are cut to so many words, in training and prediction.
+    start : LanguageModel, optional
+        A fitted model of words (``unit="word"``) with the same embedding_dim, hidden_size and num_layers, whose
+        vocabulary, embeddings and LSTM `fit` begins with. With both directions, only the forward one of the first layer
+        has something to begin with. Files don't keep it: what was learnt in the end is in the classifier's own weights.
     num_threads : int, optional
         Threads for the LSTM and the optimiser; None leaves it to `clstm.set_num_threads` and the environment.
     seed : int or numpy.random.Generator, optional
@@ -125,6 +131,7 @@ class TextClassifier(BaseModel):
         patience: int | None = None,
         validation_fraction: float = 0.0,
         max_length: int | None = None,
+        start: LanguageModel | None = None,
         num_threads: int | None = None,
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
@@ -146,6 +153,7 @@ class TextClassifier(BaseModel):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.max_length = max_length
+        self.start = start
         self.num_threads = num_threads
         self.seed = seed
         self.verbose = verbose
@@ -203,8 +211,11 @@ class TextClassifier(BaseModel):
             raise ValueError(f"labels holds nothing but {labels[0]!r}, expected at least two different labels")
         validation_targets = find_targets("validation_data's labels", validation_labels, classes)
 
-        vocabulary = Vocabulary.from_texts(texts, self.vocab_size)
+        start = self.start
+        vocabulary = Vocabulary.from_texts(texts, self.vocab_size) if start is None else start.vocabulary_
         network = self._make_network(len(vocabulary), len(classes), generator, self.embedding_std)
+        if start is not None:
+            self._take_over(network, start)
         training, validation = (_encode(vocabulary, some, self.max_length) for some in (texts, validation_texts))
 
         def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
@@ -302,7 +313,7 @@ class TextClassifier(BaseModel):
             texts = check_texts("texts", texts)
         for start in range(0, len(texts), PREDICT_TEXTS):
             rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
-            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows)
+            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
         return scores
 
     # ------------------------------------------------------------------------------------------------- arguments
@@ -323,6 +334,8 @@ class TextClassifier(BaseModel):
             check_real(name, getattr(self, name), low=0.0, high=1.0)
         check_real("embedding_std", self.embedding_std, low=0.0)
         check_flag("bidirectional", self.bidirectional)
+        if self.start is not None:
+            self._check_start(self.start)
         check_choice("pooling", self.pooling, tuple(POOLINGS))
         check_real("lr", self.lr, low=0.0)
         optional(check_real, "clip_norm", low=0.0)
@@ -332,6 +345,30 @@ class TextClassifier(BaseModel):
         random_generator(self.seed)
         if not isinstance(self.verbose, bool):
             check_index("verbose", self.verbose, low=0)
+
+    def _check_start(self, start: Any) -> None:
+        from clstm.language_model import LanguageModel
+
+        if not isinstance(start, LanguageModel):
+            raise TypeError(f"start is {type(start).__name__}, expected a LanguageModel")
+        start._check_fitted()
+        if start.unit != "word":
+            raise ValueError(f"start has unit {start.unit!r}, expected 'word'")
+        if self.vocab_size is not None:
+            raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
+        for name in ("embedding_dim", "hidden_size", "num_layers"):
+            if getattr(self, name) != getattr(start, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected that of start, {getattr(start, name)}")
+
+    def _take_over(self, network: LSTMClassifierNetwork, start: LanguageModel) -> None:
+        """Give the network the language model's embeddings, and its LSTM as far as it reads the same."""
+        layers = tuple(f"_l{layer}" for layer in range(1 if self.bidirectional else self.num_layers))
+        learnt = {
+            name: weight
+            for name, weight in start.network_.parameters().items()
+            if name == "embedding.weight" or (name.startswith("lstm.") and name.endswith(layers))
+        }
+        network.load_state_dict(network.parameters() | learnt)
 
     def _count_epochs(self, steps: int) -> int:
         if self.n_epochs is not None:
@@ -369,20 +406,17 @@ class TextClassifier(BaseModel):
         self.history_ = History.from_dict(config["history"])
         self.n_iter_ = self.history_.n_epochs
 
-        # Before the network is made, of the sizes that the file asks for, its arrays must have them.
-        if len(arrays) != 3 + 4 * self.num_layers * (2 if self.bidirectional else 1):
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        shapes = LSTMClassifierNetwork.weight_shapes(
-            self.embedding_dim, self.hidden_size, len(self.vocabulary_), len(classes), self.num_layers,
+        self.network_ = restored(
+            lambda: self._make_network(len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std),
+            arrays,
+            np.float32,
+            input_size=self.embedding_dim,
+            hidden_size=self.hidden_size,
+            output_size=len(classes),
+            num_layers=self.num_layers,
+            vocab_size=len(self.vocabulary_),
             bidirectional=self.bidirectional,
-        )  # fmt: skip
-        zero = np.zeros((), np.float32)
-        check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-        with blank_weights():
-            self.network_ = self._make_network(
-                len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std
-            )
-        self.network_.load_state_dict(arrays, assign=True)
+        )
 
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
