@@ -23,14 +23,13 @@ cdef inline double log_add(double a, double b) noexcept nogil:
 
 
 cdef inline double log_add3(double a, double b, double c) noexcept nogil:
-    cdef double high = a
-    if b > high:
-        high = b
-    if c > high:
-        high = c
-    if high == -INFINITY:
+    if b > a:
+        a, b = b, a
+    if c > a:
+        a, c = c, a
+    if a == -INFINITY:
         return a + b + c
-    return high + log(exp(a - high) + exp(b - high) + exp(c - high))
+    return a + log(1 + exp(b - a) + exp(c - a))
 
 
 # The loss. The states of a row are its labels with blanks between and around them, S = 2 * labels + 1 in number: the
@@ -46,28 +45,26 @@ cdef int row_loss(
     Returns 0, or -1 without memory.
     """
     cdef Py_ssize_t S = 2 * count + 1, C = logits.shape[2], t, s, k, first, last
-    cdef double total, blanks, term
+    cdef double total, blanks, term, beta
     cdef floating fill, by = <floating>scale
     cdef double *alpha
-    cdef double *beta
     cdef double *ahead
     cdef double *before
     cdef double *now
     if T == 0:
         loss[0] = 0 if count == 0 or zero_infinity else INFINITY
         return 0
-    alpha = <double*>malloc((T + 2) * S * sizeof(double))
+    alpha = <double*>malloc((T + 1) * S * sizeof(double))
     if alpha == NULL:
         return -1
-    beta = alpha + T * S
-    ahead = beta + S
+    ahead = alpha + T * S
 
     # alpha[t, s]: log probability of all paths that are in s at t, with what they emitted
     for t in range(T):
         now = alpha + t * S
         before = now - S
         first = S - 2 * (T - t) if S > 2 * (T - t) else 0  # from those before no path reaches the end
-        last = 2 * t + 2 if 2 * t + 2 < S else S
+        last = 2 * t + 2 if 2 * t + 2 < S else S  # and those from here on aren't reached yet
         for s in range(S):
             now[s] = -INFINITY
         for s in range(first, last):
@@ -94,25 +91,28 @@ cdef int row_loss(
         free(alpha)
         return 0
 
-    # beta[s]: log probability of all ways from s at t to the end; ahead[s]: with what is emitted at t + 1 in s
+    # beta: log probability of all ways from s at t to the end; ahead[s]: with what is emitted at t + 1 in s
+    for s in range(S):
+        ahead[s] = -INFINITY
     for t in range(T - 1, -1, -1):
-        for s in range(S):
-            if t == T - 1:
-                beta[s] = 0 if s >= S - 2 else -INFINITY
-            elif s == S - 1:
-                beta[s] = ahead[s]
-            elif s & 1 and s + 2 < S and labels[s >> 1] != labels[(s >> 1) + 1]:
-                beta[s] = log_add3(ahead[s], ahead[s + 1], ahead[s + 2])
-            else:
-                beta[s] = log_add(ahead[s], ahead[s + 1])
         for k in range(C):
             gradient[t, b, k] *= by
         now = alpha + t * S
+        first = S - 2 * (T - t) if S > 2 * (T - t) else 0
+        last = 2 * t + 2 if 2 * t + 2 < S else S
         blanks = 0
-        for s in range(S):
+        for s in range(first, last):
             k = labels[s >> 1] if s & 1 else blank
-            ahead[s] = beta[s] + (logits[t, b, k] - log_sums[t, b])
-            term = exp(now[s] + beta[s] - total)
+            if t == T - 1:
+                beta = 0
+            elif s == S - 1:
+                beta = ahead[s]
+            elif s & 1 and s + 2 < S and k != labels[(s >> 1) + 1]:
+                beta = log_add3(ahead[s], ahead[s + 1], ahead[s + 2])
+            else:
+                beta = log_add(ahead[s], ahead[s + 1])
+            ahead[s] = beta + (logits[t, b, k] - log_sums[t, b])
+            term = exp(now[s] + beta - total)
             if s & 1:
                 gradient[t, b, k] -= <floating>(scale * term)
             else:
