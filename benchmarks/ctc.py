@@ -56,11 +56,12 @@ def main():
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     clstm.set_num_threads(threads)
     torch.set_num_threads(threads)
-    print(f"{'':<22}{'time':>6}{'batch':>6}{'classes':>9}{'labels':>8}{'clstm ms':>10}{'PyTorch ms':>12}{'difference':>12}")
+    names = ("time", "batch", "classes", "labels", "clstm ms", "PyTorch ms", "difference")
+    print(" " * 20 + "".join(f"{name:>12}" for name in names))
     for name, case in CASES.items():
         (ours, theirs), difference = compare(*case)
-        steps, batch, classes, labels = case
-        print(f"{name:<22}{steps:>6}{batch:>6}{classes:>9}{labels:>8}{ours:>10.2f}{theirs:>12.2f}{difference:>12.1e}")
+        sizes = "".join(f"{size:>12}" for size in case)
+        print(f"{name:<20}{sizes}{ours:>12.2f}{theirs:>12.2f}{difference:>12.1e}")
 
 
 if __name__ == "__main__":
