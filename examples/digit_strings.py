@@ -61,7 +61,7 @@ def new_network(seed):
 def training_data(seed):
     """Return batches of rows, and what reads their sounds, digits and the lengths of both."""
     sounds, labels = strings(X, y, 2000, seed=[seed, 1])
-    return BucketedBatches(sounds.lengths, 40, seed=seed), lambda rows: (sounds.batch(rows), labels.batch(rows))
+    return BucketedBatches(sounds.lengths, 20, seed=seed), lambda rows: (sounds.batch(rows), labels.batch(rows))
 
 
 def train(seed):
