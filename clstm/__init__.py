@@ -9,10 +9,12 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, losses, models, optim, plot, schedules, text, train
+    from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
+    from clstm.regressor import LSTMRegressor as LSTMRegressor
     from clstm.sparse import RowGradient
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -50,6 +53,8 @@ _HOMES = {
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LSTMClassifier": "clstm.classifier",
+    "LSTMRegressor": "clstm.regressor",
     "LSTMForecaster": "clstm.forecaster",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
@@ -72,4 +77,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_HOMES})

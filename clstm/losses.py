@@ -244,6 +244,61 @@ def huber(
     return _mean(clipped * (difference - clipped / 2), clipped, sample_weight)
 
 
+@quiet
+def quantile(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    *,
+    q: float | np.ndarray = 0.5,
+    sample_weight: np.ndarray | None = None,
+) -> Loss:
+    """Return the mean of q (target - prediction) where that is positive, else (1 - q) (prediction - target).
+
+    The pinball loss (Koenker & Bassett 1978), which is least where the prediction is the target's q-quantile; half of
+    the absolute error where q is 0.5. PyTorch doesn't have it. Where prediction and target are equal the gradient is
+    taken as 0.
+
+    Parameters
+    ----------
+    prediction : ndarray of any shape
+        float32 or float64.
+    target : ndarray of the same shape and dtype
+    q : float or ndarray, default 0.5
+        Quantiles, above 0 and below 1; as an array (of any dtype), one for each element of the last axis.
+    sample_weight : ndarray, optional
+        See the module.
+
+    Returns
+    -------
+    value : float
+    gradient : ndarray of the same shape
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype.
+    ValueError
+        A wrong shape, a quantile out of range, or nothing that counts.
+    """
+    prediction, target = _check_pair("prediction", prediction, "target", target)
+    q = _check_quantiles(q, prediction)
+    difference = target - prediction
+    losses = np.maximum(q * difference, (q - 1) * difference)
+    gradient = np.where(difference > 0, -q, np.where(difference < 0, 1 - q, 0 * difference))
+    return _mean(losses, gradient, sample_weight)
+
+
+def _check_quantiles(q: Any, prediction: np.ndarray) -> np.ndarray:
+    array = as_array("q", q)
+    if array.ndim == 0:
+        array = np.asarray(check_real("q", q))
+    elif array.shape != prediction.shape[-1:]:
+        raise ValueError(f"q has shape {array.shape}, expected (prediction's last axis={prediction.shape[-1]},)")
+    if not (array.min() > 0 and array.max() < 1):
+        raise ValueError(f"q holds values of {array.min()} to {array.max()}, expected above 0 and below 1")
+    return array.astype(prediction.dtype)
+
+
 def _mean(losses: np.ndarray, gradient: np.ndarray, sample_weight: Any) -> Loss:
     """Return the mean of `losses`, and `gradient`, which is that of each loss by itself, as that of the mean."""
     if sample_weight is None:
