@@ -145,7 +145,7 @@ class Embedding(Layer):
 
         Returns
         -------
-        ndarray of shape (*ids.shape, embedding_dim)
+        ndarray of shape ids.shape + (embedding_dim,)
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Embedding(Layer):
         ----------
         context : LayerContext
             From `forward_train`; used up by this call.
-        dy : ndarray of shape (*ids.shape, embedding_dim)
+        dy : ndarray of shape ids.shape + (embedding_dim,)
 
         Returns
         -------
