@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,11 @@ def load_shoulder_exercises() -> tuple[Sequences, np.ndarray, np.ndarray]:
     """Return 140 recordings (steps, 6) at 10 Hz, the names of their exercises, and who did them (1 to 10)."""
     content = np.load(DATA / "shoulder_exercises" / "watch_10hz.npz")
     return _cut(content["X"], content["lengths"]), content["y_labels"][content["y"]], content["subject"]
+
+
+def windows_of(recording: np.ndarray, size: int, step: int) -> np.ndarray:
+    """Return all windows (n, size, channels) of a recording, of which one begins every `step` steps."""
+    return np.stack([recording[start : start + size] for start in range(0, len(recording) - size + 1, step)])
 
 
 def load_pen_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -57,6 +63,18 @@ def load_sentence_pairs(language: str) -> list[tuple[str, str]]:
     path = DATA / "sentence_pairs" / f"en_{language}.tsv.gz"
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         return [tuple(line.rstrip("\r\n").split("\t")[:2]) for line in file]
+
+
+def load_languages(count: int) -> dict[str, list[str]]:
+    """Return so many sentences of English, German, Spanish and French, all different, in no order."""
+    codes = {"German": "de", "Spanish": "es", "French": "fr"}
+    pairs = {language: load_sentence_pairs(code) for language, code in codes.items()}
+    texts = {"English": {english for some in pairs.values() for english, _ in some}}
+    texts |= {language: {other for _, other in some} for language, some in pairs.items()}
+    owners = Counter(text for some in texts.values() for text in some)  # "No." is of several languages: left out
+    own = {language: sorted(text for text in some if owners[text] == 1) for language, some in texts.items()}
+    generator = np.random.default_rng(0)
+    return {language: generator.permutation(some)[:count].tolist() for language, some in own.items()}
 
 
 def load_births() -> tuple[np.ndarray, np.ndarray]:

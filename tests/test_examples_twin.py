@@ -1,0 +1,75 @@
+"""The examples' twin in PyTorch is the same network as LSTMClassifier's: with its weights, it says the same."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from clstm import LSTMClassifier  # noqa: E402
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+@pytest.fixture(scope="module")
+def twins():
+    spec = importlib.util.spec_from_file_location("examples_peers_classifier", EXAMPLES / "peers" / "classifier.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def give_weights(model, network):
+    """Copy the weights of a fitted LSTMClassifier to the twin's network."""
+    weights = {name: torch.from_numpy(array.copy()) for name, array in model.network_.parameters().items()}
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            name = name.replace("forth.", "lstm.")
+            if name.startswith("back."):
+                name = name.replace("back.", "lstm.") + "_reverse"
+            parameter.copy_(weights.pop(name))
+    assert not weights
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max"])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("kind", ["ragged", "ids", "steps"])
+def test_same_weights_same_probabilities(twins, kind, bidirectional, pooling):
+    generator = np.random.default_rng(0)
+    y = np.arange(12) % 3
+    options = {"hidden_size": 8, "n_epochs": 1, "bidirectional": bidirectional, "pooling": pooling, "random_state": 0}
+    if kind == "ragged":
+        X = [generator.standard_normal((length, 2)) * 3 + 5 for length in range(2, 14)]
+    elif kind == "ids":
+        X = [generator.integers(0, 20, length) for length in range(2, 14)]
+        options |= {"vocab_size": 20, "embedding_dim": 4}
+    else:
+        X = generator.standard_normal((12, 6, 2))
+        y = np.repeat(y[:, np.newaxis], 6, axis=1)
+    model = LSTMClassifier(**options).fit(X, y)
+    twin = twins.TorchLSTMClassifier(**options).fit(X, y)
+    give_weights(model, twin.network)
+    np.testing.assert_allclose(twin.predict_proba(X), model.predict_proba(X), atol=1e-5)
+    np.testing.assert_array_equal(twin.predict(X), model.predict(X))
+
+
+def test_same_learning_rates(twins):
+    """PyTorch's rates, of which Adam's steps have the size, are the estimator's."""
+    from clstm.estimators import SCHEDULES
+    from clstm.layers import Linear
+    from clstm.optim import SGD
+
+    optimizer = SGD(Linear(2, 1, seed=0), lr=0.1)
+    schedule = SCHEDULES["one_cycle"](optimizer, 37)
+    peer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    peer_schedule = twins._one_cycle(peer, 37)
+    for _ in range(37):
+        assert peer.param_groups[0]["lr"] == pytest.approx(optimizer.lr)
+        peer.step()
+        schedule.step()
+        peer_schedule.step()
