@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, models, optim, plot, schedules, text, train
+    from clstm import datasets, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
+    from clstm.regressor import LSTMRegressor as LSTMRegressor
     from clstm.sparse import RowGradient
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -33,6 +36,7 @@ __all__ = [
     "datasets",
     "get_num_threads",
     "losses",
+    "mixture",
     "models",
     "optim",
     "plot",
@@ -44,12 +48,14 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LSTMClassifier": "clstm.classifier",
+    "LSTMRegressor": "clstm.regressor",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
@@ -72,4 +78,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_HOMES})

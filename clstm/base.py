@@ -33,6 +33,12 @@ class BaseModel:
         parameters = inspect.signature(cls.__init__).parameters.values()
         return {parameter.name: parameter.default for parameter in parameters if parameter.name != "self"}
 
+    def _store(self, arguments: Mapping[str, Any]) -> None:
+        """Keep the arguments of `__init__`, untouched: for ``self._store(locals())`` as all that it does."""
+        for name, value in arguments.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the arguments by name, as they were given; `deep` is scikit-learn's and changes nothing."""
         return {name: getattr(self, name) for name in self._defaults()}
@@ -152,11 +158,20 @@ class BaseModel:
 
 
 def for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None."""
+    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None.
+
+    So is a dict whose keys aren't all strings: a model with such an argument keeps it otherwise.
+    """
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.dtype) or (isinstance(value, type) and issubclass(value, (np.floating, float))):
+        return np.dtype(value).name
     if isinstance(value, (list, tuple)):
-        return [for_json(item) for item in value]
+        return None if any(map(callable, value)) else [for_json(item) for item in value]
     if isinstance(value, dict):
+        if not all(isinstance(name, str) for name in value):
+            return None
         return {name: for_json(item) for name, item in value.items()}
     return None if isinstance(value, (np.random.Generator, np.random.RandomState)) or callable(value) else value

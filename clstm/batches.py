@@ -91,37 +91,57 @@ def batches_by_length(lengths: Any, batch_size: int, max_steps: int) -> Iterator
 
 
 class PaddedRows:
-    """Sequences of integers of any lengths, kept end to end and padded one batch at a time.
+    """Sequences of any lengths, kept end to end and padded one batch at a time.
 
     Parameters
     ----------
-    rows : sequence of ndarray of int64, shape (time,)
-        One array for each row.
-    padding : int
+    rows : sequence of ndarray of shape (time,) or (time, features)
+        One array for each row, of one dtype; int64 where there are none.
+    padding : int, default 0
         What fills the batches up.
 
     Attributes
     ----------
     lengths : ndarray of int64, shape (rows,)
+    values : ndarray of shape (steps,) or (steps, features)
+        All steps of all rows, end to end.
     """
 
-    def __init__(self, rows: Sequence[np.ndarray], padding: int) -> None:
-        self.lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        self._values = np.concatenate([np.zeros(0, np.int64), *rows])
-        self._starts = np.cumsum(self.lengths) - self.lengths
-        self._padding = padding
+    def __init__(self, rows: Sequence[np.ndarray], padding: int = 0) -> None:
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        self._keep(np.concatenate(rows) if len(rows) else np.zeros(0, np.int64), lengths, padding)
+
+    @classmethod
+    def end_to_end(cls, values: np.ndarray, lengths: np.ndarray, padding: int = 0) -> PaddedRows:
+        """Return the rows of these lengths that stand end to end in `values`, which isn't copied."""
+        self = cls.__new__(cls)
+        self._keep(values, lengths, padding)
+        return self
+
+    def _keep(self, values: np.ndarray, lengths: np.ndarray, padding: int) -> None:
+        self.values, self.lengths, self._padding = values, lengths, padding
+        self._starts = np.cumsum(lengths) - lengths
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def batch(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return some rows as one array (len(rows), longest of them), and their lengths."""
+        """Return some rows as one array (len(rows), longest of them[, features]), and their lengths."""
+        places, inside = self.places(rows)
+        values = np.full((*inside.shape, *self.values.shape[1:]), self._padding, self.values.dtype)
+        values[inside] = self.values[places]
+        return values, self.lengths[rows]
+
+    def take(self, rows: np.ndarray) -> PaddedRows:
+        """Return some rows as rows of their own."""
+        return self.end_to_end(self.values[self.places(rows)[0]], self.lengths[rows], self._padding)
+
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where in `values` the steps of some rows stand, and which of their batch's places are steps."""
         lengths = self.lengths[rows]
         steps = np.arange(lengths.max(initial=0))
         inside = steps < lengths[:, np.newaxis]
-        values = np.full(inside.shape, self._padding, np.int64)
-        values[inside] = self._values[(self._starts[rows][:, np.newaxis] + steps)[inside]]
-        return values, lengths
+        return (self._starts[rows][:, np.newaxis] + steps)[inside], inside
 
 
 def _cut(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -42,6 +42,11 @@ class History:
     def n_epochs(self) -> int:
         """Epochs that were ended."""
         return len(self.train_loss)
+
+    def followed_by(self, later: History) -> History:
+        """Return the history of both trainings, one after the other, with the later one's end."""
+        both = {name: value + getattr(later, name) for name, value in vars(self).items() if isinstance(value, list)}
+        return replace(later, **both)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it by name, ready for JSON."""

@@ -4,6 +4,9 @@ Each pooling is called with the outputs y (batch, time, features), the final sta
 batch, hidden) and the rows' lengths, and returns an array (batch, features). `forward_train` returns with it
 what `backward` needs, and `backward` the gradients of y and h_n. A row without steps pools to zeros (with
 "last": to its initial state).
+
+A stream pools step by step: `follow` takes what was kept from the steps before, rows of `initial` at the start, changes
+it in place to what is to be kept, and returns what the rows pool to so far.
 """
 
 from __future__ import annotations
@@ -23,8 +26,13 @@ class LastPooling:
     direction has seen one step only.
     """
 
+    initial = 0.0
+
     def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.forward_train(y, h_n, lengths)[0]
+
+    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return h
 
     def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
         directions = y.shape[2] // h_n.shape[2]
@@ -42,8 +50,14 @@ class LastPooling:
 class MeanPooling:
     """The mean of the outputs of each row's real steps."""
 
+    initial = 0.0
+
     def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.forward_train(y, h_n, lengths)[0]
+
+    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        kept += h
+        return kept * (1 / counts).astype(h.dtype)[:, np.newaxis]
 
     def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
         batch, time, _ = y.shape
@@ -59,8 +73,13 @@ class MeanPooling:
 class MaxPooling:
     """The largest output of each unit over each row's real steps; the first of equals takes the gradient."""
 
+    initial = -np.inf
+
     def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         return self.forward_train(y, h_n, lengths)[0]
+
+    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return np.maximum(kept, h, out=kept)
 
     def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
         batch, time, features = y.shape

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 
 from clstm.base import BaseModel
-from clstm.batches import PaddedRows, batches_by_length
-from clstm.checks import check_choice, check_flag, check_index, check_real, check_state_dict, random_generator
+from clstm.batches import PaddedRows
+from clstm.checks import check_choice, check_flag, check_index, check_real, random_generator
 from clstm.history import History
 from clstm.labels import check_labels, check_validation_data, find_targets, split
-from clstm.layer import blank_weights
-from clstm.models import LSTMClassifierNetwork
+from clstm.models import LSTMClassifierNetwork, restored
 from clstm.pooling import POOLINGS
+from clstm.sequences import PREDICT_ROWS, PREDICT_STEPS, run, softmax
 from clstm.text import Vocabulary, check_texts
 
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
 
-# Inference takes this many texts at a time, of similar length, and at most so many steps in one batch.
-PREDICT_TEXTS, PREDICT_ROWS, PREDICT_STEPS = 8192, 64, 16384
+# Inference takes this many texts at a time.
+PREDICT_TEXTS = 8192
 
 
 class TextClassifier(BaseModel):
@@ -217,7 +217,7 @@ class TextClassifier(BaseModel):
             return loss, network.backward(context, dout).weights
 
         def validate() -> tuple[float, float]:
-            out = _run(network, validation)
+            out = run(network, validation)
             return cross_entropy(out, validation_targets)[0], float((out.argmax(axis=1) == validation_targets).mean())
 
         batches = BucketedBatches(training.lengths, self.batch_size, seed=generator)
@@ -273,11 +273,7 @@ class TextClassifier(BaseModel):
         ndarray of float64, shape (texts, labels)
             In the order of `classes_`; each row's sum is 1.
         """
-        scores = self._scores(texts).astype(np.float64)
-        scores -= scores.max(axis=1, keepdims=True)
-        np.exp(scores, out=scores)
-        scores /= scores.sum(axis=1, keepdims=True)
-        return scores
+        return softmax(self._scores(texts))
 
     def score(self, texts: Any, labels: Any) -> float:
         """Return the accuracy: the share of the texts whose predicted label is the one given.
@@ -305,7 +301,7 @@ class TextClassifier(BaseModel):
             texts = check_texts("texts", texts)
         for start in range(0, len(texts), PREDICT_TEXTS):
             rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
-            scores[start : start + PREDICT_TEXTS] = _run(self.network_, rows)
+            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
         return scores
 
     # ------------------------------------------------------------------------------------------------- arguments
@@ -372,20 +368,17 @@ class TextClassifier(BaseModel):
         self.history_ = History.from_dict(config["history"])
         self.n_iter_ = self.history_.n_epochs
 
-        # Before the network is made, of the sizes that the file asks for, its arrays must have them.
-        if len(arrays) != 3 + 4 * self.num_layers * (2 if self.bidirectional else 1):
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        shapes = LSTMClassifierNetwork.weight_shapes(
-            self.embedding_dim, self.hidden_size, len(self.vocabulary_), len(classes), self.num_layers,
+        self.network_ = restored(
+            lambda: self._make_network(len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std),
+            arrays,
+            np.float32,
+            input_size=self.embedding_dim,
+            hidden_size=self.hidden_size,
+            output_size=len(classes),
+            num_layers=self.num_layers,
+            vocab_size=len(self.vocabulary_),
             bidirectional=self.bidirectional,
-        )  # fmt: skip
-        zero = np.zeros((), np.float32)
-        check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-        with blank_weights():
-            self.network_ = self._make_network(
-                len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std
-            )
-        self.network_.load_state_dict(arrays, assign=True)
+        )
 
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
@@ -403,12 +396,3 @@ class TextClassifier(BaseModel):
 
 def _encode(vocabulary: Vocabulary, texts: list[str], max_length: int | None) -> PaddedRows:
     return PaddedRows([vocabulary.encode(text)[:max_length] for text in texts], vocabulary.PADDING)
-
-
-def _run(network: LSTMClassifierNetwork, rows: PaddedRows) -> np.ndarray:
-    """Return the network's scores of all rows, in batches of similar length."""
-    scores = np.empty((len(rows), network.label_size), network.dtype)
-    for some in batches_by_length(rows.lengths, PREDICT_ROWS, PREDICT_STEPS):
-        ids, lengths = rows.batch(some)
-        scores[some], _ = network(ids, lengths=lengths)
-    return scores

@@ -10,6 +10,9 @@ from __future__ import annotations
 import functools
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from clstm import _runtime, openmp
 from clstm.checks import check_index
@@ -20,6 +23,8 @@ MAX_THREADS = 1024
 _FORKED = "forked after a parallel region"
 
 _OPENMP_AT_FIRST = openmp.most_threads()
+
+_most: ContextVar[int] = ContextVar("most", default=MAX_THREADS)
 
 _chosen: int | None = None  # by set_num_threads
 _default: tuple[int, str] | None = None  # the number and its source, once looked up
@@ -120,13 +125,23 @@ def cpu_quota(root: str = "/") -> int | None:
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def _limited(number: int) -> int:
-    """Return number, or less if OpenMP was told to use fewer threads than it would have when it was loaded.
+@contextmanager
+def at_most(number: int) -> Iterator[None]:
+    """Use no more than `number` threads in the calls that this thread makes inside the ``with`` block."""
+    token = _most.set(number)
+    try:
+        yield
+    finally:
+        _most.reset(token)
 
-    Its setting is each thread's own: one made later starts from what it was at first.
+
+def _limited(number: int) -> int:
+    """Return number, or less inside `at_most`, or if OpenMP was told to use fewer threads than when it was loaded.
+
+    OpenMP's setting is each thread's own: one made later starts from what it was at first.
     """
     now = openmp.most_threads()
-    return min(number, now) if now < _OPENMP_AT_FIRST else number
+    return min(number, _most.get(), now if now < _OPENMP_AT_FIRST else number)
 
 
 def _asked_for() -> int:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from clstm.batches import BucketedBatches
-from clstm.checks import check_choice, check_index
+from clstm.checks import check_choice, check_index, check_real
 from clstm.history import History
 from clstm.optim import ExponentialMovingAverage, Optimizer, clip_grad_norm, clip_grad_value
 from clstm.progress import Progress
@@ -48,6 +48,7 @@ def fit(
     validate: Validation | None = None,
     monitor: str = "loss",
     patience: int | None = None,
+    tol: float = 0.0,
     ema_decay: float | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
@@ -82,6 +83,9 @@ def fit(
         By which result of `validate` the best epoch is found; of equal scores the one with the lower loss.
     patience : int, optional
         Stop after this many epochs in a row that were not the best so far; 1 or more.
+    tol : float, default 0.0
+        By how much more than this an epoch must be better, by what `monitor` names, for `patience` to begin anew. The
+        weights of a best epoch are kept however little better it is.
     ema_decay : float, optional
         Keep an exponential moving average of the weights (`ExponentialMovingAverage`), which is what is validated
         and what the network has in the end.
@@ -122,13 +126,13 @@ def fit(
         patience = check_index("patience", patience, low=1)
         if validate is None:
             raise ValueError("patience is given, but validate is not")
+    best = _Best(monitor, check_real("tol", tol, low=0.0))
     if schedule is not None and schedule.optimizer is not optimizer:
         raise ValueError("schedule is of another optimiser")
     network = optimizer.layer
     average = None if ema_decay is None else ExponentialMovingAverage(network, ema_decay)
     history = History()
     line_every = math.ceil(n_epochs / MAX_LINES)
-    best = _Best(monitor)
 
     with _noted_interrupt() as interrupted, _kept_weights(network, best, average):
         for epoch in range(1, n_epochs + 1):
@@ -169,7 +173,7 @@ def fit(
             if schedule is not None and schedule_every == "epoch":
                 schedule.step((history.validation_loss or history.train_loss)[-1])
             stop = callback is not None and callback(history)
-            if stop or (patience is not None and epoch - best.epoch >= patience):
+            if stop or (patience is not None and epoch - best.marked_epoch >= patience):
                 history.stopped_early = epoch < n_epochs
                 break
             if interrupted():
@@ -185,9 +189,12 @@ def fit(
 class _Best:
     """The best epoch so far, and a copy of its weights."""
 
-    def __init__(self, monitor: str) -> None:
+    def __init__(self, monitor: str, tol: float) -> None:
         self.monitor = monitor
+        self.tol = tol
         self.epoch: int | None = None
+        self.marked_epoch: int | None = None  # the last that was better than the marked one before by more than tol
+        self._mark = 0.0
         self.weights: dict[str, np.ndarray] | None = None
         self._rank: tuple[float, ...] = ()
 
@@ -195,6 +202,8 @@ class _Best:
         rank = (-loss,) if self.monitor == "loss" else (score, -loss)
         if self.epoch is None or rank > self._rank:
             self._rank, self.epoch, self.weights = rank, epoch, network.state_dict()
+            if self.marked_epoch is None or self.tol == 0 or rank[0] > self._mark + self.tol:
+                self.marked_epoch, self._mark = epoch, rank[0]
 
 
 def _step(optimizer, loss_step, batch, clip_norm, clip_value, epoch, best_epoch) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from clstm.losses import binary_cross_entropy_with_logits, cross_entropy, huber, mse
+from clstm.losses import binary_cross_entropy_with_logits, cross_entropy, huber, mse, quantile
 
 DTYPES = (np.float32, np.float64)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=5)
@@ -321,8 +321,44 @@ def test_huber_by_its_formula(shape, delta, seed):
     assert gradient.shape == shape
 
 
+@given(SHAPES, st.floats(0.01, 0.99), st.integers(0, 1000))
+def test_quantile_by_its_formula(shape, q, seed):
+    prediction, target = random(shape, seed=seed), random(shape, seed=seed + 1)
+    value, gradient = quantile(prediction, target, q=q)
+    d = target - prediction
+    assert value == pytest.approx(np.where(d > 0, q * d, (q - 1) * d).mean(), rel=1e-12)
+    np.testing.assert_allclose(gradient, np.where(d > 0, -q, 1 - q) / d.size, rtol=1e-12)
+
+
+def test_quantile_loss_is_least_at_the_quantiles():
+    target = np.repeat(random(999)[:, np.newaxis], 3, axis=1)
+    q = np.array([0.1, 0.5, 0.9])
+    for shift in (-0.1, 0.1):
+        least = np.quantile(target, q, axis=0)[:, 0]
+        values = [quantile(np.broadcast_to(at, target.shape), target, q=q)[0] for at in (least, least + shift)]
+        assert values[0] < values[1]
+    assert not quantile(target, target, q=q)[1].any()
+
+
+@pytest.mark.parametrize(
+    ("q", "message"),
+    [(0, "q holds values of 0.0"), (1.0, "expected above 0 and below 1"), ([0.5, 0.5], r"q has shape \(2,\)")],
+)
+def test_quantile_bad_q(q, message):
+    with pytest.raises(ValueError, match=message):
+        quantile(np.zeros((2, 3)), np.zeros((2, 3)), q=q)
+
+
 @pytest.mark.parametrize("sample_weight", [None, weights_of(4), weights_of((4, 3)), weights_of((4, 3, 2))])
-@pytest.mark.parametrize("loss", [mse, huber, lambda p, t, **k: huber(p, t, delta=0.3, **k)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        mse,
+        huber,
+        lambda p, t, **k: huber(p, t, delta=0.3, **k),
+        lambda p, t, **k: quantile(p, t, q=np.array([0.2, 0.7]), **k),
+    ],
+)
 def test_regression_gradients_against_finite_differences(loss, sample_weight):
     target = random((4, 3, 2), seed=1)
     check_gradient(lambda prediction: loss(prediction, target, sample_weight=sample_weight), random((4, 3, 2)))
@@ -352,7 +388,7 @@ def test_regression_like_torch(dtype, weighted, name):
     assert gradient.dtype == dtype
 
 
-@pytest.mark.parametrize("loss", [mse, huber, binary_cross_entropy_with_logits])
+@pytest.mark.parametrize("loss", [mse, huber, quantile, binary_cross_entropy_with_logits])
 def test_weight_zero_leaves_out_whatever_stands_there(loss):
     prediction, target = random((4, 3), np.float32), chances((4, 3), np.float32)
     counts = np.array([True, False, True, True])
@@ -371,7 +407,7 @@ def test_values_are_summed_in_float64(loss):
     assert value == pytest.approx(float(np.float32(0.1)) ** 2 * (1 if loss is mse else 0.5), rel=1e-7)
 
 
-@pytest.mark.parametrize("loss", [mse, huber])
+@pytest.mark.parametrize("loss", [mse, huber, quantile])
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from clstm import backend
-from clstm.losses import cross_entropy
-from clstm.models import LSTMClassifierNetwork
+from clstm.losses import cross_entropy, mse
+from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.optim import Adam
 
 VOCABULARY, LABELS = 50, 3
@@ -187,6 +187,38 @@ def test_gradients_against_finite_differences(bidirectional, pooling, num_layers
             moved[place] = hidden[place] + sign * step * change
             losses.append(loss(tuple(moved)))
         assert (gradient * change).sum() == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("pooling", [None, "mean"])
+def test_gradients_of_floats_and_of_steps(pooling):
+    network = SequenceNetwork(3, 4, 2, 2, bidirectional=True, pooling=pooling, dtype=np.float64, seed=0)
+    rng = np.random.default_rng(0)
+    x, lengths = rng.standard_normal((5, 6, 3)), np.array([6, 1, 3, 6, 2])
+    out, _, context = network.forward_train(x, lengths=lengths)
+    target = rng.standard_normal(out.shape)
+    weight = (np.arange(6) < lengths[:, np.newaxis]).astype(float) if pooling is None else None
+    grads = network.backward(context, mse(out, target, sample_weight=weight)[1])
+    assert grads.x is None
+    before = network.state_dict()
+    assert list(grads.weights) == list(before)
+    assert {name: array.shape for name, array in before.items()} == SequenceNetwork.weight_shapes(
+        3, 4, 2, 2, bidirectional=True
+    )
+    for name, gradient in grads.weights.items():
+        change = rng.standard_normal(gradient.shape)
+        losses = []
+        for step in (1e-6, -1e-6):
+            network.load_state_dict(before | {name: before[name] + step * change})
+            losses.append(mse(network(x, lengths=lengths)[0], target, sample_weight=weight)[0])
+        assert (gradient * change).sum() == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6, abs=1e-9), name
+
+
+def test_floats_of_a_wrong_shape():
+    network = SequenceNetwork(3, 4, 2)
+    with pytest.raises(ValueError, match=r"x has shape \(1, 2, 4\), expected \(batch, time, input_size=3\)"):
+        network(np.zeros((1, 2, 4), np.float32))
+    with pytest.raises(TypeError, match="x has dtype float64, expected float32"):
+        network(np.zeros((1, 2, 3)))
 
 
 def test_gradients_through_dropout():

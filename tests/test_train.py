@@ -152,6 +152,16 @@ def test_patience():
     assert_same_weights(problem.network.state_dict(), problem.weights_seen[3])
 
 
+def test_patience_with_tol_wants_more_than_a_little():
+    problem = Regression()
+    losses = [5.0, 3.0, 2.9, 2.8, 1.0]
+    history = problem.fit(5, validate=scripted(problem, [(loss, None) for loss in losses]), patience=2, tol=0.5)
+    assert history.validation_loss == losses[:4]
+    assert history.best_epoch == 4  # kept all the same
+    with pytest.raises(ValueError, match="tol is -1"):
+        problem.fit(1, tol=-1)
+
+
 def test_a_callback_sees_each_epoch_and_can_stop():
     seen = []
 
