@@ -61,3 +61,17 @@ class Predict:
 
     def time_predict(self, sentences, threads):
         self.model.predict(self.texts)
+
+
+class Stacked:
+    """Layers on layers of small batches, which threads share as a wavefront."""
+
+    params = ((64, 128, 256), (2, 4), cases.THREADS)
+    param_names = ("hidden_size", "layers", "threads")
+
+    def setup(self, hidden_size, layers, threads):
+        self.lstm = cases.layer((100, 1, hidden_size, hidden_size), num_threads=threads, num_layers=layers)
+        self.x = cases.sequence((100, 1, hidden_size, hidden_size))
+
+    def time_call(self, hidden_size, layers, threads):
+        self.lstm(self.x)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, models, optim, schedules, text, train
+    from clstm import datasets, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
+    from clstm.forecaster import LSTMForecaster
+    from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM, LSTMCell
     from clstm.regressor import LSTMRegressor as LSTMRegressor
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
@@ -27,15 +31,21 @@ __all__ = [
     "Dropout",
     "Embedding",
     "LSTMCell",
+    "LSTMForecaster",
+    "LanguageModel",
     "Linear",
     "RowGradient",
     "TextClassifier",
+    "Translator",
     "Vocabulary",
     "datasets",
     "get_num_threads",
+    "load",
     "losses",
+    "mixture",
     "models",
     "optim",
+    "plot",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -44,19 +54,23 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "models", "optim", "schedules", "text", "train")
+_MODULES = ("datasets", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
     "LSTMCell": "clstm.lstm",
+    "LanguageModel": "clstm.language_model",
     "LSTMClassifier": "clstm.classifier",
+    "LSTMForecaster": "clstm.forecaster",
     "LSTMRegressor": "clstm.regressor",
     "Linear": "clstm.layers",
     "RowGradient": "clstm.sparse",
     "TextClassifier": "clstm.text_classifier",
+    "Translator": "clstm.translator",
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
+    "load": "clstm.base",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }

@@ -32,7 +32,7 @@ cdef extern from "kernels.h" nogil:
         const void *U
         const void *bias
         clstm_lines x, y
-        Py_ssize_t y_steps
+        Py_ssize_t y_steps, first, last
         const void *h0
         const void *c0
         void *hn

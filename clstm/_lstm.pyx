@@ -13,7 +13,7 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from clstm cimport _kernels as c
-from clstm._plan cimport Split, split_backward, split_forward
+from clstm._plan cimport Split, Stack, split_backward, split_forward, stack_forward
 from clstm._runtime cimport Arena, kernels_of, new_counters, region_threads, team_of
 
 cnp.import_array()
@@ -155,6 +155,45 @@ cdef char *item_at(cnp.ndarray array, Py_ssize_t d) noexcept:
     return <char *>cnp.PyArray_DATA(array) + d * array.strides[0]
 
 
+cdef Py_ssize_t projected_rows_of(Split split, Py_ssize_t steps, Py_ssize_t B) noexcept:
+    """Rows of gates that a layer's chunk of steps needs in inference."""
+    return min(split.chunk, steps) * (B + split.row_groups) if split.chunk > 0 else 0
+
+
+cdef int plan_forward(Arena arena, const c.clstm_kernels *kernels, Py_ssize_t B, Py_ssize_t H,
+                      Py_ssize_t projected_rows) except -1:
+    """Plan the memory that `set_forward` takes."""
+    cdef Py_ssize_t item = kernels.item_size, ld = kernels.state_stride(H)
+    arena.plan(2 * B, sizeof(isize))
+    arena.plan(2 * B * ld, item)
+    arena.plan(B * ld, item)
+    arena.plan(projected_rows * kernels.gates_stride(H), item)
+    return 0
+
+
+cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed, Split split,
+                     Py_ssize_t projected_rows, cnp.ndarray x, cnp.ndarray y, Py_ssize_t column, bint reverse,
+                     cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray h_n, cnp.ndarray c_n, Py_ssize_t d) except -1:
+    """Fill in the job of one direction, whose outputs are y's features from `column` on and whose states are the d-th."""
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t B = walk.walk.rows, item = kernels.item_size, ld = kernels.state_stride(packed.H)
+    cdef isize *rows = <isize *>arena.take(2 * B, sizeof(isize))
+    memset(job, 0, sizeof(c.clstm_forward))
+    job.walk = &walk.walk
+    job.I, job.H = packed.I, packed.H
+    job.W, job.U, job.bias = packed.W, packed.U, packed.bias
+    job.x = lines_of(x, 0, reverse, &walk.walk, rows)
+    job.y = lines_of(y, column, reverse, &walk.walk, rows + B)
+    job.y_steps, job.first, job.last = y.shape[0], 0, walk.walk.steps
+    job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
+    job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
+    job.h = arena.take(2 * B * ld, item)
+    job.c = arena.take(B * ld, item)
+    job.projected = arena.take(projected_rows * kernels.gates_stride(packed.H), item)
+    job.chunk, job.row_groups = split.chunk, split.row_groups
+    return 0
+
+
 def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
             cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False):
     """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`.
@@ -169,9 +208,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     cdef Walk walk = Walk(lengths, T, B)
     cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps
     cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
-    cdef Py_ssize_t projected_rows = 0
-    if not keep and split.chunk > 0:
-        projected_rows = min(split.chunk, steps) * (B + split.row_groups)
+    cdef Py_ssize_t projected_rows = 0 if keep else projected_rows_of(split, steps, B)
 
     cdef Tape tape = None
     if keep:
@@ -184,37 +221,20 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
-        arena.plan(2 * B, sizeof(isize))
-        arena.plan(2 * B * ld, item)
-        arena.plan(B * ld, item)
-        arena.plan(projected_rows * gates_stride, item)
+        plan_forward(arena, kernels, B, H, projected_rows)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
-    cdef isize *rows
     for d in range(D):
-        packed = packs[d]
-        memset(&jobs[d], 0, sizeof(c.clstm_forward))
-        rows = <isize *>arena.take(2 * B, sizeof(isize))
-        jobs[d].walk = &walk.walk
-        jobs[d].I, jobs[d].H = I, H
-        jobs[d].W, jobs[d].U, jobs[d].bias = packed.W, packed.U, packed.bias
-        jobs[d].x = lines_of(x, 0, reverse or d == 1, &walk.walk, rows)
-        jobs[d].y = lines_of(y, d * H, reverse or d == 1, &walk.walk, rows + B)
-        jobs[d].y_steps = T
-        jobs[d].h0, jobs[d].c0 = item_at(h0, d), item_at(c0, d)
-        jobs[d].hn, jobs[d].cn = item_at(h_n, d), item_at(c_n, d)
-        jobs[d].h = arena.take(2 * B * ld, item)
-        jobs[d].c = arena.take(B * ld, item)
-        jobs[d].projected = arena.take(projected_rows * gates_stride, item)
-        jobs[d].chunk, jobs[d].row_groups = split.chunk, split.row_groups
+        set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * H, reverse or d == 1, h0, c0,
+                    h_n, c_n, d)
         if keep:
             jobs[d].projected = NULL
             jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
             jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
 
-    cdef c.clstm_counter *counters = new_counters(split.threads)
+    cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
     with nogil:
         if split.threads == 1:
@@ -239,6 +259,74 @@ cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *
     else:
         for d in range(D):
             kernels.forward(&jobs[d], team_of(rank, size, counters, d, size))
+
+
+def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, ys, cnp.ndarray h_n, cnp.ndarray c_n,
+                    int num_threads):
+    """Run stacked layers of one direction as a wavefront, if the model of the cost expects that to be faster.
+
+    packs : one for each layer; ys : the output of each, (T, B, H), which is the input of the next; states (L, B, H).
+    Returns whether it did; else nothing has been done.
+    """
+    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], L = len(packs), layer
+    cdef Packed packed = packs[0]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t H = packed.H, projected_rows
+    if num_threads == 1:
+        return False
+    cdef Walk walk = Walk(lengths, T, B)
+    cdef Py_ssize_t steps = walk.walk.steps
+    cdef Stack stack = stack_forward(kernels, packed.I, H, L, steps, walk.walk.cells, num_threads)
+    if stack.teams < 2:
+        return False
+
+    cdef Arena arena = Arena()
+    arena.plan(L, sizeof(c.clstm_forward))
+    for layer in range(L):
+        projected_rows = projected_rows_of(stack.first if layer == 0 else stack.others, steps, B)
+        plan_forward(arena, kernels, B, H, projected_rows)
+    arena.allocate()
+    cdef c.clstm_forward *jobs = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
+    cdef Split split
+    for layer in range(L):
+        split = stack.first if layer == 0 else stack.others
+        projected_rows = projected_rows_of(split, steps, B)
+        set_forward(&jobs[layer], arena, walk, packs[layer], split, projected_rows, x if layer == 0 else ys[layer - 1],
+                    ys[layer], 0, False, h0, c0, h_n, c_n, layer)
+
+    cdef int threads = stack.teams * stack.members
+    cdef c.clstm_counter *counters = new_counters(threads, stack.teams)
+    cdef int n = region_threads(threads, num_threads)
+    with nogil, parallel(num_threads=n):
+        stacked_thread(kernels, jobs, L, &stack, c.clstm_thread(), min(threads, c.clstm_threads()), counters)
+    free(counters)
+    return True
+
+
+cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, Py_ssize_t L, const Stack *stack,
+                         Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters) noexcept nogil:
+    """What one thread does: the layers of its team, piece after piece, each a piece behind the layer before.
+
+    Of a region smaller than planned the teams have fewer members, or are fewer and have more layers.
+    """
+    cdef Py_ssize_t teams = min(stack.teams, size), members = size // teams, team = rank // members
+    cdef Py_ssize_t steps = jobs[0].walk.steps, pieces = max(1, (steps + stack.piece - 1) // stack.piece)
+    cdef Py_ssize_t stage, layer, piece
+    cdef c.clstm_forward job
+    if rank >= teams * members:
+        return
+    cdef c.clstm_team own = team_of(rank - team * members, members, counters, team, size)
+    cdef c.clstm_team everyone = team_of(rank, teams * members, counters, stack.teams, size)
+    for stage in range(pieces + L - 1):
+        layer = team
+        while layer < L:
+            piece = stage - layer
+            if 0 <= piece < pieces:
+                job = jobs[layer]
+                job.first, job.last = piece * stack.piece, min((piece + 1) * stack.piece, steps)
+                kernels.forward(&job, own)
+            layer += teams
+        kernels.wait(&everyone)
 
 
 def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, lengths, cnp.ndarray dy,
@@ -298,7 +386,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
         jobs[d].row_groups = split.row_groups
 
-    cdef c.clstm_counter *counters = new_counters(split.threads)
+    cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
     with nogil:
         if split.threads == 1:

@@ -19,3 +19,12 @@ cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t
                           Py_ssize_t cells, Py_ssize_t D, int num_threads) except *
 cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t rows,
                       int num_threads) except *
+
+# A wavefront over stacked layers: each team of `members` threads has every teams-th layer, and they take `piece` steps at a time.
+cdef struct Stack:
+    int teams, members     # teams 1: layer after layer is faster
+    Py_ssize_t piece
+    Split first, others    # how a team shares a layer's work
+
+cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t steps,
+                         Py_ssize_t cells, int num_threads) except *

@@ -22,6 +22,8 @@ cdef enum:
     PANEL_CYCLES = 25          # handing a tile over
     FMA_LATENCY = 4            # of a product whose sums are too few to overlap
     HAND_OVER_CYCLES = 12_000  # what a region costs beyond an empty one: caches to fill with the job, x, y, weights
+    MIN_PIECE = 6              # steps of a wavefront's piece: a tile's rows of the input projection of one row
+    MOST_PIECES = 16           # pieces: the first and last leave threads idle, each costs a barrier
     BUSY_REGION = 30_000       # others may have been at work while it was measured: again at the 2nd, 4th, 8th ... use
 
     L1_BYTES_A_CYCLE = 64
@@ -30,6 +32,8 @@ cdef enum:
     MEMORY_BYTES_A_CYCLE = 5
 
     MOST_THREADS = 1024        # of clstm.threads
+
+cdef double WAVEFRONT_GAIN = 0.9  # of the time layer by layer: the model isn't better than that
 
 cdef Machine _machine                      # its caches, once known
 cdef double _regions[MOST_THREADS + 1]     # the least cycles measured, by number of threads
@@ -149,8 +153,14 @@ cdef Split _forced  # threads is 0: none
 _forced.threads = 0
 
 
-def force(threads: int = 0, side_by_side: bool = False, row_groups: int = 1, chunk: int = 0) -> None:
+cdef int _wavefront = -1  # over stacked layers: -1 where the model says so, 0 never, 1 always
+
+
+def force(threads: int = 0, side_by_side: bool = False, row_groups: int = 1, chunk: int = 0,
+          wavefront: bool | None = None) -> None:
     """Split every job so from now on, whatever it costs; without arguments, as the model says again. For tests."""
+    global _wavefront
+    _wavefront = -1 if wavefront is None else wavefront
     _forced.threads, _forced.side_by_side = threads, side_by_side
     _forced.row_groups, _forced.chunk, _forced.cycles = row_groups, chunk, 0
 
@@ -201,6 +211,41 @@ cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, 
         here = machine(num_threads)
         split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * BARRIER_CYCLES, 1, num_threads)
     return split
+
+
+cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t steps,
+                         Py_ssize_t cells, int num_threads) except *:
+    """Whether stacked layers of one direction are better run as a wavefront, and how.
+
+    A layer follows the one before it by a piece of the steps, so that all are at work but in the first and last pieces.
+    """
+    cdef Stack stack
+    cdef Machine here
+    cdef Split first = split_forward(kernels, I, H, steps, cells, 1, num_threads)
+    cdef Split others = split_forward(kernels, H, H, steps, cells, 1, num_threads)
+    cdef double one_by_one = first.cycles + (layers - 1) * others.cycles, most
+    cdef Py_ssize_t pieces
+    stack.teams = min(num_threads, layers)
+    stack.members = num_threads // stack.teams
+    stack.piece = max(<Py_ssize_t>MIN_PIECE, (steps + MOST_PIECES - 1) // MOST_PIECES)
+    if _wavefront == 0 or _wavefront < 0 and (steps < 2 * stack.piece or one_by_one < HAND_OVER_CYCLES):
+        stack.teams = 1
+        return stack
+    here = machine(num_threads)
+    cdef double region = here.region
+    here.region = 0
+    stack.first = forward_on(kernels, &here, I, H, steps, cells, 1, stack.members)
+    stack.others = forward_on(kernels, &here, H, H, steps, cells, 1, stack.members)
+    if _forced.threads > 0:
+        stack.first.row_groups = stack.others.row_groups = _forced.row_groups
+        stack.first.chunk = stack.others.chunk = _forced.chunk
+    pieces = max(1, (steps + stack.piece - 1) // stack.piece)
+    # The busiest team's layers, of which there may be one more than of another's.
+    most = max(stack.first.cycles, stack.others.cycles) + (ceil_div(layers, stack.teams) - 1) * stack.others.cycles
+    most = region + most * (pieces + layers - 1) / pieces + (pieces + layers - 1) * BARRIER_CYCLES
+    if _wavefront < 0 and most > WAVEFRONT_GAIN * one_by_one:
+        stack.teams = 1
+    return stack
 
 
 def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: int = 1, num_threads: int = 1, *,

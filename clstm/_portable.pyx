@@ -500,6 +500,11 @@ def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_g
         dh0[d][order.batch], dc0[d][order.batch] = dh, dc
 
 
+def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
+    """Leave stacked layers to be run one by one; see `clstm._lstm`."""
+    return False
+
+
 def steps(packs, Py_ssize_t batch_size, int num_threads):
     """Return what steps a stream of stacked layers."""
     return PortableSteps(packs, batch_size)

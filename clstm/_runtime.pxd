@@ -17,6 +17,6 @@ cdef class Arena:
     cdef void *take(self, Py_ssize_t count, Py_ssize_t item_size) noexcept
 
 cdef int region_threads(int wanted, int allowed) noexcept
-cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL
+cdef c.clstm_counter *new_counters(Py_ssize_t threads, Py_ssize_t teams) except NULL
 cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *counters, Py_ssize_t index,
                           Py_ssize_t threads) noexcept nogil

@@ -106,9 +106,9 @@ cdef int region_threads(int wanted, int allowed) noexcept:
     return min(_most_threads, allowed)
 
 
-cdef c.clstm_counter *new_counters(Py_ssize_t threads) except NULL:
-    """Counters for a team a direction and one of all threads, at zero."""
-    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc(3 * 2 * threads, sizeof(c.clstm_counter))
+cdef c.clstm_counter *new_counters(Py_ssize_t threads, Py_ssize_t teams) except NULL:
+    """Counters for so many teams and one of all threads, at zero."""
+    cdef c.clstm_counter *counters = <c.clstm_counter *>calloc((teams + 1) * 2 * threads, sizeof(c.clstm_counter))
     if counters == NULL:
         raise MemoryError
     return counters

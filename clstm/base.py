@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from clstm.files import ModelFile
 
 Self = TypeVar("Self", bound="BaseModel")
 
@@ -115,9 +118,14 @@ class BaseModel:
         clstm.files.ModelFileError
             It is truncated, corrupt, from a newer version, or holds something else.
         """
-        from clstm.files import ModelFileError, load_model
+        from clstm.files import load_model
 
-        content = load_model(path, cls.__name__)
+        return cls._from_file(path, load_model(path, cls.__name__))
+
+    @classmethod
+    def _from_file(cls: type[Self], path: str | os.PathLike[str], content: ModelFile) -> Self:
+        from clstm.files import ModelFileError
+
         try:
             params = content.config["params"]
             if not isinstance(params, dict) or not set(params) <= set(cls._defaults()):
@@ -157,8 +165,43 @@ class BaseModel:
         return hasattr(self, "network_")
 
 
+def load(path: str | os.PathLike[str]) -> BaseModel:
+    """Return the model that some class's `save` wrote, whichever that was.
+
+    ``clstm.TextClassifier.load`` and the others do the same, but refuse another class's model.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    BaseModel
+        Of the class that the file names; only models of clstm itself can be named.
+
+    Raises
+    ------
+    OSError
+        The file can't be read.
+    clstm.files.ModelFileError
+        It is truncated, corrupt, from a newer version, or holds no model that this version knows.
+    ImportError
+        The model needs a package that isn't installed.
+    """
+    import clstm
+    from clstm.files import ModelFileError, load_model
+
+    content = load_model(path)
+    model = getattr(clstm, content.kind) if content.kind in dir(clstm) else None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise ModelFileError(
+            f"{os.fspath(path)!r} can't be loaded: it holds a {content.kind!r:.60}, no model of clstm's"
+        )
+    return model._from_file(path, content)
+
+
 def for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; what can't be kept there (a generator, a function) is left out as None.
+    """Return an argument as JSON has it; what can't be kept there (a generator, another model) is left out as None.
 
     So is a dict whose keys aren't all strings: a model with such an argument keeps it otherwise.
     """
@@ -174,4 +217,5 @@ def for_json(value: Any) -> Any:
         if not all(isinstance(name, str) for name in value):
             return None
         return {name: for_json(item) for name, item in value.items()}
-    return None if isinstance(value, (np.random.Generator, np.random.RandomState)) or callable(value) else value
+    left_out = (np.random.Generator, np.random.RandomState, BaseModel)
+    return None if isinstance(value, left_out) or callable(value) else value

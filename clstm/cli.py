@@ -7,7 +7,6 @@ Data goes to standard output, progress and messages to standard error. Exit stat
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from clstm import commands
 from clstm.console import end_output, flush, one_line, say
+from clstm.settings import integer, percent, real, settings
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -29,6 +29,10 @@ examples:
   clstm train reviews.tsv -o reviews.safetensors
   clstm test reviews.safetensors more.tsv
   clstm predict reviews.safetensors "What a film!"
+  clstm train --task forecast sales.csv -o sales.safetensors
+  clstm forecast sales.safetensors --horizon 28 --level 80
+  clstm train --task language novel.txt -o novel.safetensors
+  clstm generate novel.safetensors --prompt "Call me" --length 500
   tail -f comments.txt | clstm predict reviews.safetensors -
 
 exit status: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C"""
@@ -48,6 +52,52 @@ one has a usual name and never holds it again. The usual names, also in JSON:
   label     label, class, category, sentiment, target
 Of two columns without names, the label is the one with fewer different values
 (in a test: with more of the model's labels)."""
+
+
+SEQUENCE_FORMATS = """\
+DATA is a CSV or TSV file in UTF-8 with a header, or - for standard input. It
+has a row for each step: which sequence it belongs to, the sequence's label (the
+same in all its rows), and values. Rows of a sequence stand in order of time.
+  id        id, unique_id, sequence, series
+  label     label, class, category, sentiment, target
+  values    all other columns: numbers"""
+
+SERIES_FORMATS = """\
+DATA is a CSV or TSV file in UTF-8 with a header, or - for standard input. It
+has a row for each step, in order of time, at a constant step. Usual names:
+  date      ds, date, datetime, timestamp, time: 2026-11-24, 2026-11-24 13:00;
+            there may be none
+  value     y, value; or the only column beside the date"""
+
+TEST_FORMATS = f"{DATA_FORMATS}\n\nThat is for models of texts; clstm train --task TASK --help tells of the others."
+
+METAVARS = {real: "X", str: "NAME"}  # of settings
+
+# Option, tasks, help.
+COLUMNS = (
+    ("--text-column", ("text",), "the text's column by name, or by number from 1; its key"),
+    ("--id-column", ("classify", "regress"), "the column that tells sequences apart, by name, or by number from 1"),
+    ("--label-column", ("text", "classify", "regress"), "the label's, likewise"),
+    ("--date-column", ("forecast",), "the date's column by name, or by number from 1"),
+    ("--value-column", ("forecast",), "the value's, likewise"),
+)
+
+TASK_FORMATS = {
+    "text": DATA_FORMATS,
+    "classify": SEQUENCE_FORMATS,
+    "regress": SEQUENCE_FORMATS,
+    "forecast": SERIES_FORMATS,
+    "language": "DATA is a text in UTF-8, or - for standard input.",
+}
+
+
+TASK_DATA = {
+    "text": "labelled texts",
+    "classify": "labelled sequences",
+    "regress": "sequences with a number each",
+    "forecast": "series",
+    "language": "text",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,7 +147,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    top = parser()
+    top = parser(_task(argv))
     arguments, rest = top.parse_known_args(argv)
     if rest and hasattr(arguments, "texts"):
         # argparse takes positional arguments in one run: those behind an option are left over
@@ -110,13 +160,23 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def _task(argv: Sequence[str] | None) -> str:
+    """Return the task that --task names, before all else is parsed; a wrong one is found out later."""
+    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    only.add_argument("--task", choices=tuple(TASK_DATA))
+    try:
+        return only.parse_known_args(argv)[0].task or "text"
+    except argparse.ArgumentError:
+        return "text"
+
+
+def parser(task: str = "text") -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; the options of `clstm train` are those of a task."""
     from clstm import __version__
 
     top = argparse.ArgumentParser(
         prog="clstm",
-        description="Train, test and use text classifiers: LSTM networks that are fast on CPUs.",
+        description="Train, test and use LSTM networks, fast on CPUs: for texts, series and language.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -131,30 +191,59 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--model", metavar="MODEL", default=DEMO_MODEL, help="where to save it (default: %(default)s)")
     _add_settings(command)
 
-    command = _command(add, "train", commands.train, "train a model on your own texts", DATA_FORMATS)
-    command.usage = "%(prog)s [options] DATA -o MODEL"
-    command.add_argument("data", metavar="DATA", help="labelled texts, or - for standard input")
+    command = _command(add, "train", commands.train, f"train a model on your own {TASK_DATA[task]}", TASK_FORMATS[task])
+    command.usage = "%(prog)s [--task TASK] [options] DATA -o MODEL"
+    command.add_argument("data", metavar="DATA", help=f"{TASK_DATA[task]}, or - for standard input")
     command.add_argument("-o", "--output", metavar="MODEL", required=True, help="where to save the model")
-    command.add_argument("--validation", metavar="FILE", help="labelled texts to choose the best epoch by")
-    _add_columns(command)
-    _add_settings(command)
+    command.add_argument("--task", choices=tuple(TASK_DATA), default="text", help="what to learn; --task TASK --help "
+                         "shows the options of each (default: text)")  # fmt: skip
+    if task != "forecast":
+        command.add_argument("--validation", metavar="FILE", help=f"{TASK_DATA[task]} to choose the best epoch by")
+    _add_columns(command, task)
+    _add_settings(command, task)
 
-    command = _command(add, "test", commands.test, "print accuracy, precision and recall of a model", DATA_FORMATS)
+    command = _command(add, "test", commands.test, "print how good a model's predictions are", TEST_FORMATS)
     command.usage = "%(prog)s [options] MODEL DATA"
     command.add_argument("model", metavar="MODEL", help="a saved model")
-    command.add_argument("data", metavar="DATA", help="labelled texts, or - for standard input")
-    _add_columns(command)
+    command.add_argument("data", metavar="DATA", help="what it was trained on, but other; or - for standard input")
+    _add_columns(command, *TASK_DATA)
+    _add_horizon(command)
+    command.add_argument("--windows", type=integer(1), metavar="N", default=1, help="forecasts to make, one behind the "
+                         "other, up to the end of the series (default: 1)")  # fmt: skip
 
-    command = _command(add, "predict", _predict, "print the label of each text, a line for each")
+    command = _command(add, "predict", _predict, "print the label of each text or sequence, a line for each")
     command.add_argument("model", metavar="MODEL", help="a saved model")
     command.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or - for the lines of standard input; "
                          "put -- before one that begins with a dash")  # fmt: skip
     command.add_argument(
-        "-f", "--file", metavar="FILE", help="a file with a text on each line, or - for standard input"
-    )
+        "-f", "--file", metavar="FILE", help="a file with a text on each line, or - for standard input; a table of "
+        "sequences if the model reads them"
+    )  # fmt: skip
     command.add_argument("--proba", action="store_true", help="all labels with their probabilities, likeliest first, "
                          "between tabs")  # fmt: skip
+    _add_columns(command, "classify")
     command.set_defaults(parser=command)
+
+    command = _command(add, "forecast", commands.forecast, "print what comes next in a series, as CSV", SERIES_FORMATS)
+    command.usage = "%(prog)s [options] MODEL [DATA]"
+    command.add_argument("model", metavar="MODEL", help="a saved model")
+    command.add_argument("series", metavar="DATA", nargs="?", help="what came since the training; with dates also the "
+                         "whole series")  # fmt: skip
+    _add_columns(command, "forecast")
+    _add_horizon(command)
+
+    command = _command(add, "generate", commands.generate, "print a text that a language model writes")
+    command.usage = "%(prog)s [options] MODEL"
+    command.add_argument("model", metavar="MODEL", help="a saved model")
+    command.add_argument("--prompt", metavar="TEXT", default="", help="how the text begins (default: empty)")
+    command.add_argument("--length", type=integer(1), metavar="N", default=500, help="characters, or words, to write "
+                         "(default: 500)")  # fmt: skip
+    command.add_argument("--temperature", type=real, metavar="X", default=1.0, help="below 1 the likely gets likelier, "
+                         "at 0 it is certain (default: 1)")  # fmt: skip
+    command.add_argument("--top-k", type=integer(1), metavar="N", help="draw from the N likeliest only")
+    command.add_argument("--top-p", type=real, metavar="X", help="draw from the likeliest that have this probability "
+                         "together only")  # fmt: skip
+    command.add_argument("--seed", type=integer(0), metavar="N", default=0, help="for the draws (default: 0)")
 
     command = _command(add, "info", commands.info, "print what a saved model is")
     command.add_argument("model", metavar="MODEL", help="a saved model")
@@ -181,36 +270,50 @@ def _command(
     )
     command.set_defaults(run=run)
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.add_argument("--threads", type=_integer(1), metavar="N", help="threads to use (default: see clstm config)")
+    command.add_argument("--threads", type=integer(1), metavar="N", help="threads to use (default: see clstm config)")
     command.add_argument("--debug", action="store_true", help="show where an error comes from")
     return command
 
 
-def _add_columns(command: argparse.ArgumentParser) -> None:
+def _add_columns(command: argparse.ArgumentParser, *tasks: str) -> None:
+    """Add the options that tell how the data of some tasks are read."""
+    if tasks == ("language",):
+        return
     group = command.add_argument_group("data")
-    group.add_argument("--format", choices=("tsv", "csv", "jsonl", "fasttext"), help="the format of DATA")
-    group.add_argument(
-        "--text-column", metavar="COLUMN", help="the text's column by name, or by number from 1; its key"
-    )
-    group.add_argument("--label-column", metavar="COLUMN", help="the label's, likewise")
-    group.add_argument(
-        "--header", action=argparse.BooleanOptionalAction, help="whether the first row names the columns"
-    )
+    formats = ("tsv", "csv", "jsonl", "fasttext") if "text" in tasks else ("tsv", "csv")
+    group.add_argument("--format", choices=formats, help="the format of DATA")
+    for option, of, text in COLUMNS:
+        if not set(of).isdisjoint(tasks):
+            group.add_argument(option, metavar="COLUMN", help=text)
+    if "text" in tasks:
+        group.add_argument(
+            "--header", action=argparse.BooleanOptionalAction, help="whether the first row names the columns"
+        )
 
 
-def _add_settings(command: argparse.ArgumentParser) -> None:
-    """Add the options that are arguments of TextClassifier; one that isn't given has that class's default."""
+def _add_horizon(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("forecasts")
+    group.add_argument("--horizon", type=integer(1), metavar="N", default=1, help="steps ahead (default: 1)")
+    group.add_argument("--level", type=percent, metavar="X", action="append", default=[], help="an interval that holds "
+                       "X percent of what comes; may be given several times")  # fmt: skip
+
+
+def _add_settings(command: argparse.ArgumentParser, task: str = "text") -> None:
+    """Add the options that are arguments of the task's model; one that isn't given has that class's default."""
     command.add_argument("-q", "--quiet", action="store_true", help="don't show the progress of training")
     group = command.add_argument_group("training")
-    for option, name, kind, text in SETTINGS:
+    chosen = settings(task)
+    for option, name, kind, text in chosen:
         if kind is bool:
-            group.add_argument(option, dest=name, action=argparse.BooleanOptionalAction, help=text)
+            group.add_argument(option, dest=f"set_{name}", action=argparse.BooleanOptionalAction, help=text)
         elif isinstance(kind, tuple):
-            group.add_argument(option, dest=name, choices=kind, help=text)
+            group.add_argument(option, dest=f"set_{name}", choices=kind, help=text)
         else:
-            group.add_argument(option, dest=name, type=kind, metavar="X" if kind is _real else "N", help=text)
-    group.add_argument("--seed", type=_integer(0), metavar="N", default=0, help="for all that is random (default: 0)")
-    command.set_defaults(settings=(*(name for _, name, *_ in SETTINGS), "seed"))
+            group.add_argument(option, dest=f"set_{name}", type=kind, metavar=METAVARS.get(kind, "N"), help=text)
+    group.add_argument(
+        "--seed", dest="set_seed", type=integer(0), metavar="N", default=0, help="for all that is random (default: 0)"
+    )
+    command.set_defaults(settings=(*(name for _, name, *_ in chosen), "seed"))
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -219,49 +322,6 @@ def _predict(arguments: argparse.Namespace) -> int:
         say(f"{usage}clstm predict: error: give one of TEXT, -f FILE, or - for standard input")
         return WRONG_USAGE
     return commands.predict(arguments)
-
-
-def _integer(low: int) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        value = int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else -1
-        if value < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not an integer from {low}")
-        return value
-
-    return integer
-
-
-def _real(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
-    return value
-
-
-# Option, argument of TextClassifier, kind, help; its defaults stand here again, for it isn't imported to print them.
-SETTINGS = (
-    ("--epochs", "n_epochs", _integer(1), "passes over the texts (default: 8, or what makes 2,000 steps)"),
-    ("--batch-size", "batch_size", _integer(1), "texts a step (default: 32)"),
-    ("--lr", "lr", _real, "learning rate (default: 0.001)"),
-    ("--vocab-size", "vocab_size", _integer(3), "words to know, the commonest (default: all)"),
-    ("--max-length", "max_length", _integer(1), "words of a text to read (default: all)"),
-    ("--embedding-dim", "embedding_dim", _integer(1), "size of a word's vector (default: 64)"),
-    ("--hidden-size", "hidden_size", _integer(1), "size of the LSTM's state (default: 64)"),
-    ("--num-layers", "num_layers", _integer(1), "layers of the LSTM (default: 1)"),
-    ("--bidirectional", "bidirectional", bool, "read each text from its end too (default: yes)"),
-    ("--pooling", "pooling", ("max", "mean", "last"), "what is taken of the LSTM's outputs (default: max)"),
-    ("--dropout", "dropout", _real, "share of the values zeroed in training (default: 0.6)"),
-    ("--word-dropout", "word_dropout", _real, "share of the words made unknown in training (default: 0.2)"),
-    ("--embedding-std", "embedding_std", _real, "standard deviation of the first word vectors (default: 0.1)"),
-    ("--clip-norm", "clip_norm", _real, "limit of the gradients' norm (default: 1.0)"),
-    ("--ema-decay", "ema_decay", _real, "decay of the average of the weights (default: 0.99)"),
-    ("--patience", "patience", _integer(1), "stop after so many epochs that were not the best (default: never)"),
-    ("--validation-fraction", "validation_fraction", _real, "share of the texts to choose the best epoch by, "
-     "where there is no --validation (default: 0.0)"),
-)  # fmt: skip
 
 
 def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from clstm.console import CommandError, emit, emit_json, flush, say, writing
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from clstm.base import BaseModel
     from clstm.history import History
-    from clstm.reading import Examples
-    from clstm.text_classifier import TextClassifier
+    from clstm.reading_series import Series
+    from clstm.tasks import Task
 
 DONE = 0
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -39,7 +42,7 @@ FAQ = {
 def demo(arguments: Namespace) -> int:
     """Train on the movie reviews, show what came of it, save the model."""
     from clstm.datasets import load_movie_reviews
-    from clstm.text_classifier import TextClassifier
+    from clstm.tasks import TASKS
 
     check_writable(arguments.model)
     reviews = load_movie_reviews()
@@ -48,7 +51,7 @@ def demo(arguments: Namespace) -> int:
         f"epoch by, {len(reviews.test):,} to test"
     )
     settings = {**(FAQ if arguments.faq else {}), **given(arguments)}
-    model, result = _fit(TextClassifier(**settings), reviews.train, reviews.validation, arguments.model)
+    model, result = _fit(TASKS["text"], settings, reviews.train, reviews.validation, arguments.model)
     result["test_accuracy"] = float(model.score(reviews.test.texts, reviews.test.labels))
     texts, labels = _some(reviews.test, DEMO_SENTENCES)
     rows = model.predict_proba(texts)
@@ -74,80 +77,115 @@ def demo(arguments: Namespace) -> int:
 
 
 def train(arguments: Namespace) -> int:
-    """Train a model on a file of labelled texts."""
-    from clstm.text_classifier import TextClassifier
+    """Train a model on a file."""
+    from clstm.tasks import TASKS
 
+    task = TASKS[arguments.task]
     check_writable(arguments.output)
-    examples = read(arguments.data, arguments)
+    data = task.read(arguments.data, arguments)
     validation = None
-    if arguments.validation is not None:
-        validation = read(arguments.validation, arguments, known_labels=set(examples.labels))
-    model, result = _fit(TextClassifier(**given(arguments)), examples, validation, arguments.output)
+    if getattr(arguments, "validation", None) is not None:
+        validation = task.read(arguments.validation, arguments, set(getattr(data, "labels", ())))
+    model, result = _fit(task, given(arguments), data, validation, arguments.output)
     if arguments.json:
         emit_json(result)
     return _status(model)
 
 
 def test(arguments: Namespace) -> int:
-    """Compare a model's predictions with a file of labelled texts."""
+    """Compare a model's predictions with a file."""
+    from clstm.tasks import TASKS, task_of
+
     model = load(arguments.model)
-    names = [str(label) for label in model.classes_]
-    examples = read(arguments.data, arguments, known_labels=set(names))
-    unknown = sorted(set(examples.labels) - set(names))
-    if unknown:
-        say(f"labels that the model doesn't know, so never predicts: {listed(unknown)}")
-    predicted = [str(label) for label in model.predict(examples.texts)]
-    result = scores(examples.labels, predicted, names + unknown)
+    task = TASKS[task_of(model)]
+    data = task.read(arguments.data, arguments, {str(label) for label in getattr(model, "classes_", ())})
+    result = task.test(model, data, arguments)
     if arguments.json:
         emit_json(result)
         return DONE
-    emit(f"accuracy {result['accuracy']:.2%} ({result['correct']} of {result['examples']})")
-    emit()
-    width = max(len("label"), *map(len, result["labels"]))
-    emit(f"{'label':<{width}}  precision   recall  examples")
-    for label, row in result["labels"].items():
-        precision, recall = ("-" if row[key] is None else f"{row[key]:.2%}" for key in ("precision", "recall"))
-        emit(f"{label:<{width}}  {precision:>9}  {recall:>7}  {row['examples']:>8}")
+    for line in task.show(result):
+        emit(line)
     return DONE
 
 
 def predict(arguments: Namespace) -> int:
-    """Print a line for each text, as soon as it is there."""
-    model = load(arguments.model)
-    labels = model.classes_.tolist()
-    with contextlib.closing(_text_batches(arguments)) as batches:
-        for texts in batches:
-            for row in model.predict_proba(texts):
-                emit(_prediction(row.tolist(), labels, arguments))
+    """Print a line for each text, as soon as it is there; or for each sequence of a file."""
+    model = load(arguments.model, "text", "classify", "regress")
+    if getattr(model, "per_step_", False):
+        raise CommandError(f"{arguments.model}: predicts each step of a sequence, which is for Python only")
+    reads_texts = getattr(model, "vocabulary_", None) is not None
+    with contextlib.closing(_text_batches(arguments) if reads_texts else _sequence_batches(arguments)) as batches:
+        for names, rows in batches:
+            for name, line in zip(names, _predictions(model, rows, arguments), strict=True):
+                emit(json.dumps({**name, **line}) if arguments.json else line)
             flush()
+    return DONE
+
+
+def forecast(arguments: Namespace) -> int:
+    """Print what comes next in a series."""
+    from clstm.tasks import TASKS, check_one_series
+
+    model = load(arguments.model, "forecast")
+    check_one_series(model)
+    if arguments.series is not None:
+        move_on(model, TASKS["forecast"].read(arguments.series, arguments))
+    found = model.predict(arguments.horizon, level=arguments.level)
+    dates = None if found.dates is None else _written(found.dates)
+    columns = {"forecast": found.point.tolist()}
+    for level in arguments.level:
+        columns[f"lo-{level:g}"], columns[f"hi-{level:g}"] = found.lower[level].tolist(), found.upper[level].tolist()
+    if arguments.json:
+        emit_json({"dates": dates, **columns})
+        return DONE
+    table = {"date": dates, **columns} if dates else {"step": list(range(1, arguments.horizon + 1)), **columns}
+    emit(",".join(table))
+    for row in zip(*table.values(), strict=True):
+        emit(",".join(f"{cell:.7g}" if isinstance(cell, float) else str(cell) for cell in row))
+    return DONE
+
+
+def generate(arguments: Namespace) -> int:
+    """Print what a language model writes."""
+    model = load(arguments.model, "language")
+    options = {name: getattr(arguments, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    text = model.generate(arguments.prompt, arguments.length, **options)
+    if arguments.json:
+        emit_json({"prompt": arguments.prompt, "text": text, **options})
+    else:
+        emit(arguments.prompt + (" " if model.unit == "word" and arguments.prompt else "") + text)
     return DONE
 
 
 def info(arguments: Namespace) -> int:
     """Print what a model file holds."""
+    from clstm.base import for_json
     from clstm.files import load_model
+    from clstm.tasks import listed
 
     model = load(arguments.model)
-    settings = {name: value for name, value in model.get_params().items() if name != "verbose"}
-    result = {
-        "model": arguments.model,
-        "bytes": os.path.getsize(arguments.model),
-        "clstm": load_model(arguments.model).version,
-        "labels": model.classes_.tolist(),
-        "vocabulary": len(model.vocabulary_.words),
-        "parameters": model.network_.num_parameters(),
-        "history": model.history_.as_dict(),
-        "settings": settings,
-    }
+    content = load_model(arguments.model)
+    history, parameters = model.history_, model.network_.num_parameters()
+    settings = {name: for_json(value) for name, value in model.get_params().items() if name != "verbose"}
+    known, lines = {}, {}
+    if hasattr(model, "classes_"):
+        known["labels"] = model.classes_.tolist()
+        lines["labels"] = listed(map(str, known["labels"]))
+    vocabulary = getattr(model, "vocabulary_", None)
+    if vocabulary is not None:
+        unit = "words" if hasattr(vocabulary, "words") else "characters"
+        known["vocabulary"] = len(getattr(vocabulary, unit))
+        lines["vocabulary"] = f"{known['vocabulary']:,} {unit}"
+    size = os.path.getsize(arguments.model)
+    result = {"model": arguments.model, "bytes": size, "clstm": content.version, "kind": content.kind, **known}
     if arguments.json:
-        emit_json(result)
+        emit_json({**result, "parameters": parameters, "history": history.as_dict(), "settings": settings})
         return DONE
     lines = {
-        "model": f"{result['model']} ({result['bytes']:,} bytes, written by clstm {result['clstm']})",
-        "labels": listed(map(str, result["labels"])),
-        "vocabulary": f"{result['vocabulary']:,} words",
-        "parameters": f"{result['parameters']:,}",
-        "training": _summary(model.history_),
+        "model": f"{arguments.model} ({size:,} bytes, {content.kind}, written by clstm {content.version})",
+        **lines,
+        "parameters": f"{parameters:,}",
+        "training": _summary(history),
         **settings,
     }
     width = max(map(len, lines))
@@ -168,33 +206,28 @@ def config(arguments: Namespace) -> int:
     return DONE
 
 
-def load(path: str) -> TextClassifier:
-    """Return the model saved at `path`."""
-    from clstm.text_classifier import TextClassifier
+def load(path: str, *tasks: str) -> BaseModel:
+    """Return the model saved at `path`, which must be of one of the tasks if any are given.
 
-    return TextClassifier.load(path)
+    Raises
+    ------
+    CommandError
+        It is of none of them, or has no place on the command line.
+    """
+    from clstm.base import load
+    from clstm.tasks import TASKS, task_of
 
-
-def read(path: str, arguments: Namespace, known_labels: Iterable[str] = ()) -> Examples:
-    """Return the labelled texts of a file, and say how it was read."""
-    from clstm.reading import read_examples
-
-    examples = read_examples(
-        path,
-        format=arguments.format,
-        text_column=arguments.text_column,
-        label_column=arguments.label_column,
-        header=arguments.header,
-        known_labels=set(known_labels),
-    )
-    labels = sorted(set(examples.labels))
-    say(f"{examples.source}: {len(examples.texts):,} examples; labels {listed(labels)} ({examples.layout})")
-    return examples
+    model = load(path)
+    task = task_of(model)
+    if task not in (tasks or TASKS):
+        expected = " or ".join(TASKS[name].model for name in tasks or TASKS)
+        raise CommandError(f"{path}: holds {type(model).__name__}, expected {expected}")
+    return model
 
 
 def given(arguments: Namespace) -> dict[str, Any]:
-    """Return the settings of a `TextClassifier` that were given as options."""
-    settings = {name: getattr(arguments, name) for name in arguments.settings}
+    """Return the arguments of the model that were given as options."""
+    settings = {name: getattr(arguments, f"set_{name}") for name in arguments.settings}
     chosen = {name: value for name, value in settings.items() if value is not None}
     return {**chosen, "verbose": 0 if arguments.quiet else 1}
 
@@ -213,44 +246,51 @@ def check_writable(path: str) -> None:
         raise CommandError(f"{path}: not allowed to save the model there")
 
 
-def scores(labels: list[str], predicted: list[str], names: list[str]) -> dict[str, Any]:
-    """Return accuracy, and precision and recall of each label (None where there is nothing to divide by)."""
-    pairs = list(zip(labels, predicted, strict=True))
-    correct = sum(label == guess for label, guess in pairs)
-    by_label = {}
-    for name in names:
-        hits = sum(label == guess == name for label, guess in pairs)
-        examples, guesses = labels.count(name), predicted.count(name)
-        by_label[name] = {
-            "precision": hits / guesses if guesses else None,
-            "recall": hits / examples if examples else None,
-            "examples": examples,
-            "predicted": guesses,
-        }
-    return {"accuracy": correct / len(pairs), "correct": correct, "examples": len(pairs), "labels": by_label}
+def move_on(model: Any, series: Series) -> None:
+    """Let a forecaster read what came since it was trained; of a series with dates, the rows that it hasn't seen.
+
+    Raises
+    ------
+    CommandError
+        The dates don't go on from those of the training.
+    """
+    import numpy as np
+
+    values = series.values
+    awaited = model.predict(1, level=[]).dates
+    if awaited is not None:
+        if series.dates is None:
+            raise CommandError(f"{series.source}: has no dates, but the model was trained on a series with dates")
+        new = series.dates >= awaited[0]
+        values, dates = values[new], series.dates[new]
+        expected = model.frequency_.dates(awaited[0], 0, len(values))
+        wrong = np.flatnonzero(dates != expected)
+        if len(wrong):
+            found, wanted = _written(dates[wrong])[0], _written(expected[wrong])[0]
+            raise CommandError(f"{series.source}: goes on at {found}, expected {wanted}")
+    if len(values):
+        model.update(values)
 
 
-def listed(names: Iterable[str]) -> str:
-    """Return the names in a line, the first twenty of many."""
-    names = list(names)
-    return ", ".join(names if len(names) <= 20 else [*names[:20], f"and {len(names) - 20} more"])
+def _written(dates: np.ndarray) -> list[str]:
+    """Return dates as text, with no more of them than they need: days, minutes or seconds."""
+    unit = next((unit for unit in ("D", "m") if (dates.astype(f"datetime64[{unit}]") == dates).all()), "s")
+    return dates.astype(f"datetime64[{unit}]").astype(str).tolist()
 
 
-def _fit(model: TextClassifier, examples: Any, validation: Any, path: str) -> tuple[TextClassifier, dict[str, Any]]:
+def _fit(task: Task, settings: dict[str, Any], data: Any, validation: Any, path: str) -> tuple[Any, dict[str, Any]]:
     """Train, save, and say so; return the model and what --json prints."""
     start = time.perf_counter()
-    data = None if validation is None else (validation.texts, validation.labels)
-    model.fit(examples.texts, examples.labels, validation_data=data)
+    model = task.make(settings)
+    task.fit(model, data, validation)
     seconds = time.perf_counter() - start
     model.save(path)
-    history = model.history_
     say(f"saved to {path}")
     result = {
         "model": path,
-        "examples": len(examples.texts),
-        "labels": model.classes_.tolist(),
+        **task.count(model, data),
         "seconds": round(seconds, 3),
-        "history": history.as_dict(),
+        "history": model.history_.as_dict(),
     }
     return model, result
 
@@ -258,43 +298,69 @@ def _fit(model: TextClassifier, examples: Any, validation: Any, path: str) -> tu
 def _summary(history: History) -> str:
     text = f"{history.n_epochs} epochs in {sum(history.seconds):.1f} s"
     if history.best_epoch is not None:
-        accuracy = history.validation_score[history.best_epoch - 1]
-        text += f", validation accuracy {accuracy:.2%} in epoch {history.best_epoch}"
+        best = history.best_epoch - 1
+        found = f"accuracy {history.validation_score[best]:.2%}" if history.validation_score else ""
+        text += f", validation {found or f'loss {history.validation_loss[best]:.4f}'} in epoch {history.best_epoch}"
     return text + (", interrupted" if history.interrupted else "")
 
 
-def _status(model: TextClassifier) -> int:
+def _status(model: Any) -> int:
     return INTERRUPTED if model.history_.interrupted else DONE
 
 
-def _text_batches(arguments: Namespace) -> Iterator[list[str]]:
-    """Yield the texts to predict: those of the arguments at once, those of a file as they come."""
+def _text_batches(arguments: Namespace) -> Iterator[tuple[Iterable[dict[str, str]], list[str]]]:
+    """Yield the texts to predict, nameless: those of the arguments at once, those of a file as they come."""
     from clstm.reading import line_batches
 
+    def nameless(batches: Iterable[list[str]]) -> Iterator[tuple[list[dict[str, str]], list[str]]]:
+        for texts in batches:
+            yield [{}] * len(texts), texts
+
     if arguments.file is None and arguments.texts != ["-"]:
-        yield arguments.texts
+        yield from nameless([arguments.texts])
     elif arguments.file in (None, "-"):
         if sys.stdin is None:
             raise CommandError("standard input is closed")
-        yield from line_batches(sys.stdin.buffer, "standard input")
+        yield from nameless(line_batches(sys.stdin.buffer, "standard input"))
     else:
         with open(arguments.file, "rb") as file:
-            yield from line_batches(file, arguments.file)
+            yield from nameless(line_batches(file, arguments.file))
 
 
-def _prediction(probabilities: list[float], labels: list[Any], arguments: Namespace) -> str:
-    """Return a line of output: the likeliest label, with --proba all of them with their probabilities."""
-    order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)
-    if arguments.json:
-        result = {"label": labels[order[0]]}
-        if arguments.proba:
-            result["probabilities"] = {str(labels[i]): probabilities[i] for i in order}
-        return json.dumps(result)
-    # a label given in Python may hold anything, but a line must stay one, and a column too
-    names = [" ".join(str(labels[i]).split()) for i in order]
-    if not arguments.proba:
-        return names[0]
-    return "\t".join(f"{name}\t{probabilities[i]:.4f}" for name, i in zip(names, order, strict=True))
+def _sequence_batches(arguments: Namespace) -> Iterator[tuple[Iterable[dict[str, str]], list[Any]]]:
+    """Yield the names and values of a file's sequences."""
+    from clstm.reading_series import read_sequences
+
+    if arguments.file is None and arguments.texts != ["-"]:
+        raise CommandError(
+            f"{arguments.model}: reads sequences, which stand in a file: -f FILE, or - for standard input"
+        )
+    path = arguments.file or "-"
+    columns = {"id_column": arguments.id_column, "label_column": arguments.label_column}
+    found = read_sequences(path, format=arguments.format, **columns, labelled=False)
+    yield [{"id": name} for name in found.names], found.values
+
+
+def _predictions(model: Any, X: Any, arguments: Namespace) -> Iterator[dict[str, Any] | str]:
+    """Yield an object for --json, else a line: the likeliest label, with --proba all of them, or a number."""
+    if not hasattr(model, "classes_"):
+        for values in model.predict(X).reshape(len(X), -1).tolist():  # several where it was fitted so in Python
+            line = "\t".join(f"{value:.7g}" for value in values)
+            yield {"value": values[0] if len(values) == 1 else values} if arguments.json else line
+        return
+    labels = model.classes_.tolist()
+    for probabilities in model.predict_proba(X).tolist():
+        order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)
+        if arguments.json:
+            result = {"label": labels[order[0]]}
+            if arguments.proba:
+                result["probabilities"] = {str(labels[i]): probabilities[i] for i in order}
+            yield result
+            continue
+        # a label given in Python may hold anything, but a line must stay one, and a column too
+        names = [" ".join(str(labels[i]).split()) for i in order]
+        pairs = (f"{name}\t{probabilities[i]:.4f}" for name, i in zip(names, order, strict=True))
+        yield "\t".join(pairs) if arguments.proba else names[0]
 
 
 def _some(part: Any, count: int) -> tuple[list[str], list[Any]]:

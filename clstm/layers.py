@@ -56,7 +56,7 @@ class LayerContext:
     used: bool = False
 
 
-def _take(context: Any, owner: Layer, dy: Any) -> tuple[Any, np.ndarray]:
+def take_context(context: Any, owner: Layer, dy: Any) -> tuple[Any, np.ndarray]:
     """Return what the context kept, which it gives away, and `dy` as a checked array."""
     if not isinstance(context, LayerContext):
         raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
@@ -145,7 +145,7 @@ class Embedding(Layer):
 
         Returns
         -------
-        ndarray of shape (*ids.shape, embedding_dim)
+        ndarray of shape ids.shape + (embedding_dim,)
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Embedding(Layer):
         ----------
         context : LayerContext
             From `forward_train`; used up by this call.
-        dy : ndarray of shape (*ids.shape, embedding_dim)
+        dy : ndarray of shape ids.shape + (embedding_dim,)
 
         Returns
         -------
@@ -185,7 +185,7 @@ class Embedding(Layer):
             A wrong dtype or shape (the context can then still be used), or a context of another layer or already
             used.
         """
-        ids, dy = _take(context, self, dy)
+        ids, dy = take_context(context, self, dy)
         dy = np.ascontiguousarray(dy).reshape(-1, self.embedding_dim)
         if not self.sparse:
             # Not zeros_like, which writes the zeros: zeros has the system clear the pages that are used.
@@ -300,7 +300,7 @@ class Linear(Layer):
             A wrong dtype or shape (the context can then still be used), or a context of another layer or already
             used.
         """
-        (x, product), dy = _take(context, self, dy)
+        (x, product), dy = take_context(context, self, dy)
         dx, dweight, dbias = product.backward(self._rows(x), self._rows(dy))
         weights = {"weight": dweight} | ({"bias": dbias} if self.bias else {})
         return LayerGradients(weights, dx.reshape(x.shape))
@@ -404,7 +404,7 @@ class Dropout(Layer):
             A wrong dtype or shape (the context can then still be used), or a context of another layer or already
             used.
         """
-        factors, dy = _take(context, self, dy)
+        factors, dy = take_context(context, self, dy)
         return LayerGradients({}, dy if factors is None else _scaled(dy, factors))
 
     def _draw_factors(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

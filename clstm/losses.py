@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from clstm import mixture
 from clstm.checks import as_array, check_array, check_floats, check_index, check_positive, check_real, check_token_ids
 
 # Infinity and NaN are results here, not accidents: NumPy needn't warn of them.
@@ -210,7 +211,7 @@ def mse(prediction: np.ndarray, target: np.ndarray, *, sample_weight: np.ndarray
 def huber(
     prediction: np.ndarray, target: np.ndarray, *, delta: float = 1.0, sample_weight: np.ndarray | None = None
 ) -> Loss:
-    """Return the mean of d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), and its gradient.
+    """Return the mean of ``d^2 / 2`` where ``|d| <= delta``, else ``delta (|d| - delta / 2)``, and its gradient.
 
     d is prediction - target. Huber (1964): as `mse` (by half) for small errors, linear in large ones.
 
@@ -299,17 +300,63 @@ def _check_quantiles(q: Any, prediction: np.ndarray) -> np.ndarray:
     return array.astype(prediction.dtype)
 
 
+@quiet
+def mixture_density(parameters: np.ndarray, targets: np.ndarray, *, sample_weight: np.ndarray | None = None) -> Loss:
+    """Return the mean of -log p(target) under mixtures of Gaussians in the plane, and its gradient.
+
+    Graves (2013), arXiv:1308.0850, equation 26 without the end of a stroke. What the parameters mean is said in
+    `clstm.mixture`, whose `sample` draws points from them.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (..., 6 * components)
+        float32 or float64, as a network gives them: nothing about them is restricted.
+    targets : ndarray of shape (..., 2)
+        Points, of the same dtype.
+    sample_weight : ndarray, optional
+        See the module; its axes are those of `targets` but the last.
+
+    Returns
+    -------
+    value : float
+        In nats a point. A density can be above 1, so it can be below 0.
+    gradient : ndarray of shape (..., 6 * components)
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype.
+    ValueError
+        A wrong shape, or nothing that counts.
+    """
+    parameters = mixture.check_parameters(parameters)
+    _check_not_empty("parameters", parameters)
+    leading = parameters.shape[:-1]
+    axes = [*(("parameters' axis", size) for size in leading), ("x and y", 2)]
+    targets = check_array("targets", targets, parameters.dtype, axes)
+    losses, gradient = mixture.negative_log_likelihood(
+        parameters.reshape(-1, parameters.shape[-1]), targets.reshape(-1, 2)
+    )
+    return _mean(losses.reshape(leading), gradient.reshape(parameters.shape), sample_weight)
+
+
 def _mean(losses: np.ndarray, gradient: np.ndarray, sample_weight: Any) -> Loss:
-    """Return the mean of `losses`, and `gradient`, which is that of each loss by itself, as that of the mean."""
+    """Return the mean of `losses`, and `gradient`, which is that of each loss by itself, as that of the mean.
+
+    The gradient may have further axes after those of the losses.
+    """
     if sample_weight is None:
-        return float(losses.mean(dtype=np.float64)), np.divide(gradient, losses.size, out=np.empty_like(losses))
+        return float(losses.mean(dtype=np.float64)), np.divide(gradient, losses.size, out=np.empty_like(gradient))
     weight = _spread(sample_weight, losses.dtype, losses.shape)
     total = weight.sum(dtype=np.float64)
     if not total > 0:
         raise ValueError("sample_weight is 0 throughout, expected some above")
     counts = weight > 0  # what doesn't may be NaN
     value = np.where(counts, losses * weight, 0).sum(dtype=np.float64) / total
-    return float(value), np.where(counts, gradient * (weight / total).astype(losses.dtype), 0).astype(losses.dtype)
+    further = (1,) * (gradient.ndim - losses.ndim)
+    share = (weight / total).astype(losses.dtype).reshape(losses.shape + further)
+    gradient = np.where(counts.reshape(share.shape), gradient * share, 0)
+    return float(value), gradient.astype(losses.dtype, copy=False)
 
 
 def _check_pair(name: str, value: Any, other_name: str, other: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -422,7 +422,12 @@ class LSTM(_Recurrent):
         checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
         context = LSTMContext(self, batched, (), lengths) if keep else None
         dropped = None
-        for layer in range(self.num_layers):
+        layers = range(self.num_layers)
+        if not keep and D == 1 and len(layers) > 1 and num_threads > 1:
+            ys = [self._empty(T, B, H, batch_first=self.batch_first and layer == layers[-1]) for layer in layers]
+            if compiled.forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, num_threads):
+                x, layers = ys[-1], ()
+        for layer in layers:
             part = slice(layer * D, (layer + 1) * D)
             last = layer == self.num_layers - 1
             y = self._empty(T, B, D * H, batch_first=self.batch_first and last)
@@ -438,7 +443,7 @@ class LSTM(_Recurrent):
                 if not last and self.dropout > 0:
                     y, dropped = self._dropout.forward_train(y)
             x = y
-        y = self._user_layout(y, batched)
+        y = self._user_layout(x, batched)
         state = (h_n, c_n) if batched else (h_n[:, 0], c_n[:, 0])
         if keep:
             context.y_shape = y.shape

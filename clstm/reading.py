@@ -9,12 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMATS = ("tsv", "csv", "jsonl", "fasttext")
 
@@ -54,6 +59,86 @@ class Examples:
     labels: list[str]
     source: str
     layout: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose columns have names.
+
+    Attributes
+    ----------
+    source : str
+        The file's name.
+    kind : {"CSV", "TSV"}
+    columns : dict of str to tuple of str
+        The cells of each column, by its name.
+    lines : list of int
+        The number of each row's line.
+    """
+
+    source: str
+    kind: str
+    columns: dict[str, tuple[str, ...]]
+    lines: list[int]
+
+    def find(self, what: str, asked: str | None, usual: Collection[str]) -> str | None:
+        """Return the name of the column asked for, by its name or number; or of the first that has a usual name.
+
+        `what` it holds is for errors.
+
+        Raises
+        ------
+        DataError
+            There is no such column.
+        """
+        names = list(self.columns)
+        if asked is None:
+            return next((name for wanted in usual for name in names if name.lower() == wanted), None)
+        if asked in names:
+            return asked
+        number = _number(asked, len(names))
+        if number is None:
+            raise self.error(None, f"has no column {asked!r} for the {what}; it has {_listed(names)}")
+        return names[number]
+
+    def need(self, what: str, asked: str | None, usual: Collection[str]) -> str:
+        """Return `find`'s column.
+
+        Raises
+        ------
+        DataError
+            There is none.
+        """
+        found = self.find(what, asked, usual)
+        if found is None:
+            wanted, has = " or ".join(map(repr, usual)), _listed(self.columns)
+            raise self.error(None, f"can't tell which column holds the {what}: none is called {wanted}; it has {has}")
+        return found
+
+    def numbers(self, column: str) -> np.ndarray:
+        """Return a column as float64.
+
+        Raises
+        ------
+        DataError
+            A cell isn't a finite number.
+        """
+        import numpy as np
+
+        cells = self.columns[column]
+        try:
+            values = np.array(cells, np.float64)
+        except ValueError:
+            values = np.array([_real(cell) for cell in cells])
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            cell = _shorten(cells[wrong[0]].strip())
+            raise self.error(wrong[0], f"column {column!r} holds {cell!r}, expected a finite number")
+        return values
+
+    def error(self, row: int | None, problem: str) -> DataError:
+        """Return the error to raise for a row, or for the header."""
+        return DataError(self.source, None if row is None else self.lines[row], problem)
 
 
 @dataclass(frozen=True)
@@ -103,10 +188,7 @@ def read_examples(
     OSError
         It can't be opened or read.
     """
-    name = "standard input" if os.fspath(path) == "-" else os.fspath(path)
-    text = _decode(name, _read_bytes(path))
-    if not text.strip():
-        raise DataError(name, None, "is empty")
+    name, text = read_text(path)
     if format is None:
         format = _guess_format(name, text)
     if format == "fasttext":
@@ -114,8 +196,8 @@ def read_examples(
     elif format == "jsonl":
         layout, pairs = "JSON lines", _read_json_lines(name, text, text_column, label_column)
     else:
-        rows = _tsv_rows(text) if format == "tsv" else _csv_rows(name, text)
-        layout, pairs = _read_table(name, format.upper(), list(rows), text_column, label_column, header, known_labels)
+        rows = _rows(name, format, text)
+        layout, pairs = _read_table(name, format.upper(), rows, text_column, label_column, header, known_labels)
     texts, labels = [], []
     for line, text, label in pairs:
         _check(name, line, text, label)
@@ -124,6 +206,54 @@ def read_examples(
     if not texts:
         raise DataError(name, None, "has a header but no example")
     return Examples(texts, labels, name, layout)
+
+
+def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
+    """Return what errors call a file, and the text that it holds.
+
+    Raises
+    ------
+    DataError
+        It is empty, or not text in UTF-8.
+    OSError
+        It can't be opened or read.
+    """
+    name = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    text = _decode(name, _read_bytes(path))
+    if not text.strip():
+        raise DataError(name, None, "is empty")
+    return name, text
+
+
+def read_table(path: str | os.PathLike[str], format: str | None = None) -> Table:
+    """Return the columns of a CSV or TSV file whose first row names them.
+
+    Parameters
+    ----------
+    path : path
+        The file; ``-`` for standard input.
+    format : {"tsv", "csv"}, optional
+        If left out, the extension or the first line tells, as of `read_examples`.
+
+    Raises
+    ------
+    DataError
+        As of `read_text`; or it is no table, has rows of another width, no rows, or two columns of one name.
+    OSError
+        It can't be opened or read.
+    """
+    name, text = read_text(path)
+    format = format or _guess_format(name, text)
+    if format not in ("tsv", "csv"):
+        raise DataError(name, None, f"is {format}, expected a CSV or TSV file with a header")
+    head, *rows = _rows(name, format, text, least=1)
+    names = [cell.strip() for cell in head.cells]
+    if len(set(names)) < len(names):
+        raise DataError(name, head.line, f"has two columns of one name; it has {_listed(names)}")
+    if not rows:
+        raise DataError(name, None, "has a header but no rows")
+    columns = dict(zip(names, zip(*(row.cells for row in rows), strict=True), strict=True))
+    return Table(name, format.upper(), columns, [row.line for row in rows])
 
 
 def line_batches(stream: io.BufferedReader, name: str) -> Iterator[list[str]]:
@@ -253,6 +383,22 @@ def _get(name, number, record, what, key, usual):
     raise DataError(name, number, f"has no {wanted}; it has {_listed(record)}")
 
 
+def _rows(name: str, format: str, text: str, least: int = 2) -> list[_Row]:
+    """Return the rows of a table, all of one width, which is `least` or more."""
+    rows = list(_tsv_rows(text) if format == "tsv" else _csv_rows(name, text))
+    first = rows[0]
+    width = len(first.cells)
+    if width < least:
+        raise DataError(name, first.line, f"has 1 column, expected at least 2 in a {format.upper()} file")
+    for row in rows:
+        if len(row.cells) != width:
+            hint = "; put quotes around a text that holds commas" if format == "csv" else ""
+            raise DataError(
+                name, row.line, f"has {counted(len(row.cells), 'column')}, but the first row has {width}{hint}"
+            )
+    return rows
+
+
 def _tsv_rows(text: str) -> Iterator[_Row]:
     for number, line in _lines(text):
         yield _Row(number, line.split("\t"))
@@ -292,14 +438,6 @@ def _read_table(
 ) -> tuple[str, Iterable[tuple[int, str, str]]]:
     first = rows[0]
     width = len(first.cells)
-    if width < 2:
-        raise DataError(name, first.line, f"has 1 column, expected at least 2 in a {kind} file")
-    for row in rows:
-        if len(row.cells) != width:
-            hint = "; put quotes around a text that holds commas" if kind == "CSV" else ""
-            raise DataError(
-                name, row.line, f"has {_count(len(row.cells), 'column')}, but the first row has {width}{hint}"
-            )
     names = [cell.strip() for cell in first.cells]
     if header is None:
         header = _has_header(rows, names, text_column, label_column)
@@ -314,7 +452,7 @@ def _read_table(
         text, label = (1 - label, label) if text is None else (text, 1 - text)
     if text is None or label is None:
         missing = " or ".join(what for what, column in (("text", text), ("label", label)) if column is None)
-        found = f"columns {_listed(names)}" if header else f"{_count(width, 'column')} and no header"
+        found = f"columns {_listed(names)}" if header else f"{counted(width, 'column')} and no header"
         raise DataError(name, first.line, f"can't tell which column is the {missing}; it has {found}")
     if text == label:
         raise DataError(name, first.line, f"text and label are both column {text + 1}")
@@ -339,7 +477,7 @@ def _find_column(name: str, first: _Row, names: list[str], asked: str | None, us
         return names.index(asked)
     number = _number(asked, len(first.cells))
     if number is None:
-        has = f"columns {_listed(names)}" if names else f"{_count(len(first.cells), 'column')} and no header"
+        has = f"columns {_listed(names)}" if names else f"{counted(len(first.cells), 'column')} and no header"
         raise DataError(name, first.line, f"has no column {asked!r}; it has {has}")
     return number
 
@@ -373,6 +511,13 @@ def _check(name: str, line: int, text: str, label: str) -> None:
         raise DataError(name, line, f"the label {_shorten(label)!r} holds a tab or a line break")
 
 
+def _real(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(_shorten(name)) for name in names) or "none"
 
@@ -381,5 +526,6 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return "1 column", "2 columns"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

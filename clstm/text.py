@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from clstm.checks import check_index, check_token_ids
+
+Self = TypeVar("Self", bound="Vocabulary")
 
 # Scripts written without spaces, where each character is a token: Thai and Lao, Burmese, Khmer, kana, Han.
 _UNSPACED = (
@@ -24,11 +26,9 @@ _MARKS = (
     "\u06d6-\u06dc\u06df-\u06ed\u0900-\u0963\u0971-\u0df3\u0f71-\u0f84\u0f86\u0f87\u0f8d-\u0fbc\u200c\u200d"
 )
 _EMOJI = "\u2600-\u27bf\U0001f300-\U0001faff"
-_LETTER = rf"[^\W_{_UNSPACED}]"
-_TOKEN = re.compile(rf"{_LETTER}+(?:[{_MARKS}']{_LETTER}+|[{_MARKS}])*|[!?\u061f{_EMOJI}{_UNSPACED}]")
-
-# Which `tokenize` a stored vocabulary was made with: raised when the same text would give other tokens.
-_TOKENIZER = 1
+LETTER = rf"[^\W_{_UNSPACED}]"
+WORD = rf"{LETTER}+(?:[{_MARKS}]{LETTER}*)*"
+_TOKEN = re.compile(rf"{WORD}(?:'{WORD})*|[!?\u061f{_EMOJI}{_UNSPACED}]")
 
 
 def tokenize(text: str) -> list[str]:
@@ -79,6 +79,7 @@ class Vocabulary:
     PADDING = 0
     UNKNOWN = 1
     _NAMES = ("<padding>", "<unknown>")  # no word looks like these: tokens hold no brackets
+    _TOKENIZER = 1  # which `split` a stored vocabulary was made with: raised when a text would give other tokens
 
     def __init__(self, words: Iterable[str]) -> None:
         words = check_texts("words", words)
@@ -109,12 +110,16 @@ class Vocabulary:
         ValueError
             No text, no word that could be kept, or a number out of range.
         """
-        if max_size is not None:
-            max_size = check_index("max_size", max_size, low=len(cls._NAMES) + 1)
-        min_count = check_index("min_count", min_count, low=1)
         counts: Counter[str] = Counter()
         for text in check_texts("texts", texts):
             counts.update(tokenize(text))
+        return cls._from_counts(counts, max_size, min_count)
+
+    @classmethod
+    def _from_counts(cls: type[Self], counts: Counter[str], max_size: int | None, min_count: int) -> Self:
+        if max_size is not None:
+            max_size = check_index("max_size", max_size, low=len(cls._NAMES) + 1)
+        min_count = check_index("min_count", min_count, low=1)
         if not counts:
             raise ValueError("texts hold no words")
         kept = [(-count, word) for word, count in counts.items() if count >= min_count]
@@ -144,6 +149,10 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         return f"<Vocabulary of {len(self.words)} words>"
+
+    def split(self, text: str) -> list[str]:
+        """Return the tokens of a text, known or not."""
+        return tokenize(text)
 
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of a text's tokens.
@@ -206,10 +215,10 @@ class Vocabulary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` makes an equal vocabulary of, fit for JSON."""
-        return {"tokenizer": _TOKENIZER, "words": list(self.words)}
+        return {"tokenizer": self._TOKENIZER, "words": list(self.words)}
 
     @classmethod
-    def from_dict(cls, content: Any) -> Vocabulary:
+    def from_dict(cls: type[Self], content: Any) -> Self:
         """Return the vocabulary that `to_dict` described.
 
         Raises
@@ -219,8 +228,8 @@ class Vocabulary:
         """
         if not isinstance(content, Mapping) or set(content) != {"tokenizer", "words"}:
             raise ValueError("the vocabulary isn't an object with 'tokenizer' and 'words'")
-        if type(content["tokenizer"]) is not int or content["tokenizer"] != _TOKENIZER:
-            raise ValueError(f"the vocabulary's tokenizer is {content['tokenizer']!r:.40}, expected {_TOKENIZER}")
+        if type(content["tokenizer"]) is not int or content["tokenizer"] != cls._TOKENIZER:
+            raise ValueError(f"the vocabulary's tokenizer is {content['tokenizer']!r:.40}, expected {cls._TOKENIZER}")
         if not isinstance(content["words"], list):
             raise ValueError("the vocabulary's words aren't a list")
         try:
@@ -230,7 +239,7 @@ class Vocabulary:
 
     def _encode(self, text: str) -> list[int]:
         get = self._ids.get
-        return [get(token, self.UNKNOWN) for token in tokenize(text)] or [self.UNKNOWN]
+        return [get(token, self.UNKNOWN) for token in self.split(text)] or [self.UNKNOWN]
 
 
 def check_texts(name: str, values: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from clstm.models import LSTMClassifierNetwork, restored
 from clstm.pooling import POOLINGS
 from clstm.sequences import PREDICT_ROWS, PREDICT_STEPS, run, softmax
 from clstm.text import Vocabulary, check_texts
+
+if TYPE_CHECKING:
+    from clstm.language_model import LanguageModel
 
 # An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
@@ -69,6 +72,10 @@ class TextClassifier(BaseModel):
         Share of the training texts kept for validation where `fit` is given none.
     max_length : int, optional
         Longer texts are cut to so many words, in training and prediction.
+    start : LanguageModel, optional
+        A fitted model of words (``unit="word"``) with the same embedding_dim, hidden_size and num_layers, whose
+        vocabulary, embeddings and LSTM `fit` begins with. With both directions, only the forward one of the first layer
+        has something to begin with. Files don't keep it: what was learnt in the end is in the classifier's own weights.
     num_threads : int, optional
         Threads for the LSTM and the optimiser; None leaves it to `clstm.set_num_threads` and the environment.
     seed : int or numpy.random.Generator, optional
@@ -124,6 +131,7 @@ class TextClassifier(BaseModel):
         patience: int | None = None,
         validation_fraction: float = 0.0,
         max_length: int | None = None,
+        start: LanguageModel | None = None,
         num_threads: int | None = None,
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
@@ -145,6 +153,7 @@ class TextClassifier(BaseModel):
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.max_length = max_length
+        self.start = start
         self.num_threads = num_threads
         self.seed = seed
         self.verbose = verbose
@@ -202,8 +211,11 @@ class TextClassifier(BaseModel):
             raise ValueError(f"labels holds nothing but {labels[0]!r}, expected at least two different labels")
         validation_targets = find_targets("validation_data's labels", validation_labels, classes)
 
-        vocabulary = Vocabulary.from_texts(texts, self.vocab_size)
+        start = self.start
+        vocabulary = Vocabulary.from_texts(texts, self.vocab_size) if start is None else start.vocabulary_
         network = self._make_network(len(vocabulary), len(classes), generator, self.embedding_std)
+        if start is not None:
+            self._take_over(network, start)
         training, validation = (_encode(vocabulary, some, self.max_length) for some in (texts, validation_texts))
 
         def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
@@ -322,6 +334,8 @@ class TextClassifier(BaseModel):
             check_real(name, getattr(self, name), low=0.0, high=1.0)
         check_real("embedding_std", self.embedding_std, low=0.0)
         check_flag("bidirectional", self.bidirectional)
+        if self.start is not None:
+            self._check_start(self.start)
         check_choice("pooling", self.pooling, tuple(POOLINGS))
         check_real("lr", self.lr, low=0.0)
         optional(check_real, "clip_norm", low=0.0)
@@ -331,6 +345,30 @@ class TextClassifier(BaseModel):
         random_generator(self.seed)
         if not isinstance(self.verbose, bool):
             check_index("verbose", self.verbose, low=0)
+
+    def _check_start(self, start: Any) -> None:
+        from clstm.language_model import LanguageModel
+
+        if not isinstance(start, LanguageModel):
+            raise TypeError(f"start is {type(start).__name__}, expected a LanguageModel")
+        start._check_fitted()
+        if start.unit != "word":
+            raise ValueError(f"start has unit {start.unit!r}, expected 'word'")
+        if self.vocab_size is not None:
+            raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
+        for name in ("embedding_dim", "hidden_size", "num_layers"):
+            if getattr(self, name) != getattr(start, name):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected that of start, {getattr(start, name)}")
+
+    def _take_over(self, network: LSTMClassifierNetwork, start: LanguageModel) -> None:
+        """Give the network the language model's embeddings, and its LSTM as far as it reads the same."""
+        layers = tuple(f"_l{layer}" for layer in range(1 if self.bidirectional else self.num_layers))
+        learnt = {
+            name: weight
+            for name, weight in start.network_.parameters().items()
+            if name == "embedding.weight" or (name.startswith("lstm.") and name.endswith(layers))
+        }
+        network.load_state_dict(network.parameters() | learnt)
 
     def _count_epochs(self, steps: int) -> int:
         if self.n_epochs is not None:

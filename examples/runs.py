@@ -22,10 +22,17 @@ class Result:
 
 def seeds(argv: Sequence[str] | None = None) -> range:
     """Return the seeds that the command line asks for: ``--seeds 3`` for a mean of three; one if it says nothing."""
+    return range(options(argv).seeds)
+
+
+def options(argv: Sequence[str] | None = None, **switches: str) -> argparse.Namespace:
+    """Return the number of seeds, and whether each switch is on; `switches` says what each of them does."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="train with so many seeds and show the means (default 1)")
+    for name, meaning in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=meaning)
     known = sys.argv[1:] if argv is None and "sphinx" not in sys.modules else argv or []
-    return range(parser.parse_args(known).seeds)
+    return parser.parse_args(known)
 
 
 def torch_is_there() -> bool:

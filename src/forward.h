@@ -207,13 +207,13 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
                          own_group.index * smaller(job->chunk, walk->steps) * most_rows * gates_stride(H);
     }
 
-    for (isize b = rows.first; b < rows.end; b += rows.step) {
+    for (isize b = rows.first; b < rows.end && job->first == 0; b += rows.step) {
         load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
         load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
     }
     barrier(&own_group.team);
-    for (isize s0 = 0; s0 < walk->steps;) {
-        const isize s1 = job->chunk ? smaller(s0 + job->chunk, walk->steps) : walk->steps;
+    for (isize s0 = job->first; s0 < job->last;) {
+        const isize s1 = job->chunk ? smaller(s0 + job->chunk, job->last) : job->last;
         if (job->chunk)
             project(job, &mine, s0, s1);
         isize projected = 0;
@@ -223,7 +223,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
             barrier(&own_group.team);
         }
     }
-    for (isize b = rows.first; b < rows.end; b += rows.step) {
+    for (isize b = rows.first; b < rows.end && job->last == walk->steps; b += rows.step) {
         const isize length = walk->length[b];
         const real *c = (const real *)job->c + b * ld;
         if (job->gates && length > 0)

@@ -53,6 +53,7 @@ typedef struct {
     const void *W, *U, *bias;
     clstm_lines x, y;
     ptrdiff_t y_steps;      /* steps of y in all: those past a row's length are set to zero */
+    ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
     const void *h0, *c0;    /* [B][H], the caller's order */
     void *hn, *cn;          /* [B][H], the caller's order */
     void *h;                /* [2][B][state_stride]: h of the step before and of this one, in turn */

@@ -16,10 +16,11 @@ import clstm
 from clstm import backend, cli
 from clstm.datasets import load_movie_reviews
 from clstm.files import load_model
+from clstm.settings import TEXT
 from clstm.text_classifier import TextClassifier
 
 ROOT = Path(clstm.__file__).parents[1]
-COMMANDS = ("demo", "train", "test", "predict", "info", "config")
+COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 
@@ -165,12 +166,12 @@ def test_wrong_usage_of_the_program():
 
 def test_help_tells_the_defaults_of_the_classifier():
     defaults = TextClassifier().get_params()
-    options = {name: text for _, name, _, text in cli.SETTINGS}
+    options = {name: text for _, name, _, text in TEXT}
     assert set(options) == set(defaults) - {"seed", "verbose", "num_threads"}
     for name, text in options.items():
         default = defaults[name]
         if default is None:
-            assert "(default: all)" in text or name in ("n_epochs", "patience")
+            assert "(default: all)" in text or name in ("n_epochs", "patience", "start")
         else:
             assert f"(default: {'yes' if default is True else default})" in text
 
@@ -213,7 +214,7 @@ def test_options_reach_the_classifier(work, tmp_path):
     }  # fmt: skip
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
     run("train", work / "train.tsv", "-o", path, "--no-bidirectional", "--epochs", 3, "--threads", 2, *given)
-    expected = {**options, "bidirectional": False, "n_epochs": 3, "num_threads": None, "verbose": 1}
+    expected = {**options, "bidirectional": False, "n_epochs": 3, "num_threads": None, "verbose": 1, "start": None}
     assert TextClassifier.load(path).get_params() == expected
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_backends import Backend, assert_same_bits, make, solve
 
+import clstm
 from clstm import _plan, backend, machine
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,35 @@ def test_no_split_changes_a_bit(vector, dtype, directions, lengths):
             for chunk, train in [(0, True), (0, False), (3, False)]:
                 _plan.force(threads, side_by_side, row_groups, chunk)
                 assert_same_bits(solve(vector, problem, threads, train=train), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize(("layers", "steps"), [(2, 40), (3, 13), (4, 1), (5, 40)])
+def test_a_wavefront_over_layers_changes_no_bit(vector, dtype, batch_first, layers, steps):
+    lstm = clstm.LSTM(9, 37, layers, batch_first=batch_first, dtype=dtype, seed=0, num_threads=1)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5, steps, 9) if batch_first else (steps, 5, 9)).astype(dtype)
+    state = tuple(rng.standard_normal((2, layers, 5, 37)).astype(dtype))
+    for lengths in (None, [steps, 0, 1, steps // 2, steps]):
+        _plan.force(wavefront=False)
+        lstm.num_threads = 1
+        y, final = lstm(x, state, lengths)
+        for threads, row_groups, chunk in [(2, 1, 0), (3, 1, 3), (4, 2, 0), (8, 1, 2), (16, 4, 1)]:
+            _plan.force(threads, row_groups=row_groups, chunk=chunk, wavefront=True)
+            lstm.num_threads = threads
+            again, again_final = lstm(x, state, lengths)
+            np.testing.assert_array_equal(again, y)
+            np.testing.assert_array_equal(again_final, final)
+
+
+def test_a_wavefront_has_no_steps_to_do(vector):
+    lstm = clstm.LSTM(3, 4, 2, seed=0, num_threads=2)
+    _plan.force(wavefront=True)
+    state = np.ones((2, 2, 3, 4), np.float32)
+    y, final = lstm(np.zeros((0, 3, 3), np.float32), tuple(state))
+    assert y.shape == (0, 3, 4)
+    np.testing.assert_array_equal(final, state)
 
 
 @pytest.mark.parametrize("threads", [3, 5, 6, 7])

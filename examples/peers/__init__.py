@@ -1,0 +1,1 @@
+"""The examples' models and recipes in PyTorch, and other libraries, to be compared with."""
