@@ -19,7 +19,7 @@ def train(weights: dict[str, np.ndarray], batches, read, *, n_epochs: int, lr: f
     input_size, output_size = weights["lstm.weight_ih_l0"].shape[1], len(weights["fc.weight"])
     network = Network(input_size, None, output_size, hidden_size, bidirectional=True, pooling=None, dropout=0)
     network.load_state_dict({peer_name(name): torch.from_numpy(array) for name, array in weights.items()})
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr, foreach=True)
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs * len(batches))
     for epoch in range(n_epochs):
         total = count = 0
