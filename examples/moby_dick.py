@@ -62,7 +62,7 @@ show(results, baseline)
 
 start = test.index(". ", 20000) + 2
 width = 60
-lines = textwrap.wrap(test[start : start + 400], width, break_on_hyphens=False)[:4]
+lines = textwrap.wrap(" ".join(test[start : start + 400].split()), width, break_on_hyphens=False)[:4]
 passage = " ".join(lines)
 bits = iter(model.bits(test[:start] + passage)[-len(passage) :])
 figure, axes = plt.subplots(len(lines), figsize=(11, 1.5 * len(lines)), sharey=True, layout="constrained")

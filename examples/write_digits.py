@@ -183,6 +183,6 @@ for digit in range(10):
             ax.set(xlim=(-15, 115), ylim=(-15, 115), aspect="equal", xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     axes[0, digit].set_title(digit)
-axes[1, 0].set_ylabel("people", color="0.35")
-axes[4, 0].set_ylabel("the network", color="#0072b2")
+axes[1, 0].set_ylabel("people", color="0.35", fontsize="x-large")
+axes[4, 0].set_ylabel("the network", color="#0072b2", fontsize="x-large")
 plt.show()
