@@ -7,6 +7,8 @@ takes, which it has never seen, says how well it knows English and Melville. The
 training; `benchmarks/moby_dick.py` has the long one of the docs.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 from datasets import load_moby_dick
@@ -59,20 +61,19 @@ show(results, baseline)
 # rare names take many, the rest of a word few.
 
 start = test.index(". ", 20000) + 2
-passage = " ".join(test[start : start + 240].split())
-bits = model.bits(test[:start] + passage)[-len(passage) :]
 width = 60
-rows = range(0, len(passage), width)
-figure, axes = plt.subplots(len(rows), figsize=(11, 1.5 * len(rows)), sharey=True, layout="constrained")
-colours = plt.cm.cividis_r(np.clip(bits / 8, 0, 1))
-for axis, row in zip(axes, rows, strict=True):
-    part = slice(row, row + width)
-    places = np.arange(len(passage[part]))
-    axis.bar(places, bits[part], color=colours[part], width=0.9)
-    axis.set_xticks(places, passage[part], family="monospace", fontsize=13)
+lines = textwrap.wrap(" ".join(test[start : start + 400].split()), width, break_on_hyphens=False)[:4]
+passage = " ".join(lines)
+bits = iter(model.bits(test[:start] + passage)[-len(passage) :])
+figure, axes = plt.subplots(len(lines), figsize=(11, 1.5 * len(lines)), sharey=True, layout="constrained")
+for axis, line in zip(axes, lines, strict=True):
+    of_line = np.array([next(bits) for _ in line])
+    axis.bar(range(len(line)), of_line, color=plt.cm.cividis_r(np.clip(of_line / 8, 0, 1)), width=0.9)
+    axis.set_xticks(range(len(line)), line, family="monospace", fontsize=13)
     axis.tick_params(axis="x", length=0)
     axis.set_xlim(-0.6, width - 0.4)
     axis.spines[["top", "right"]].set_visible(False)
+    next(bits, None)  # of the space where the line is broken
 axes[0].set_title("How much each character of an unseen passage surprises the model")
 figure.supylabel("bits a character")
 plt.show()

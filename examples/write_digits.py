@@ -16,6 +16,7 @@ from datasets import load_pen_digits
 
 import clstm
 from clstm.batches import BucketedBatches
+from clstm.models import SequenceNetwork
 
 COMPONENTS = 20
 RECIPE = {"n_epochs": 30, "lr": 5e-3}
@@ -64,7 +65,7 @@ test_input, test_moves = moves(spread(points[test], np.random.default_rng(1)), d
 
 def new_network(seed):
     """Return a network with random weights."""
-    return step_network.StepNetwork(test_input.shape[2], 128, 6 * COMPONENTS, seed=seed)
+    return SequenceNetwork(test_input.shape[2], 128, 6 * COMPONENTS, pooling=None, seed=seed)
 
 
 def training_data(seed):
@@ -121,7 +122,7 @@ def recognised(points_written, digits_asked):
 
 def measure(network, seconds, seed):
     """Return the answers for a network."""
-    nats, _ = clstm.losses.mixture_density(network(test_input), test_moves)
+    nats, _ = clstm.losses.mixture_density(network(test_input)[0], test_moves)
     metrics = {
         "nats a point": nats + 2 * np.log(UNIT),
         "recognised %": recognised(write(network, asked, seed=seed), asked),
@@ -182,6 +183,6 @@ for digit in range(10):
             ax.set(xlim=(-15, 115), ylim=(-15, 115), aspect="equal", xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     axes[0, digit].set_title(digit)
-axes[1, 0].set_ylabel("people", color="0.35")
-axes[4, 0].set_ylabel("the network", color="#0072b2")
+axes[1, 0].set_ylabel("people", color="0.35", fontsize="x-large")
+axes[4, 0].set_ylabel("the network", color="#0072b2", fontsize="x-large")
 plt.show()

@@ -1,4 +1,4 @@
-"""The examples' twin in PyTorch is the same network as LSTMClassifier's: with its weights, it says the same."""
+"""The examples' twins in PyTorch are the same networks: with the same weights they say, and learn, the same."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from clstm import LSTMClassifier  # noqa: E402
+from clstm import LanguageModel, LSTMClassifier  # noqa: E402
+from clstm.characters import Characters  # noqa: E402
+from clstm.language_network import LSTMLanguageNetwork  # noqa: E402
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-@pytest.fixture(scope="module")
-def twins():
-    spec = importlib.util.spec_from_file_location("examples_peers_classifier", EXAMPLES / "peers" / "classifier.py")
+def load(name):
+    """Return a module of the twins."""
+    spec = importlib.util.spec_from_file_location(f"examples_peers_{name}", EXAMPLES / "peers" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def twins():
+    return load("classifier")
 
 
 def give_weights(model, network):
@@ -73,3 +80,25 @@ def test_same_learning_rates(twins):
         peer.step()
         schedule.step()
         peer_schedule.step()
+
+
+def test_language_model_learns_the_same(monkeypatch):
+    """From the same weights, without dropout, both come to the same: schedule, clipping, state and average agree."""
+    words = ["the", "whale", "a", "sea", "of", "ships", "and", "white", "call", "me"]
+    text = " ".join(np.random.default_rng(0).choice(words, 2000))
+    text, test = text[: 4 * 16 * 100], text[-600:]  # 4 streams of whole chunks: every epoch begins at the first step
+    options = {"hidden_size": 24, "embedding_dim": 8, "batch_size": 4, "chunk_length": 16, "dropout": 0.0}
+    model = LanguageModel(**options, n_epochs=2, seed=0, verbose=0)
+    twins = load("language_model")
+    twin = twins.TorchLanguageModel(model.get_params())
+    first = LSTMLanguageNetwork(len(Characters.from_texts([text])), 8, 24, embedding_std=1.0, seed=0).state_dict()
+
+    def network(*arguments, make=twins.Network):
+        network = make(*arguments)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in first.items()})
+        return network
+
+    monkeypatch.setattr(twins, "Network", network)
+    model.fit(text)
+    twin.fit(text)
+    assert twin.bits_per_character(test) == pytest.approx(model.bits_per_character(test), abs=1e-3)
