@@ -184,29 +184,7 @@ class LSTMForecaster(BaseModel):
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
     ) -> None:
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.dropout = dropout
-        self.output = output
-        self.quantiles = quantiles
-        self.season_length = season_length
-        self.calendar = calendar
-        self.freq = freq
-        self.standardize = standardize
-        self.segment_length = segment_length
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.n_samples = n_samples
-        self.dtype = dtype
-        self.num_threads = num_threads
-        self.seed = seed
-        self.verbose = verbose
+        self._store(locals())
 
     # -------------------------------------------------------------------------------------------------- training
 

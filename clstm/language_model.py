@@ -137,27 +137,7 @@ class LanguageModel(BaseModel):
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
     ) -> None:
-        self.unit = unit
-        self.vocab_size = vocab_size
-        self.embedding_dim = embedding_dim
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.tied = tied
-        self.softmax = softmax
-        self.cutoffs = cutoffs
-        self.dropout = dropout
-        self.embedding_std = embedding_std
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.chunk_length = chunk_length
-        self.lr = lr
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.num_threads = num_threads
-        self.seed = seed
-        self.verbose = verbose
+        self._store(locals())
 
     # ------------------------------------------------------------------------------------------------- training
 

@@ -136,27 +136,7 @@ class TextClassifier(BaseModel):
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.embedding_dim = embedding_dim
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.pooling = pooling
-        self.dropout = dropout
-        self.word_dropout = word_dropout
-        self.embedding_std = embedding_std
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.clip_norm = clip_norm
-        self.ema_decay = ema_decay
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.max_length = max_length
-        self.start = start
-        self.num_threads = num_threads
-        self.seed = seed
-        self.verbose = verbose
+        self._store(locals())
 
     # ------------------------------------------------------------------------------------------------- training
 

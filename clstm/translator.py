@@ -135,22 +135,7 @@ class Translator(BaseModel):
         seed: int | np.random.Generator | None = None,
         verbose: int = 1,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.min_count = min_count
-        self.embedding_dim = embedding_dim
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.attention = attention
-        self.dropout = dropout
-        self.label_smoothing = label_smoothing
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.clip_norm = clip_norm
-        self.patience = patience
-        self.num_threads = num_threads
-        self.seed = seed
-        self.verbose = verbose
+        self._store(locals())
 
     # ------------------------------------------------------------------------------------------------- training
 
