@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
@@ -39,6 +39,7 @@ __all__ = [
     "Translator",
     "Vocabulary",
     "datasets",
+    "decoding",
     "get_num_threads",
     "load",
     "losses",
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = ("datasets", "decoding", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",

@@ -74,6 +74,12 @@ class BaseModel:
         ]
         return f"{type(self).__name__}({', '.join(given)})"
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "network_":
+            # What was fitted is described by the arguments of that time, whatever is set for the next fit.
+            self.__dict__["_fitted_params"] = self.get_params()
+        super().__setattr__(name, value)
+
     # ----------------------------------------------------------------------------------------------------- files
 
     def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
@@ -88,7 +94,7 @@ class BaseModel:
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to a file: arguments, what was learnt, and weights.
+        """Write the fitted model to a file: the arguments that `fit` had, what was learnt, and weights.
 
         The file is safetensors with JSON metadata (see docs/model-files.md). An earlier file is replaced when the new
         one is whole.
@@ -103,7 +109,7 @@ class BaseModel:
         from clstm.files import save_model
 
         self._check_fitted()
-        params = {name: for_json(value) for name, value in self.get_params().items()}
+        params = {name: for_json(value) for name, value in self._fitted_params.items()}
         config, arrays = self._fitted_content()
         save_model(path, type(self).__name__, {"params": params, **config}, arrays)
 
@@ -141,18 +147,20 @@ class BaseModel:
     def __getstate__(self) -> dict[str, Any]:
         from clstm.files import model_to_bytes
 
-        fitted = None
+        state: dict[str, Any] = {"params": self.get_params(), "fitted": None}
         if self.__sklearn_is_fitted__():
-            fitted = model_to_bytes(type(self).__name__, *self._fitted_content())
-        return {"params": self.get_params(), "fitted": fitted}
+            state["fitted"] = model_to_bytes(type(self).__name__, *self._fitted_content())
+            state["fitted_params"] = self._fitted_params
+        return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         from clstm.files import model_from_bytes
 
-        self.__dict__.update(state["params"])
         if state["fitted"] is not None:
+            self.__dict__.update(state["fitted_params"])
             content = model_from_bytes(state["fitted"], type(self).__name__)
             self._restore(content.config, content.arrays)
+        self.__dict__.update(state["params"])
 
     # --------------------------------------------------------------------------------------------------- fitted?
 

@@ -33,17 +33,23 @@ class PanelProduct:
         return dx, dweight, dbias
 
 
+# What isn't finite passes through in silence, as through the kernels.
+quiet = np.errstate(over="ignore", invalid="ignore")
+
+
 class BlasProduct:
     """By NumPy's BLAS."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
         self._weight, self._bias = weight.copy(), None if bias is None else bias.copy()
 
+    @quiet
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return y (n, out) of x (n, in)."""
         y = np.matmul(x, self._weight.T)
         return y if self._bias is None else y + self._bias
 
+    @quiet
     def backward(self, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return dx (n, in), dweight (out, in) and dbias (out,) of dy (n, out)."""
         return np.matmul(dy, self._weight), np.matmul(dy.T, x), dy.sum(axis=0)

@@ -105,6 +105,11 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
     files, copies and pickles are without the latter.
     """
 
+    # Arguments that can't change while what was learnt is gone on with.
+    _lasting: tuple[str, ...] = (
+        "hidden_size", "num_layers", "bidirectional", "pooling", "embedding_dim", "vocab_size", "dtype",
+    )  # fmt: skip
+
     _monitor = "score"  # by which of loss and score the best epoch is found
     _score_name = "score"
 
@@ -182,10 +187,15 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
     def _fit(self, X, y, sample_weight, lengths, eval_set, *, onwards: bool, one_epoch: bool = False):
         """Train: from the start, or `onwards` from what was learnt before. An exception leaves all as it was."""
         self._check_params()
+        onwards = onwards and hasattr(self, "network_")
+        for name in self._lasting if onwards else ():
+            now, then = getattr(self, name), self._fitted_params[name]
+            if not np.array_equal(now, then):
+                raise ValueError(f"{name} is {now!r}, but what was learnt, and shall be gone on with, has {then!r}")
         before = dict(vars(self))
         try:
             with self._threads():
-                self._train(X, y, sample_weight, lengths, eval_set, onwards and hasattr(self, "network_"), one_epoch)
+                self._train(X, y, sample_weight, lengths, eval_set, onwards, one_epoch)
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
@@ -286,12 +296,12 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
 
     def _transform(self, samples: Samples) -> None:
         """Make the samples, in place, what the network takes."""
-        samples.rows = self._standardized(samples.rows)
+        samples.rows = self._standardized(samples.rows, np.dtype(self.dtype))
 
-    def _standardized(self, rows: PaddedRows) -> PaddedRows:
+    def _standardized(self, rows: PaddedRows, dtype: np.dtype) -> PaddedRows:
         if self._input.num_ids is not None:
             return rows
-        rows = PaddedRows.end_to_end(self._input.standardized(rows.values, np.dtype(self.dtype)), rows.lengths)
+        rows = PaddedRows.end_to_end(self._input.standardized(rows.values, dtype), rows.lengths)
         check_finite("X", rows, " when standardised")
         return rows
 
@@ -431,7 +441,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
     def _outputs(self, X: Any, lengths: Any) -> tuple[np.ndarray, PaddedRows]:
         """Return the network's outputs for X, one for each row or (end to end) each step, and X's rows."""
         self._check_fitted()
-        rows = self._standardized(self._read(X, lengths))
+        rows = self._standardized(self._read(X, lengths), self.network_.dtype)
         with self._threads():
             return run(self.network_, rows), rows
 

@@ -18,8 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from clstm import mixture
-from clstm.checks import as_array, check_array, check_floats, check_index, check_positive, check_real, check_token_ids
+from clstm import _ctc, mixture, threads
+from clstm.checks import (
+    as_array,
+    check_array,
+    check_choice,
+    check_flag,
+    check_floats,
+    check_index,
+    check_positive,
+    check_real,
+    check_token_ids,
+)
 
 # Infinity and NaN are results here, not accidents: NumPy needn't warn of them.
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -338,6 +348,131 @@ def mixture_density(parameters: np.ndarray, targets: np.ndarray, *, sample_weigh
         parameters.reshape(-1, parameters.shape[-1]), targets.reshape(-1, 2)
     )
     return _mean(losses.reshape(leading), gradient.reshape(parameters.shape), sample_weight)
+
+
+def ctc(
+    logits: np.ndarray,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    *,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[float | np.ndarray, np.ndarray]:
+    """Return the mean of -log P(labels | row), and its gradient: connectionist temporal classification.
+
+    For labels that come in a known order at unknown times. Each step emits a label or a blank; a row of steps spells
+    the labels that are left when repeats are taken as one and the blanks are dropped; P is the probability of all rows
+    that spell the right labels (Graves et al. 2006). Two equal labels in turn need a blank between them.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (time, batch, classes)
+        float32 or float64, any strides; a batch-first array goes in as ``y.swapaxes(0, 1)``. The softmax is taken here.
+        Log probabilities, which PyTorch wants, are their own logits: they give the same loss and the same gradient.
+    targets : array_like of int, shape (batch, labels) or (sum of target_lengths,)
+        The right labels, padded with anything, or one row's after the other's.
+    input_lengths : array_like of int, shape (batch,)
+        Real steps of each row, 0 to time. What lies past them doesn't matter.
+    target_lengths : array_like of int, shape (batch,)
+        Labels of each row, 0 or more.
+    blank : int, default 0
+        The class that is the blank.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        PyTorch's: "mean" divides each row's loss by its number of labels (or by 1 without any) first; "none" returns
+        the rows' losses, float64 of shape (batch,), and the gradient of each.
+    zero_infinity : bool, default False
+        Loss and gradient of rows that are too short for their labels are 0. Otherwise infinity and NaN.
+    sample_weight : ndarray of shape (batch,), optional
+        See the module; "sum" and "none" multiply by it.
+
+    Returns
+    -------
+    value : float, or ndarray of shape (batch,)
+    gradient : ndarray of shape (time, batch, classes)
+        Of the logits; 0 past the rows' lengths.
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype.
+    ValueError
+        A wrong shape, a length or a label out of range, or the blank among the labels.
+    """
+    logits, blank = check_ctc_logits(logits, blank)
+    time, batch, classes = logits.shape
+    _check_not_empty("logits", logits)
+    lengths = check_row_lengths("input_lengths", input_lengths, batch, time)
+    labels, counts = _check_labels(targets, target_lengths, batch, classes, blank)
+    reduction = check_choice("reduction", reduction, ("mean", "sum", "none"))
+    zero_infinity = check_flag("zero_infinity", zero_infinity)
+    scales = np.ones(batch)
+    if sample_weight is not None:
+        scales *= _spread(sample_weight, logits.dtype, (batch,))
+    if reduction == "mean":
+        if not scales.any():
+            raise ValueError("sample_weight is 0 throughout, expected some above")
+        scales /= scales.sum() * np.maximum(counts, 1)
+
+    gradient, log_sums = softmax_and_log_sums(logits)
+    losses = np.empty(batch)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    num_threads = min(threads.resolve(), batch)
+    _ctc.loss(logits, log_sums, labels, starts, lengths, blank, scales, zero_infinity, losses, gradient, num_threads)
+    losses = np.where(scales > 0, losses * scales, 0)
+    return (losses if reduction == "none" else float(losses.sum())), gradient
+
+
+@quiet
+def softmax_and_log_sums(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return softmax(logits) over the last axis, and in float64 what is to be taken from logits for its logarithm."""
+    most = logits.max(axis=-1, keepdims=True)
+    probabilities = logits - most
+    np.exp(probabilities, out=probabilities)
+    sums = probabilities.sum(axis=-1, keepdims=True, dtype=np.float64)
+    probabilities *= (1 / sums).astype(logits.dtype)
+    return probabilities, (most + np.log(sums))[..., 0]
+
+
+def check_ctc_logits(logits: Any, blank: Any) -> tuple[np.ndarray, int]:
+    """Return both, checked: logits of three axes, and a class."""
+    logits = check_floats("logits", logits)
+    if logits.ndim != 3 or logits.shape[2] == 0:
+        raise ValueError(f"logits has shape {logits.shape}, expected (time, batch, classes)")
+    return logits, check_index("blank", blank, low=0, high=logits.shape[2] - 1)
+
+
+def check_row_lengths(name: str, value: Any, batch: int, most: int) -> np.ndarray:
+    """Return `value` as an int64 array of shape (batch,) with values in 0..most."""
+    lengths = as_array(name, value)
+    if lengths.shape != (batch,):
+        raise ValueError(f"{name} has shape {lengths.shape}, expected (batch={batch},)")
+    if lengths.size and lengths.dtype.kind not in "iu":
+        raise TypeError(f"{name} has dtype {lengths.dtype}, expected integers")
+    for row in np.flatnonzero((lengths < 0) | (lengths > most))[:1]:
+        raise ValueError(f"{name}[{row}] is {lengths[row]}, expected 0 to {most}")
+    return lengths.astype(np.int64)
+
+
+def _check_labels(targets: Any, lengths: Any, batch: int, classes: int, blank: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of all rows after each other, and how many there are of each row."""
+    targets = as_array("targets", targets)
+    padded = targets.ndim == 2
+    if targets.ndim not in (1, 2) or (padded and len(targets) != batch):
+        raise ValueError(
+            f"targets has shape {targets.shape}, expected (batch={batch}, labels) or (labels of all rows,)"
+        )
+    lengths = check_row_lengths("target_lengths", lengths, batch, targets.shape[-1])
+    if padded:
+        targets = targets[np.arange(targets.shape[1]) < lengths[:, np.newaxis]]
+    elif targets.size != lengths.sum():
+        raise ValueError(f"targets has {targets.size} labels, expected {lengths.sum()}, the sum of target_lengths")
+    labels = check_token_ids("targets", targets, classes)
+    if (labels == blank).any():
+        raise ValueError(f"targets holds {blank}, which is the blank")
+    return labels, lengths
 
 
 def _mean(losses: np.ndarray, gradient: np.ndarray, sample_weight: Any) -> Loss:

@@ -386,3 +386,37 @@ def lstm_backward(
                 dweights[f"bias_hh_{suffix}"] = grads.bias.copy()
         dy = dx if dropout_masks is None or layer == 0 else dx * dropout_masks[layer - 1]
     return Gradients(dx, dh0, dc0, {name: dweights[name] for name in weights})
+
+
+def ctc(logits: np.ndarray, labels: Sequence[int], blank: int) -> tuple[float, np.ndarray]:
+    """Return -log P(labels) of one row, logits (T, classes) with T above 0, and its gradient.
+
+    Graves, Fernández, Gomez & Schmidhuber, "Connectionist temporal classification", ICML 2006, in log space: alpha
+    and beta are the log probabilities of all that can have come before and can come after being in a state at a time.
+    """
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    states = [blank]
+    for label in labels:
+        states += [label, blank]
+    emitted = log_p[:, states]
+    times, count = emitted.shape
+    skips = [s >= 2 and states[s] not in (blank, states[s - 2]) for s in range(count)]
+
+    alpha = np.full((times, count), -np.inf)
+    alpha[0, :2] = emitted[0, :2]
+    for t in range(1, times):
+        for s in range(count):
+            sources = alpha[t - 1, max(0, s - 1 - skips[s]) : s + 1]
+            alpha[t, s] = np.logaddexp.reduce(sources) + emitted[t, s]
+    beta = np.full((times, count), -np.inf)
+    beta[-1, -2:] = 0
+    for t in range(times - 2, -1, -1):
+        for s in range(count):
+            end = s + 3 if s + 2 < count and skips[s + 2] else s + 2
+            beta[t, s] = np.logaddexp.reduce((beta[t + 1] + emitted[t + 1])[s:end])
+
+    log_total = np.logaddexp.reduce(alpha[-1, -2:])
+    gradient = np.exp(log_p)
+    for s, label in enumerate(states):
+        gradient[:, label] -= np.exp(alpha[:, s] + beta[:, s] - log_total)
+    return -log_total, gradient

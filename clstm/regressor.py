@@ -69,6 +69,7 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
     """
 
     _monitor, _score_name = "loss", "R2"
+    _lasting = (*SequenceEstimator._lasting, "loss", "quantile")
     score = SequenceEstimator.score  # the mixin's knows neither lengths nor steps
 
     def __init__(

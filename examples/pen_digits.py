@@ -77,7 +77,7 @@ for row, digit in enumerate(chosen):
         pen.set_title(f"{guesses[digit, point]}?" if point < 7 else str(guesses[digit, point]), fontsize=11)
         right = np.arange(10) == y_test[digit]
         bars.bar(range(10), probabilities[digit, point], color=np.where(right, "#0072b2", "0.6"))
-        bars.set(ylim=(0, 1), yticks=[])
+        bars.set(ylim=(0, 1.05), yticks=[])
         bars.set_xticks(range(10), range(10), fontsize=7)
-figure.suptitle("What will it be? Probabilities of the ten digits after each point of the pen")
+figure.suptitle("What will it be? How likely each digit is after each point of the pen, the right one in blue")
 plt.show()

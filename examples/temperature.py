@@ -84,5 +84,5 @@ forecast.point -= temperature[cut - H : cut]
 ax = clstm.plot.forecast(
     change[cut - 72 - H : cut - H], forecast, actual=change[cut - H : cut], dates=hours[cut - 72 : cut + H]
 )
-ax.set(ylabel="change in a day, degrees Fahrenheit", title="Temperature in Seattle, forecast for 24 hours")
+ax.set(ylabel="change since the day before (°F)", title="Temperature in Seattle, forecast for 24 hours")
 plt.show()

@@ -353,6 +353,22 @@ def test_metadata_routing(data):
 # -------------------------------------------------------------------------------------------- files and streams
 
 
+@pytest.mark.parametrize("model", [LSTMClassifier(), LSTMRegressor(loss="quantile", quantile=(0.2, 0.5))])
+def test_arguments_set_after_fit_are_for_the_next_one(data, model, tmp_path):
+    X, y = data
+    model = clone(model).set_params(hidden_size=6, n_epochs=2).fit(X, y)
+    expected = model.predict(X)
+    model.set_params(hidden_size=9, num_layers=2, dtype="float64")
+    for twin in (model, pickle.loads(pickle.dumps(model)), copy.copy(model)):
+        assert_same(twin.predict(X), expected)
+        twin.save(tmp_path / "model.safetensors")
+        loaded = type(model).load(tmp_path / "model.safetensors")
+        assert (loaded.hidden_size, loaded.dtype) == (6, "float32")
+        assert_same(loaded.predict(X), expected)
+        with pytest.raises(ValueError, match="hidden_size is 9, but what was learnt, and shall be gone on with, has 6"):
+            twin.partial_fit(X, y)
+
+
 @pytest.mark.parametrize(
     "model",
     [

@@ -371,10 +371,22 @@ def test_a_failed_save_keeps_the_earlier_file(tiny, tmp_path):
         make_tiny().save(path)
     unsaveable = make_tiny().set_params(seed={1, 2})
     unsaveable.__dict__.update({name: value for name, value in tiny.__dict__.items() if name.endswith("_")})
+    unsaveable._fitted_params = unsaveable.get_params()
     with pytest.raises(TypeError, match="JSON"):
         unsaveable.save(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_arguments_set_after_fit_are_for_the_next_one(tiny, tmp_path):
+    changed = copy.deepcopy(tiny).set_params(hidden_size=99, num_layers=3, embedding_dim=7)
+    for other in (changed, pickle.loads(pickle.dumps(changed)), copy.copy(changed)):
+        assert other.hidden_size == 99
+        np.testing.assert_array_equal(other.predict_proba(TEXTS), tiny.predict_proba(TEXTS))
+        other.save(tmp_path / "model")
+        loaded = TextClassifier.load(tmp_path / "model")
+        assert loaded.hidden_size == tiny.hidden_size
+        np.testing.assert_array_equal(loaded.predict_proba(TEXTS), tiny.predict_proba(TEXTS))
 
 
 def test_pickled_and_copied(tiny):

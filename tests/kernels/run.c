@@ -159,7 +159,7 @@ static void run_layer(const files *f)
     void *y = reals(f, T * B * H), *hn = reals(f, B * H), *cn = reals(f, B * H);
     clstm_forward job = {
         .walk = &walk, .I = I, .H = H, .W = W, .U = U, .bias = packed_bias,
-        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, H, reverse), .y_steps = T,
+        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, H, reverse), .y_steps = T, .last = walk.steps,
         .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld), .c = reals(f, B * ld),
         .projected = reals(f, chunk * (B + groups) * k->gates_stride(H)), .chunk = chunk, .row_groups = groups,
     };

@@ -1,0 +1,110 @@
+"""From the scores of each step to labels: the two decoders of what was trained with `losses.ctc`.
+
+A path has one class a step; it spells the labels that are left when repeats are taken as one and the blanks dropped.
+`ctc_greedy` returns what the best path spells, `ctc_beam` searches for what is spelt by the most probable paths in sum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from clstm import _ctc, threads
+from clstm.checks import check_index
+from clstm.losses import check_ctc_logits, check_row_lengths, softmax_and_log_sums
+
+
+def ctc_greedy(logits: np.ndarray, lengths: Any = None, *, blank: int = 0) -> list[np.ndarray]:
+    """Return the labels that each row's best path spells, the best class of each step.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (time, batch, classes)
+        float32 or float64; log probabilities or probabilities will do as well.
+    lengths : array_like of int, shape (batch,), optional
+        Real steps of each row, 0 to time; all of them if left out.
+    blank : int, default 0
+        The class that is the blank.
+
+    Returns
+    -------
+    list of ndarray of int64
+        The labels of each row.
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype.
+    ValueError
+        A wrong shape, a length out of range, or NaN in what isn't past a row's length.
+    """
+    logits, lengths, blank = _check(logits, lengths, blank)
+    real = np.arange(len(logits))[:, np.newaxis] < lengths
+    if np.isnan(logits.max(axis=2)[real]).any():
+        raise ValueError("logits holds NaN")
+    best = logits.argmax(axis=2)
+    new = real & (best != blank)
+    new[1:] &= best[1:] != best[:-1]
+    return [best[new[:, row], row] for row in range(best.shape[1])]
+
+
+def ctc_beam(
+    logits: np.ndarray, lengths: Any = None, beam_size: int = 16, *, blank: int = 0
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Search for the most probable labels of each row, keeping the best prefixes of each step.
+
+    The prefix beam search of Hannun et al. 2014 without a language model: all paths that spell a prefix count for it,
+    in two sums, for those that end with a blank can repeat its last label and the others can't.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (time, batch, classes)
+        float32 or float64, or log probabilities, as for `losses.ctc`.
+    lengths : array_like of int, shape (batch,), optional
+        Real steps of each row, 0 to time; all of them if left out.
+    beam_size : int, default 16
+        Prefixes kept, 1 or more. If none had to be dropped, the labels found are the most probable ones.
+    blank : int, default 0
+        The class that is the blank.
+
+    Returns
+    -------
+    labels : list of ndarray of int64
+        The labels of each row.
+    scores : ndarray of float64, shape (batch,)
+        Log probabilities of these labels; too low by what paths through dropped prefixes would add.
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype.
+    ValueError
+        A wrong shape, a length or `beam_size` out of range, or NaN or infinity in what isn't past a row's length
+        (minus infinity may be there, but not for all classes of a step).
+
+    References
+    ----------
+    Hannun, Maas, Jurafsky & Ng, "First-pass large vocabulary continuous speech recognition using bi-directional
+    recurrent DNNs", arXiv:1408.2873, 2014.
+    """
+    logits, lengths, blank = _check(logits, lengths, blank)
+    beam_size = check_index("beam_size", beam_size, low=1)
+    time, batch, _ = logits.shape
+    _, log_sums = softmax_and_log_sums(logits)
+    if not np.isfinite(log_sums[np.arange(time)[:, np.newaxis] < lengths]).all():
+        raise ValueError("logits holds NaN, infinity or a step without any possible class")
+    labels = np.empty((batch, max(time, 1)), np.int64)
+    counts = np.empty(batch, np.int64)
+    scores = np.empty(batch)
+    num_threads = max(1, min(threads.resolve(), batch))
+    _ctc.search(logits, log_sums, lengths, blank, beam_size, labels, counts, scores, num_threads)
+    return [row[:count].copy() for row, count in zip(labels, counts, strict=True)], scores
+
+
+def _check(logits: Any, lengths: Any, blank: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    logits, blank = check_ctc_logits(logits, blank)
+    time, batch, _ = logits.shape
+    if lengths is None:
+        return logits, np.full(batch, time), blank
+    return logits, check_row_lengths("lengths", lengths, batch, time), blank
