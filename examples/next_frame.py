@@ -24,9 +24,9 @@ RECIPE = {"n_epochs": 4, "lr": 3e-3}
 # The video
 # ---------
 # 190 frames of 36 by 64 pixels, in two shots. The last 40 frames are held out; the first 150 are the first shot and the
-# beginning of the second. The recipe was chosen with ``--validate``, which doesn't look at the last 40.
+# beginning of the second. ``--validate`` compares recipes without looking at the last 40.
 
-options = runs.options(validate="learn from 140 frames and report on the ten behind them, to choose a recipe by")
+options = runs.options(validate="learn from 140 frames and report on the ten behind them, to compare recipes by")
 frames = load_city_video().astype(np.float32)
 CUT, TEST = 116, 150
 if options.validate:
