@@ -173,17 +173,15 @@ for ax, (title, image) in zip(
 ):
     ax.imshow(image, **greys)
     ax.set_title(title)
-for ax, title, error in zip(
-    axes[1], ("error of the last frame", "error of the prediction"), errors[::-1], strict=False
-):
+for ax, title, error in zip(axes[1], ("last frame's error", "prediction's error"), errors[::-1], strict=False):
     image = ax.imshow(error, cmap="cividis", vmin=0, vmax=np.quantile(errors[1], 0.998))
-    ax.set_title(f"{title}: mean square {np.mean(error**2):.1f}")
-figure.colorbar(image, ax=axes[1, 1], label="grey levels")
+    ax.set_title(f"{title} (mean square {np.mean(error**2):.1f})")
+figure.colorbar(image, ax=axes[1, :2], location="bottom", shrink=0.6, label="grey levels")
 for ax in (*axes[0], *axes[1, :2]):
     ax.set(xticks=[], yticks=[])
 numbers = np.arange(TEST, len(frames))
 for name, guess, colour in (("last frame", last, "0.5"), ("prediction", prediction, "#0072b2")):
     axes[1, 2].plot(numbers, np.mean((guess - truth) ** 2, axis=(1, 2)), color=colour, label=name)
-axes[1, 2].set(xlabel="frame", ylabel="mean squared error", ylim=0)
-axes[1, 2].legend(frameon=False)
+axes[1, 2].set(xlabel="frame", ylabel="mean squared error", ylim=(0, 13))
+axes[1, 2].legend(frameon=False, loc="upper center", ncols=2)
 plt.show()
