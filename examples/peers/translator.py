@@ -38,7 +38,7 @@ class EncoderDecoder(nn.Module):
         memory, _ = pad_packed_sequence(memory, batch_first=True)
         state = tuple(torch.cat(array.unbind(), dim=1)[None] for array in state)
         y, _ = self.decoder(self.dropout(self.target_embedding(target)), state)
-        scores = self.attention["project"](y) @ memory.transpose(1, 2)
+        scores = self.attention["project"](y) @ memory.transpose(1, 2) / memory.shape[2]
         past = torch.arange(memory.shape[1]) >= source_lengths[:, None]
         places = scores.masked_fill(past[:, None], -torch.inf).softmax(dim=2)
         attended = torch.tanh(self.attention["combine"](torch.cat([places @ memory, y], dim=2)))
