@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import clstm
 from clstm.train import BucketedBatches
 from clstm.translator import SentencePairs
 
@@ -47,6 +48,7 @@ class EncoderDecoder(nn.Module):
 
 def train(translator, sources, targets, seed) -> dict[str, np.ndarray]:
     """Return the weights by name, trained with the arguments and vocabularies of a clstm.Translator."""
+    torch.set_num_threads(clstm.get_num_threads())
     torch.manual_seed(seed)
     vocabularies = translator.source_vocabulary_, translator.target_vocabulary_
     pairs = SentencePairs(*vocabularies, sources, targets)
@@ -54,7 +56,7 @@ def train(translator, sources, targets, seed) -> dict[str, np.ndarray]:
     network = EncoderDecoder(
         *map(len, vocabularies), translator.embedding_dim, translator.hidden_size, translator.dropout
     )
-    optimizer = torch.optim.Adam(network.parameters(), lr=translator.lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr=translator.lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, translator.n_epochs * len(batches))
     for epoch in range(1, translator.n_epochs + 1):
         total = 0.0
