@@ -61,7 +61,8 @@ results = defaultdict(list)
 
 def learn(seed):
     """Return a translator that has learnt; and keep what it reached, and what its twin did."""
-    translator, seconds = runs.timed(lambda: clstm.Translator(seed=seed).fit(sources, targets))
+    translator = clstm.Translator(**recipe, seed=seed)
+    _, seconds = runs.timed(lambda: translator.fit(sources, targets))
     results["clstm"].append(runs.Result({"BLEU": translator.score(test, references)}, seconds))
     if runs.torch_is_there():
         from peers.translator import train
