@@ -74,7 +74,7 @@ class Translator(BaseModel):
         Share of each right word spread over all words, in training.
     n_epochs : int, default 8
         Passes over the training sentences.
-    batch_size : int, default 64
+    batch_size : int, default 32
         Pairs a step; of similar length.
     lr : float, default 1e-2
         Learning rate to begin with.
@@ -127,7 +127,7 @@ class Translator(BaseModel):
         dropout: float = 0.2,
         label_smoothing: float = 0.1,
         n_epochs: int = 8,
-        batch_size: int = 64,
+        batch_size: int = 32,
         lr: float = 1e-2,
         clip_norm: float | None = 1.0,
         patience: int | None = None,
