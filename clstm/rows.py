@@ -11,8 +11,8 @@ import numpy as np
 class Rows:
     """The rows that a backend works on, instead of whole rows of the batch with their lengths.
 
-    Row r is the steps start[r] to start[r] + length[r] - 1 of batch row batch[r]; the states have a row for each. Of the
-    output, only those steps are written.
+    Row r is the steps start[r] to start[r] + length[r] - 1 of batch row batch[r]; the states have a row for each. Only
+    those steps of the output are written.
 
     Attributes
     ----------
