@@ -400,7 +400,7 @@ class LSTM(Recurrent):
         state, final = self._layout.empty(B, self.dtype)
         segments = cut(T, B) if checkpoint else []
         checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
-        context = LSTMContext(self, batched, (), rows if pieces is None else pieces, given is not None)
+        context = LSTMContext(self, batched, (), pieces or rows, given is not None) if keep else None
         dropped = None
         layers = range(self.num_layers)
         if not keep and D == 1 and len(layers) > 1 and num_threads > 1 and pieces is None and self._alike:
@@ -441,23 +441,20 @@ class LSTM(Recurrent):
         state = state if batched else self._layout.without_batch(state)
         if keep:
             context.y_shape = y.shape
-        return y, state, context if keep else None
+        return y, state, context
 
     def _initial(self, layer: int, given: tuple[Parts, Parts] | None, pieces: Pieces | None, B: int) -> Parts:
         """Return h and c that a layer's rows begin with, (directions, rows, features)."""
+        if given is not None and pieces is None:
+            return [given[0][layer], given[1][layer]]
         D = self.num_directions
         suffixes = self._suffixes[layer * D : (layer + 1) * D]
-        initial = []
-        for index, (name, sizes) in enumerate((("h0", self._layout.h_sizes), ("c0", self._layout.c_sizes))):
-            part = None if given is None else given[index][layer]
-            if part is None or pieces is not None:
-                fresh = self._fresh_state(name, suffixes, sizes[layer])
-                if part is None:
-                    part = np.repeat(fresh[:, np.newaxis], B, axis=1)
-                if pieces is not None:
-                    part = pieces.initial(part, fresh)
-            initial.append(part)
-        return initial
+        sizes = self._layout.h_sizes[layer], self._layout.c_sizes[layer]
+        parts = self._fresh_rows(suffixes, sizes, B) if given is None else [given[0][layer], given[1][layer]]
+        if pieces is None:
+            return parts
+        fresh = self._fresh(suffixes, sizes)
+        return [pieces.initial(part, each) for part, each in zip(parts, fresh, strict=True)]
 
     @property
     def _alike(self) -> bool:

@@ -125,16 +125,14 @@ class LSTMCell(Recurrent):
         batched = x.ndim == 2
         x = x.reshape(1, -1, self.input_size)
         B = x.shape[1]
-        h_axes, c_axes = self._state_axes(batched, B)
         given = state is not None
         if given:
-            h0, c0 = check_state("(h0, c0)", state, self.dtype, h_axes, c_axes)
+            h0, c0 = check_state("(h0, c0)", state, self.dtype, *self._state_axes(batched, B))
             if keep:
                 h0, c0 = h0.copy(), c0.copy()
             h0, c0 = h0.reshape(1, B, -1), c0.reshape(1, B, -1)
         else:
-            fresh = (self._fresh_state(name, [""], axes[-1][1]) for name, axes in (("h0", h_axes), ("c0", c_axes)))
-            h0, c0 = (np.repeat(each[:, np.newaxis], B, axis=1) for each in fresh)
+            h0, c0 = self._fresh_rows(self._suffixes, (self.proj_size or self.hidden_size, self.hidden_size), B)
         h_n, c_n, y = np.empty_like(h0), np.empty_like(c0), np.empty_like(h0)
         num_threads = threads.resolve(self.num_threads)
         if keep:

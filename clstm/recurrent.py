@@ -193,11 +193,17 @@ class Recurrent(Layer):
             return self._weights["bias_ih" + suffix] + self._weights["bias_hh" + suffix]
         return np.zeros(len(self._weights["weight_hh" + suffix]), self.dtype)
 
-    def _fresh_state(self, name: str, suffixes: list[str], size: int) -> np.ndarray:
-        """Return h0 or c0 of some directions where none is given, (directions, features)."""
+    def _fresh(self, suffixes: list[str], sizes: tuple[int, int]) -> list[np.ndarray]:
+        """Return the h and c, (directions, features), with which rows of some directions begin of themselves."""
         if self.learn_initial_state:
-            return np.stack([self._weights[name + suffix] for suffix in suffixes])
-        return np.zeros((len(suffixes), size), self.dtype)
+            return [np.stack([self._weights[name + suffix] for suffix in suffixes]) for name in ("h0", "c0")]
+        return [np.zeros((len(suffixes), size), self.dtype) for size in sizes]
+
+    def _fresh_rows(self, suffixes: list[str], sizes: tuple[int, int], B: int) -> list[np.ndarray]:
+        """Return them for B rows, (directions, B, features)."""
+        if not self.learn_initial_state:  # soon done, as most calls want it
+            return [np.zeros((len(suffixes), B, size), self.dtype) for size in sizes]
+        return [np.repeat(fresh[:, np.newaxis], B, axis=1) for fresh in self._fresh(suffixes, sizes)]
 
     @property
     def _plain_in_training(self) -> bool:

@@ -35,7 +35,7 @@ class StateLayout:
 
     def empty(self, rows: int, dtype: np.dtype) -> tuple[State, tuple[Parts, Parts]]:
         """Return a state to be filled in, and its parts."""
-        h, c = (self._empty(sizes, rows, dtype) for sizes in (self.h_sizes, self.c_sizes))
+        h, c = self._empty(self.h_sizes, rows, dtype), self._empty(self.c_sizes, rows, dtype)
         return (h, c), (self._parts(h), self._parts(c))
 
     def check(self, names: str, state: Any, dtype: np.dtype, batch: int | None) -> tuple[Parts, Parts] | None:
@@ -102,5 +102,7 @@ class StateLayout:
         return np.empty((self.num_layers * self.num_directions, rows, sizes[0]), dtype)
 
     def _parts(self, whole) -> Parts:
+        if self.listed:
+            return whole
         D = self.num_directions
-        return whole if self.listed else [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]
+        return [whole] if self.num_layers == 1 else [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]
