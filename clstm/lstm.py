@@ -374,8 +374,12 @@ class LSTM(Recurrent):
                 "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
             )
         compiled, packs = self._packed
-        steps = compiled.steps(packs, batch_size, threads.resolve(self.num_threads))
-        stream = Stream(steps, batch_first=self.batch_first, num_threads=self.num_threads)
+        num_threads = threads.resolve(self.num_threads)
+        steps = compiled.steps(packs, batch_size, num_threads, self.residual)
+        fresh = [self._fresh([suffix], sizes) for suffix, *sizes in zip(
+            self._suffixes, self._layout.h_sizes, self._layout.c_sizes, strict=True)]  # fmt: skip
+        fresh = [[part[0] for part in parts] for parts in zip(*fresh, strict=True)]
+        stream = Stream(steps, self._layout, fresh, batch_first=self.batch_first, num_threads=self.num_threads)
         if state is not None:
             stream.state = state
         return stream
