@@ -320,7 +320,7 @@ def lstm_cell(
         q = extras.weight_norm_cell * norms["c"].values
         if extras.bias_norm_cell is not None:
             q = q + extras.bias_norm_cell
-    m = o * activate(of_output, q, cell.gate_clip)
+    m = o * activate(of_output, q)
     h_new = m if extras.weight_hr is None else m @ extras.weight_hr.T
     return Step(i, f, g, o, _between(z_c, c, c_new), _between(z_h, h, h_new), a, norms, c_sum, q, m)
 
@@ -373,8 +373,8 @@ def lstm_cell_backward(
         dm = dh_new @ extras.weight_hr
         dextras["weight_hr"] = dh_new.T @ step.m
     # m = o r,  r = activation(q)
-    d_o = dm * activate(of_output, step.q, cell.gate_clip)
-    dq = dm * o * activation_slope(of_output, step.q, cell.gate_clip)
+    d_o = dm * activate(of_output, step.q)
+    dq = dm * o * activation_slope(of_output, step.q)
     # q = weight norm(c_new) + bias
     if extras.weight_norm_cell is not None:
         dextras["weight_norm_cell"] = (dq * norms["c"].values).sum(axis=0)

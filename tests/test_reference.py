@@ -471,7 +471,7 @@ def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
             shown = layer_norm(
                 new, new.shape, weights["weight_norm_cell" + suffix], weights.get("bias_norm_cell" + suffix)
             )
-        out = o * act_h(shown.clamp(-cell.gate_clip, cell.gate_clip))
+        out = o * act_h(shown)
         if "weight_hr" + suffix in weights:
             out = weights["weight_hr" + suffix] @ out
         if masks[1] == "inference":
