@@ -506,6 +506,6 @@ def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
     return False
 
 
-def steps(packs, Py_ssize_t batch_size, int num_threads):
+def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):
     """Return what steps a stream of stacked layers."""
     return PortableSteps(packs, batch_size)

@@ -379,7 +379,8 @@ class LSTM(Recurrent):
         fresh = [self._fresh([suffix], sizes) for suffix, *sizes in zip(
             self._suffixes, self._layout.h_sizes, self._layout.c_sizes, strict=True)]  # fmt: skip
         fresh = [[part[0] for part in parts] for parts in zip(*fresh, strict=True)]
-        stream = Stream(steps, self._layout, fresh, batch_first=self.batch_first, num_threads=self.num_threads)
+        layout = StateLayout(1, self._layout.h_sizes, self._layout.c_sizes, leading="num_layers")
+        stream = Stream(steps, layout, fresh, batch_first=self.batch_first, num_threads=self.num_threads)
         if state is not None:
             stream.state = state
         return stream

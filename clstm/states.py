@@ -25,10 +25,18 @@ class StateLayout:
     num_directions : int
     h_sizes, c_sizes : sequence of int
         Features of each layer.
+    leading : str
+        What errors call the first axis of the array of all layers.
     """
 
-    def __init__(self, num_directions: int, h_sizes: Sequence[int], c_sizes: Sequence[int]) -> None:
-        self.num_directions = num_directions
+    def __init__(
+        self,
+        num_directions: int,
+        h_sizes: Sequence[int],
+        c_sizes: Sequence[int],
+        leading: str = "num_layers * directions",
+    ) -> None:
+        self.num_directions, self._leading = num_directions, leading
         self.h_sizes, self.c_sizes = tuple(h_sizes), tuple(c_sizes)
         self.num_layers = len(self.c_sizes)
         self.listed = len(set(self.c_sizes)) > 1
@@ -70,7 +78,7 @@ class StateLayout:
 
     def axes(self, rows: list[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """Return the shapes of h and c, where there is one array of each."""
-        leading = ("num_layers * directions", self.num_layers * self.num_directions)
+        leading = (self._leading, self.num_layers * self.num_directions)
         h_size, c_size = self.h_sizes[0], self.c_sizes[0]
         h_name = "hidden_size" if h_size == c_size else "proj_size"
         return [leading, *rows, (h_name, h_size)], [leading, *rows, ("hidden_size", c_size)]
