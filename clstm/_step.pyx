@@ -9,7 +9,7 @@ from libc.string cimport memset
 from clstm import _lstm
 
 from clstm cimport _kernels as c
-from clstm._lstm cimport Packed
+from clstm._pack cimport Packed
 from clstm._plan cimport Split, split_step
 from clstm._runtime cimport Arena, may_use_threads, team_of
 from clstm._stream cimport Steps
