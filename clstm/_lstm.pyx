@@ -240,15 +240,13 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
             tape.arena.plan(cells * gates_stride, item)
             tape.arena.plan(cells * ld, item)
             tape.arena.plan(B * ld, item)
-            if not packed.plain:
-                plan_kept(tape.arena, packs[d], cells)
+            plan_kept(tape.arena, packs[d], cells)
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
         plan_forward(arena, packed, B, projected_rows)
-        if not packed.plain:
-            plan_variant(arena, packs[d], B)
-            arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
+        plan_variant(arena, packs[d], B)
+        arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
@@ -257,18 +255,17 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     for d in range(D):
         set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * packed.P, reverse or d == 1, h0,
                     c0, h_n, c_n, d)
-        if not packed.plain:
-            set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
-            variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
+        set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
+        variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
+        if not (<Packed>packs[d]).plain:
             jobs[d].variant = &variants[d]
         if keep:
             jobs[d].projected = NULL
             jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
             jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
-            if not packed.plain:
-                set_kept(&variants[d], tape.arena, packs[d], cells)
-                tape.variants[d] = variants[d]
+            set_kept(&variants[d], tape.arena, packs[d], cells)
+            tape.variants[d] = variants[d]
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -386,13 +383,12 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef Py_ssize_t B = walk.rows
     cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
     cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
-    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_cells = 0
+    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums, dh_cells = 0
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
 
-    if not packed.plain:
-        row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
+    row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
     if packed.cell.R != NULL:
         dh_cells = walk.cells * ld_h
         sums = max(sums, P * kernels.padded(H) + kernels.padded(P))
@@ -403,10 +399,9 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         arena.plan(B * ld, item)
         arena.plan(columns, item)
         arena.plan(sums, item)
-        if not packed.plain:
-            plan_variant(arena, packed, B)
-            arena.plan(row_sums, item)
-            arena.plan(dh_cells, item)
+        plan_variant(arena, packed, B)
+        arena.plan(row_sums, item)
+        arena.plan(dh_cells, item)
     arena.allocate()
 
     cdef c.clstm_backward jobs[2]

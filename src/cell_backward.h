@@ -50,11 +50,11 @@ INLINE vec c_of_units(const clstm_cell *cell, const gradient_row *row, isize Hp,
     return limited(f * load(row->c_before + unit) + i * g, cell->cell_clip);
 }
 
-/* Of m = o act(limited(q)): the gradients of o, the return value, and of q */
+/* Of m = o act(q): the gradients of o, the return value, and of q */
 INLINE vec output_gradient(const clstm_cell *cell, int usual, vec dm, vec o, vec q, vec *dq)
 {
-    const vec squashed = activation(&cell->output, usual ? TANH : ANY, limited(q, cell->gate_clip));
-    *dq = within(dm * o * slope(&cell->output, usual ? TANH : ANY, squashed), q, cell->gate_clip);
+    const vec squashed = activation(&cell->output, usual ? TANH : ANY, q);
+    *dq = dm * o * slope(&cell->output, usual ? TANH : ANY, squashed);
     return dm * squashed;
 }
 

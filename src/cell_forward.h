@@ -71,7 +71,7 @@ INLINE vec update_units(const clstm_cell *cell, int usual, const cell_row *row, 
 /* What leaves the cell, of the units of one vector */
 INLINE vec output_units(const clstm_cell *cell, int usual, vec q, vec o)
 {
-    return o * activation(&cell->output, usual ? TANH : ANY, limited(q, cell->gate_clip));
+    return o * activation(&cell->output, usual ? TANH : ANY, q);
 }
 
 INLINE real *m_row(const clstm_forward *job, isize s, isize b)

@@ -55,7 +55,7 @@ typedef struct {
 
 typedef struct {
     int coupled;
-    double cell_clip, gate_clip;        /* infinite for none */
+    double cell_clip, gate_clip;        /* of c, and of what goes into the gates; infinite for none */
     clstm_activation gate, candidate, output;
     const void *peephole;               /* [3][Hp] of i, f, o */
     const void *gate_gain, *gate_shift; /* [4][Hp], with layer norm; then the bias of the job is zero */
