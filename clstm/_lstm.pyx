@@ -13,7 +13,6 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from clstm._pack import pack, pack_cell  # noqa: F401
-from clstm._stream import LayerSteps
 from clstm.rows import Rows
 
 from clstm cimport _kernels as c
@@ -513,15 +512,10 @@ cdef bint alike(packs) noexcept:
     return True
 
 
-def steps(packs, Py_ssize_t batch_size, int num_threads):
+def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):
     """Return what steps a stream of stacked layers; see `clstm._stream`."""
-    if not alike(packs):
-        return LayerSteps(forward, packs, [sizes_of(packed) for packed in packs], batch_size, num_threads)
-    from clstm._step import VectorSteps  # which needs this module
+    from clstm._step import LayerSteps, VectorSteps  # which need this module
 
-    return VectorSteps(packs, batch_size, num_threads)
-
-
-cdef tuple sizes_of(Packed packed):
-    """Input size, width of h, hidden size and dtype"""
-    return packed.I, packed.P, packed.H, np.float32 if packed.kernels.item_size == 4 else np.float64
+    if alike(packs) and not residual:
+        return VectorSteps(packs, batch_size, num_threads)
+    return LayerSteps(packs, batch_size, num_threads, residual)

@@ -54,71 +54,12 @@ cdef class Steps:
             y[...] = target
 
     def state(self):
-        """Return h and c, (num_layers, batch_size, hidden_size), as views to read and write."""
+        """Return h and c to read and write: of each layer (batch_size, its width), in one array or in a list."""
         raise NotImplementedError
 
     def twin(self):
         """Return Steps of the same weights with their own state, which is zero."""
         raise NotImplementedError
-
-
-cdef class LayerSteps(Steps):
-    """Steps of layers of any kind, each by a backend's `forward` over one step; or, in a run, over all of them.
-
-    Parameters
-    ----------
-    forward : callable
-        The backend's.
-    packs : sequence
-        One for each layer.
-    sizes : sequence of (input size, width of h, hidden size, dtype)
-        Of each layer.
-    batch_size, num_threads : int
-    """
-
-    cdef object forward, packs, sizes, h, c
-    cdef int num_threads
-
-    def __init__(self, forward, packs, sizes, Py_ssize_t batch_size, int num_threads):
-        self.forward, self.packs, self.sizes, self.num_threads = forward, tuple(packs), tuple(sizes), num_threads
-        self.batch_size, self.num_layers, self.brief = batch_size, len(packs), True  # it takes the GIL anyhow
-        self.input_size, self.hidden_size, dtype = sizes[0][0], sizes[len(sizes) - 1][1], sizes[0][3]
-        self.dtype = np.dtype(dtype)
-        self.h = _stacked([(batch_size, width) for _, width, _, _ in sizes], dtype)
-        self.c = _stacked([(batch_size, hidden) for _, _, hidden, _ in sizes], dtype)
-
-    cdef void step(self, const void *x, void *out) noexcept nogil:
-        with gil:
-            self._step(<size_t>x, <size_t>out)
-
-    def _step(self, size_t x, size_t out):
-        cdef cnp.npy_intp[3] shape
-        shape[0], shape[1], shape[2] = 1, self.batch_size, self.input_size
-        source = cnp.PyArray_SimpleNewFromData(3, shape, self.dtype.num, <void *>x)
-        shape[2] = self.hidden_size
-        target = cnp.PyArray_SimpleNewFromData(3, shape, self.dtype.num, <void *>out)
-        self.run(source, target, self.num_threads)
-
-    def run(self, cnp.ndarray x, cnp.ndarray y, int num_threads):
-        for layer, pack in enumerate(self.packs):
-            h, c = self.h[layer][np.newaxis], self.c[layer][np.newaxis]
-            result = y if layer == self.num_layers - 1 else np.empty((*(<object>x).shape[:2], h.shape[2]), self.dtype)
-            self.forward((pack,), x, h.copy(), c.copy(), None, result, h, c, num_threads, False)
-            x = result
-
-    def state(self):
-        """Return h and c: arrays (num_layers, batch_size, size) to read and write, lists of a layer's where sizes differ."""
-        return self.h, self.c
-
-    def twin(self):
-        return LayerSteps(self.forward, self.packs, self.sizes, self.batch_size, self.num_threads)
-
-
-def _stacked(shapes, dtype):
-    """Zeros of each shape: in one array where all are the same."""
-    if len(set(shapes)) == 1:
-        return np.zeros((len(shapes), *shapes[0]), dtype)
-    return [np.zeros(shape, dtype) for shape in shapes]
 
 
 cdef class Stream:
