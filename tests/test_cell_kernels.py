@@ -201,8 +201,8 @@ def solve(backend, problem, num_threads=1, layout="dense", train=True, need_dx=T
 def expect(problem):
     """Solve the problem with the reference, in float64; pieces as sequences of their own."""
     options, H = problem.options, problem.c0.shape[2]
-    T, B, inputs = problem.x.shape
-    D, n, P = problem.h0.shape
+    T, B, _ = problem.x.shape
+    _, n, P = problem.h0.shape
     names = [name for name in WEIGHTS if name in problem.weights[0]]
     batch, start, length = np.arange(B), np.zeros(B, int), np.full(B, T)
     if isinstance(problem.lengths, Rows):
