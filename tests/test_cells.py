@@ -4,6 +4,7 @@ The functions under test are the internal ones, as in test_backends.py: pack_cel
 What they read is read-only here; what they write is full of NaN before.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -72,7 +73,7 @@ def pieces(rng, T, B):
     batch, start, length = [], [], []
     for b in range(max(B - 1, 0)):
         cuts = np.sort(rng.integers(0, T + 1, rng.integers(2, 5)))
-        for begin, end in zip(cuts, cuts[1:], strict=False):
+        for begin, end in itertools.pairwise(cuts):
             batch.append(b), start.append(begin), length.append(end - begin)
     order = rng.permutation(len(batch))
     return Rows(*(np.array(array, np.int64)[order] for array in (batch, start, length)))
@@ -280,7 +281,9 @@ ALONE = {
     "coupled layer_norm": {"cell": Cell(coupled=True, layer_norm=True)},
     "projection and zoneout": {"proj": 5, "cell": Cell(zoneout=(0.3, 0.2)), "train": True},
     "projection and recurrent_dropout": {"proj": 5, "recurrent": 0.4},
-    "Keras's hard sigmoid": {"cell": Cell(activations=(activation("hard_sigmoid", 1 / 6, 0.5),) + Cell().activations[1:])},
+    "Keras's hard sigmoid": {
+        "cell": Cell(activations=(activation("hard_sigmoid", 1 / 6, 0.5), *Cell().activations[1:])),
+    },
     "alpha and beta": {
         "cell": Cell(activations=(
             activation("hard_sigmoid", 0.3, 0.4), activation("scaled_tanh", 1.7, 0.6), activation("elu", 0.4, 0.0)
