@@ -153,9 +153,11 @@ class Problem:
         return output, grads
 
     def assert_same(self, y, state, output, tolerance):
-        assert_close(self._own(y), output.y, tolerance, "y")
+        """Return the largest difference."""
+        differences = [assert_close(self._own(y), output.y, tolerance, "y")]
         for name, ours, theirs in zip(("h_n", "c_n"), state, (output.h_n, output.c_n), strict=True):
-            assert_close_states(ours, theirs, tolerance, name)
+            differences.append(assert_close_states(ours, theirs, tolerance, name))
+        return max(differences)
 
 
 def flat(parts):
@@ -163,34 +165,37 @@ def flat(parts):
 
 
 def assert_close(result, expected, tolerance, name=""):
+    """Return the largest difference, by the largest value where that is above 1."""
     assert result.shape == expected.shape, name
     scale = max(1, abs(expected).max(initial=0))
     np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * scale, err_msg=name)
+    return abs(result - expected).max(initial=0) / scale
 
 
 def assert_close_states(ours, theirs, tolerance, name):
     if isinstance(ours, list):
         ours, theirs = list(itertools.chain.from_iterable(ours)), list(theirs)
-    assert len(ours) == len(theirs)
-    for own, other in zip(ours, theirs, strict=True):
-        assert_close(own, other, tolerance, name)
+    return max(assert_close(own, other, tolerance, name) for own, other in zip(ours, theirs, strict=True))
 
 
 def assert_agrees(lstm, T, B, rng, lengths=None, reset=None, given=True, **options):
+    """Return the largest differences of outputs and of gradients."""
     output_tolerance, gradient_tolerance = TOLERANCE[lstm.dtype.type]
     problem = Problem(lstm, T, B, rng, lengths, reset, given)
     output, _ = problem.expected()
-    problem.assert_same(*problem.run(), output, output_tolerance)
+    outputs = [problem.assert_same(*problem.run(), output, output_tolerance)]
     (y, state, grads), drawn = problem.train(**options)
     output, expected = problem.expected(drawn)
-    problem.assert_same(y, state, output, output_tolerance)
-    assert_close(problem._own(grads.x), expected.x, gradient_tolerance, "x")
+    outputs.append(problem.assert_same(y, state, output, output_tolerance))
+    gradients = [assert_close(problem._own(grads.x), expected.x, gradient_tolerance, "x")]
     for name in ("h0", "c0"):
-        assert_close_states(getattr(grads, name), getattr(expected, name), gradient_tolerance, name)
+        ours, theirs = getattr(grads, name), getattr(expected, name)
+        gradients.append(assert_close_states(ours, theirs, gradient_tolerance, name))
     assert list(grads.weights) == list(lstm.parameters())
     for name, grad in grads.weights.items():
         assert grad.dtype == lstm.dtype
-        assert_close(grad, expected.weights[name], gradient_tolerance, name)
+        gradients.append(assert_close(grad, expected.weights[name], gradient_tolerance, name))
+    return max(outputs), max(gradients)
 
 
 def make(options, dtype, seed, num_layers=3):
@@ -205,20 +210,23 @@ LENGTHS = np.array([9, 0, 4, 1, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("options", ALONE.values(), ids=ALONE)
-def test_every_option_agrees_with_the_reference(options, bidirectional, dtype):
+def test_every_option_agrees_with_the_reference(options, bidirectional, dtype, record_property):
     lstm = make(options | {"bidirectional": bidirectional}, dtype, 1)
-    assert_agrees(lstm, 9, 5, np.random.default_rng(2), LENGTHS)
+    differences = assert_agrees(lstm, 9, 5, np.random.default_rng(2), LENGTHS)
+    (name,) = (name for name, value in ALONE.items() if value is options)
+    record_property("difference", (name, dtype.__name__, *map(float, differences)))
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_any_options_agree_with_the_reference(seed):
+def test_any_options_agree_with_the_reference(seed, record_property):
     rng = np.random.default_rng(seed)
     layers, dtype = int(rng.integers(1, 4)), (np.float32, np.float64)[seed % 2]
-    lstm = make(random_options(rng, layers), np.float64 if dtype == np.float64 else dtype, seed, layers)
+    lstm = make(random_options(rng, layers), dtype, seed, layers)
     T, B = int(rng.integers(1, 14)), int(rng.integers(1, 9))
     lengths = rng.integers(0, T + 1, B) if rng.random() < 0.5 else None
     reset = rng.random((T, B)) < 0.2 if rng.random() < 0.5 else None
-    assert_agrees(lstm, T, B, rng, lengths, reset, given=rng.random() < 0.5)
+    differences = assert_agrees(lstm, T, B, rng, lengths, reset, given=rng.random() < 0.5)
+    record_property("difference", ("any together", dtype.__name__, *map(float, differences)))
 
 
 # Resets --------------------------------------------------------------------------------------------------------------
@@ -228,9 +236,11 @@ def test_any_options_agree_with_the_reference(seed):
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 @pytest.mark.parametrize("options", [{}, {"learn_initial_state": True}, {"layer_norm": True, "proj_size": 3}], ids=str)
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_resets_agree_with_the_reference(bidirectional, options, lengths, given):
-    lstm = make(options | {"bidirectional": bidirectional}, np.float64, 3, 2)
-    assert_agrees(lstm, 9, 5, np.random.default_rng(4), lengths, RESET, given)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_resets_agree_with_the_reference(dtype, bidirectional, options, lengths, given, record_property):
+    lstm = make(options | {"bidirectional": bidirectional}, dtype, 3, 2)
+    differences = assert_agrees(lstm, 9, 5, np.random.default_rng(4), lengths, RESET, given)
+    record_property("difference", ("reset", dtype.__name__, *map(float, differences)))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
