@@ -168,7 +168,7 @@ above.set_title(f"said: {said}    decoded: {heard}, with probability {np.exp(log
 above.set(ylabel="probability", ylim=(0, 1.01))
 above.legend(loc="center right")
 below.imshow(sound.T, aspect="auto", cmap="cividis", origin="lower", vmin=-3, vmax=3)
-below.set(xlabel="frame", ylabel="coefficient (MFCC)")
+below.set(xlabel="frame", ylabel="coefficient (MFCC)", yticks=range(0, 13, 3))
 for ax in (above, below):
     for border in np.cumsum([len(X_test[i]) for i in chosen])[:-1]:
         ax.axvline(border - 0.5, color="0.3" if ax is above else "white", linestyle="--", linewidth=1)
