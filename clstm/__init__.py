@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
 
 if TYPE_CHECKING:
-    from clstm import datasets, decoding, keras, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import keras as keras
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config

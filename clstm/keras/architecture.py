@@ -6,7 +6,7 @@ What can't be represented is a ValueError that names the layer and the option.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,8 @@ _IGNORED = frozenset({
     "kernel_constraint", "recurrent_constraint", "bias_constraint", "embeddings_constraint",
     "seed", "unroll", "use_cudnn", "implementation",
 })  # fmt: skip
+# Keras passes a mask to these; the others let it through.
+_TAKE_MASKS = ("LSTM", "Bidirectional", "TimeDistributed")
 _MERGE_MODES = ("concat", "sum", "mul", "ave", None)
 
 
@@ -52,9 +54,11 @@ def network_of(config: Any) -> KerasNetwork:
         chain, outputs, single = [(layer, 0) for layer in layers], [0], True
     else:
         chain, outputs, single = _chain(layers, body)
+    functional = kind == "Functional"
     width = _input_width(chain, body)
     steps: list[Step] = []
     widths: Sequence[int | None] = (width,)
+    masks: Sequence[_MaskOf | None] = (None,)
     with blank_weights():
         for place, (layer, source) in enumerate(chain):
             if layer.kind == "InputLayer":
@@ -70,7 +74,10 @@ def network_of(config: Any) -> KerasNetwork:
                 raise layer.error("an embedding that isn't the first layer")
             if layer.dtype() != chain[-1][0].dtype():
                 raise layer.error(f"dtype is {layer.dtype()}, that of the last layer {chain[-1][0].dtype()}")
+            if functional and layer.kind in _TAKE_MASKS and layer.mask != masks[source]:
+                raise layer.error("its mask isn't the one that Keras passes on by itself")
             stage, widths = _READERS[layer.kind](layer, widths[source])
+            masks = _masks_after(stage, layer, masks[source], len(widths))
             steps.append(Step(stage, source))
     if not steps:
         raise ValueError("the model has no layers")
@@ -85,6 +92,27 @@ def network_of(config: Any) -> KerasNetwork:
     return KerasNetwork(steps, outputs, single)
 
 
+class _MaskOf(NamedTuple):
+    """Where a mask comes from: the steps at which some tensor isn't `value` (anywhere, if it has features)."""
+
+    features: bool
+    tensor: tuple[str, int]
+    value: float
+
+
+def _masks_after(stage: Stage, layer: _LayerConfig, mask: _MaskOf | None, count: int) -> Sequence[_MaskOf | None]:
+    """Return the mask of each output of a stage."""
+    if isinstance(stage, Recurrent):
+        states = 2 * stage.layer.num_directions if stage.return_state else 0
+        return (mask if stage.return_sequences else None,) * (count - states) + (None,) * states
+    if isinstance(stage, Masking) or (isinstance(stage, Lookup) and stage.mask_zero):
+        if mask is not None:
+            raise layer.error("it makes a mask, but there is one already")
+        masking = isinstance(stage, Masking)
+        mask = _MaskOf(masking, layer.input, stage.mask_value if masking else 0)
+    return (mask,)
+
+
 class _LayerConfig:
     """The configuration of one layer, with errors that name it."""
 
@@ -93,8 +121,12 @@ class _LayerConfig:
         self.options = _entry(f"a layer ({self.kind})", config, "config", dict)
         self.name = _entry(f"a layer ({self.kind})", self.options, "name", str)
         self.inbound = config.get("inbound_nodes", [])
-        module = str(config.get("module", "keras.layers"))
-        if config.get("registered_name") is not None or not module.startswith("keras."):
+        self.input: tuple[str, int] = ("", 0)  # a Functional model's: which output of which layer
+        self.mask: _MaskOf | None = None
+        module, registered = str(config.get("module", "keras.layers")), config.get("registered_name")
+        # Functional models spell the masks out that Embedding and Masking make.
+        self.makes_mask = self.kind in ("NotEqual", "Any") and module == "keras.src.ops.numpy"
+        if not self.makes_mask and (registered is not None or not module.startswith("keras.")):
             raise self.error(f"a class of {module!r}: only Keras's own layers can be read")
         self._seen: set[str] = set()
 
@@ -292,10 +324,9 @@ def _chain(layers: list[_LayerConfig], body: dict) -> tuple[list[tuple[_LayerCon
     inputs, _ = _references("input_layers", body.get("input_layers"))
     outputs, single = _references("output_layers", body.get("output_layers"))
     if len(inputs) != 1 or len({name for name, _ in outputs}) != 1:
-        raise ValueError(
-            f"the model has {len(inputs)} inputs and outputs of several layers, expected one chain of layers"
-        )
-    by_name = {layer.name: layer for layer in layers}
+        raise ValueError("the model has several inputs, or outputs of several layers, expected one chain of layers")
+    by_name = {layer.name: layer for layer in layers if not layer.makes_mask}
+    operations = {layer.name: layer for layer in layers if layer.makes_mask}
     chain: list[tuple[_LayerConfig, int]] = []
     name = outputs[0][0]
     while True:
@@ -305,37 +336,64 @@ def _chain(layers: list[_LayerConfig], body: dict) -> tuple[list[tuple[_LayerCon
         if layer.kind == "InputLayer":
             chain.append((layer, 0))
             break
-        name, source = _inbound(layer)
+        _read_call(layer, operations)
+        name, source = layer.input
         chain.append((layer, source))
     if by_name:
         raise ValueError(f"the model isn't one chain of layers: {', '.join(by_name)} stand beside it")
     return chain[::-1], [place for _, place in outputs], single
 
 
-def _inbound(layer: _LayerConfig) -> tuple[str, int]:
-    """Return what one layer is called with: the name of a layer, and which of its outputs."""
-    if not isinstance(layer.inbound, list) or len(layer.inbound) != 1:
-        raise layer.error("it is used several times, expected once")
-    node = layer.inbound[0]
-    arguments, named = (node.get("args"), node.get("kwargs")) if isinstance(node, Mapping) else (None, None)
-    if not isinstance(arguments, list) or not isinstance(named, Mapping):
-        raise layer.error("its inbound_nodes aren't those of Keras 3")
+def _read_call(layer: _LayerConfig, operations: Mapping[str, _LayerConfig]) -> None:
+    """Set what a layer of a Functional model is called with: its one input, and its mask."""
+    arguments, named = _call(layer)
     for option, value in named.items():
-        if value not in (None, False):
+        if option == "mask" and isinstance(value, Mapping):
+            layer.mask = _mask_of(layer, value, operations)
+        elif value not in (None, False):
             raise layer.error(f"it is called with {option}={_shown(value)}, expected nothing but its input")
     tensors = [value for value in arguments if value is not None]
-    history = None
-    if len(tensors) == 1 and isinstance(tensors[0], Mapping):
-        inner = tensors[0].get("config")
-        history = inner.get("keras_history") if isinstance(inner, Mapping) else None
-    if history is None:
+    if len(tensors) != 1 or not isinstance(tensors[0], Mapping):
         raise layer.error(f"it has {len(tensors)} inputs or a list of them, expected one")
-    ((name, place),), _ = _references("keras_history", history)
-    return name, place
+    layer.input = _tensor(tensors[0])
+
+
+def _mask_of(layer: _LayerConfig, tensor: Any, operations: Mapping[str, _LayerConfig]) -> _MaskOf:
+    """Return what a mask is computed from, if it is as Embedding and Masking do it."""
+    operation = operations.get(_tensor(tensor)[0])
+    features = operation is not None and operation.kind == "Any"
+    if operation is not None and features:
+        operation.refuse(axis=-1, keepdims=False)
+        arguments, _ = _call(operation)
+        operation = operations.get(_tensor(arguments[0])[0]) if len(arguments) == 1 else None
+    arguments = [] if operation is None or operation.kind != "NotEqual" else _call(operation)[0]
+    match arguments:
+        case [tensor, int(value) | float(value)]:
+            return _MaskOf(features, _tensor(tensor), value)
+    raise layer.error("it is called with a mask of its own")
+
+
+def _call(layer: _LayerConfig) -> tuple[list, Mapping]:
+    """Return the arguments of a layer's or operation's one call."""
+    if not isinstance(layer.inbound, list) or len(layer.inbound) != 1:
+        raise layer.error("it is used several times, expected once")
+    match layer.inbound[0]:
+        case {"args": list(arguments), "kwargs": dict(named)}:
+            return arguments, named
+    raise layer.error("its inbound_nodes aren't those of Keras 3")
+
+
+def _tensor(tensor: Any) -> tuple[str, int]:
+    """Return the layer that a tensor comes from, and which of its outputs it is."""
+    match tensor:
+        case {"config": {"keras_history": history}}:
+            ((name, place),), _ = _references("keras_history", history)
+            return name, place
+    raise ValueError(f"the model has {_shown(tensor)} where a tensor is expected")
 
 
 def _references(name: str, value: Any) -> tuple[list[tuple[str, int]], bool]:
-    """Return [layer, node, tensor], or a list of such, as layers' names and places of outputs; and whether it is one."""
+    """Return [layer, node, tensor], or a list of them, as names and places of outputs, and whether it was one."""
     single = isinstance(value, list) and len(value) == 3 and isinstance(value[0], str)
     references = [value] if single else value
     result = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -24,7 +25,7 @@ def check_model(model: Any) -> Any:
 
 def configuration(model: Any) -> dict[str, Any]:
     """Return what a ``.keras`` file would say of the model."""
-    return check_model(model).saving.serialize_keras_object(model)
+    return json.loads(json.dumps(check_model(model).saving.serialize_keras_object(model)))
 
 
 def read_variables(model: Any, variables: list[Variables]) -> Arrays:
