@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from clstm.gates import reorder_gates
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
-    from clstm.lstm import LSTM, LSTMCell
+    from clstm.lstm import LSTM
+    from clstm.lstm_cell import LSTMCell
     from clstm.regressor import LSTMRegressor as LSTMRegressor
     from clstm.sparse import RowGradient
     from clstm.text import Vocabulary
@@ -76,7 +77,7 @@ _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
-    "LSTMCell": "clstm.lstm",
+    "LSTMCell": "clstm.lstm_cell",
     "LanguageModel": "clstm.language_model",
     "LSTMClassifier": "clstm.classifier",
     "LSTMForecaster": "clstm.forecaster",
