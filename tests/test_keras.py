@@ -61,11 +61,18 @@ def double(keras):
 
 @contextmanager
 def computing_in(keras, dtype):
-    keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
+    from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Keras has matrix products of float64 in float32, on all backends but TensorFlow: as on that one, here.
+        patch.setitem(BIT64_TO_BIT32_DTYPE, "float64", "float64")
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        try:
+            yield
+        finally:
+            keras.config.set_floatx("float32")
+            keras.config.set_dtype_policy("float32")
 
 
 def outputs_of(model, x):
@@ -192,7 +199,8 @@ def test_activations_of_dense_and_their_gradients(keras, layers, dtype, activati
     model = randomised(keras.Sequential([keras.Input((None, 5)), layers.Dense(6, activation=activation)]))
     network = clstm.keras.load(model)
     x = 3 * sequences(dtype)
-    compare_gradients(network, model, x, LARGEST[dtype] * 30)
+    # PyTorch's gradient of it has 1/6 in float32
+    compare_gradients(network, model, x, 1e-7 if activation == "hard_sigmoid" else LARGEST[dtype] * 30)
     extremes = np.array([[[-1000, 1000, 0, 0, 0]]], dtype)
     ours, theirs = network(extremes), outputs_of(model, extremes)[0]
     np.testing.assert_allclose(ours, theirs, rtol=1e-5 if dtype == "float32" else 1e-12)
@@ -321,7 +329,7 @@ def compare_gradients(network, model, x, atol):
             found.append(gradient if isinstance(part.layer, clstm.Embedding) else gradient.T)
     assert len(found) == len(dweights) > 0
     for ours, theirs in zip(found, dweights, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol, atol)
+        np.testing.assert_allclose(ours, theirs, rtol, atol * max(1, np.abs(theirs).max()))
         assert np.abs(theirs).max() > 0
 
 
@@ -586,7 +594,7 @@ def test_models_that_are_no_chain_are_refused(keras, layers):
         (keras.Model([one, other], layers.Add()([one, other])), "several inputs"),
         (keras.Model(one, [dense(one), y]), "outputs of several layers"),
         (keras.Model(one, layers.Add()([dense(one), one])), r"\(Add\) can't be read: it has 1 inputs or a list"),
-        (keras.Model(one, dense(dense(one))), "'dense'.* it is used several times"),
+        (keras.Model(one, layers.Dense(2)(dense(dense(one)))), "'dense'.* it is used several times"),
         (keras.Model(one, layers.LSTM(5, name="it")(layers.RepeatVector(3)(y), initial_state=[h, c])), "'it'"),
         (keras.Model(one, layers.Dropout(0.5, name="it")(one, training=True)), "'it'.* called with training=True"),
         (keras.Sequential([keras.Input((None, 5)), keras.Sequential([layers.Dense(3)], name="inner")]), "'inner'"),

@@ -263,16 +263,9 @@ def _lstm_options(layer: _LayerConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     return options, stage
 
 
-def _make_lstm(width: int, bidirectional: bool, options: dict[str, Any]) -> LSTM:
-    # An ordinary LSTM is asked for as one, which any version has.
-    off = {"recurrent_dropout": 0.0, "activations": ("sigmoid", "tanh", "tanh") * (2 if bidirectional else 1)}
-    options = {name: value for name, value in options.items() if name not in off or value != off[name]}
-    return LSTM(width, batch_first=True, bidirectional=bidirectional, **options)
-
-
 def _lstm(layer: _LayerConfig, width: int | None) -> tuple[Stage, Sequence[int | None]]:
     options, stage = _lstm_options(layer)
-    lstm = _make_lstm(layer.width(width), False, options)
+    lstm = LSTM(layer.width(width), batch_first=True, **options)
     units = options["hidden_size"]
     return Recurrent(layer.name, lstm, **stage), (units,) * (3 if stage["return_state"] else 1)
 
@@ -298,7 +291,7 @@ def _bidirectional(layer: _LayerConfig, width: int | None) -> tuple[Stage, Seque
         if value != other:
             name = {"hidden_size": "units", "bias": "use_bias"}.get(name, name)
             raise layer.error(f"{name} is {value} of its layer, but {other} of its backward_layer")
-    lstm = _make_lstm(layer.width(width), True, {**options, "activations": activations})
+    lstm = LSTM(layer.width(width), batch_first=True, bidirectional=True, activations=activations, **options)
     units = options["hidden_size"]
     widths: tuple[int, ...] = {"concat": (2 * units,), None: (units, units)}.get(merge_mode, (units,))
     if stage["return_state"]:

@@ -129,6 +129,7 @@ _PLAIN = {
     "cell_clip": None,
     "gate_clip": None,
     "layer_norm": False,
+    "zoneout": (0.0, 0.0),
     "learn_initial_state": False,
     "residual": False,
 }
@@ -136,7 +137,7 @@ _PLAIN = {
 
 def _of_lstm(layer: LSTM, counts: dict[str, int]) -> list[Variables]:
     for option, off in _PLAIN.items():
-        if getattr(layer, option, off) != off:
+        if getattr(layer, option) != off:
             raise ValueError(f"{option} is {getattr(layer, option)} of an LSTM, which Keras's doesn't have")
     kinds = ("weight_ih", "weight_hh", "bias_ih") if layer.bias else ("weight_ih", "weight_hh")
     result = []
