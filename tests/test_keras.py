@@ -199,8 +199,7 @@ def test_activations_of_dense_and_their_gradients(keras, layers, dtype, activati
     model = randomised(keras.Sequential([keras.Input((None, 5)), layers.Dense(6, activation=activation)]))
     network = clstm.keras.load(model)
     x = 3 * sequences(dtype)
-    # PyTorch's gradient of it has 1/6 in float32
-    compare_gradients(network, model, x, 1e-7 if activation == "hard_sigmoid" else LARGEST[dtype] * 30)
+    compare_gradients(network, model, x, gradient_tolerance(dtype, activation))
     extremes = np.array([[[-1000, 1000, 0, 0, 0]]], dtype)
     ours, theirs = network(extremes), outputs_of(model, extremes)[0]
     np.testing.assert_allclose(ours, theirs, rtol=1e-5 if dtype == "float32" else 1e-12)
@@ -217,7 +216,7 @@ def test_activations_of_lstm(keras, layers, dtype, recurrent_activation, activat
     model = functional(keras, keras.Input((None, 5)), lstm)
     network = clstm.keras.load(model)
     assert largest_difference(network, model, sequences(dtype)) <= LARGEST[dtype] * 5
-    compare_gradients(network, model, sequences(dtype), LARGEST[dtype] * 100)
+    compare_gradients(network, model, sequences(dtype), gradient_tolerance(dtype, recurrent_activation))
 
 
 def test_directions_may_have_other_activations(keras, layers):
@@ -287,6 +286,11 @@ def test_outputs_of_a_functional_model_in_any_order(keras, layers):
 
 
 # --------------------------------------------------------------------------------------------------------- gradients
+
+
+def gradient_tolerance(dtype, activation):
+    """PyTorch's gradient of the hard sigmoid has 1/6 in float32, whatever the dtype."""
+    return 1e-7 if (activation, dtype) == ("hard_sigmoid", "float64") else LARGEST[dtype] * 100
 
 
 def keras_gradients(model, x, douts):
@@ -594,7 +598,7 @@ def test_models_that_are_no_chain_are_refused(keras, layers):
         (keras.Model([one, other], layers.Add()([one, other])), "several inputs"),
         (keras.Model(one, [dense(one), y]), "outputs of several layers"),
         (keras.Model(one, layers.Add()([dense(one), one])), r"\(Add\) can't be read: it has 1 inputs or a list"),
-        (keras.Model(one, layers.Dense(2)(dense(dense(one)))), "'dense'.* it is used several times"),
+        (keras.Model(one, layers.Dense(2)(dense(dense(one)))), r"\['dense', 1, 0\].* a layer that is used once"),
         (keras.Model(one, layers.LSTM(5, name="it")(layers.RepeatVector(3)(y), initial_state=[h, c])), "'it'"),
         (keras.Model(one, layers.Dropout(0.5, name="it")(one, training=True)), "'it'.* called with training=True"),
         (keras.Sequential([keras.Input((None, 5)), keras.Sequential([layers.Dense(3)], name="inner")]), "'inner'"),
