@@ -59,6 +59,18 @@ def double(keras):
         yield
 
 
+@pytest.fixture
+def record(record_property, request):
+    """Check the largest difference of an output, and note it and that of a gradient: ``pytest --differences``."""
+
+    def record(dtype, outputs, gradients=0.0):
+        assert outputs <= LARGEST[dtype]
+        name = request.function.__name__.removeprefix("test_").replace("_", " ")
+        record_property("difference", (name, dtype, float(outputs), float(gradients)))
+
+    return record
+
+
 @contextmanager
 def computing_in(keras, dtype):
     from keras.src.backend.common.dtypes import BIT64_TO_BIT32_DTYPE
@@ -138,31 +150,29 @@ TOKENS = np.random.default_rng(3).integers(1, 20, (4, 7))
 
 
 @pytest.mark.parametrize(("return_sequences", "go_backwards", "zero_output"), FLAGS)
-def test_lstm(keras, layers, dtype, return_sequences, go_backwards, zero_output):
+def test_lstm(keras, layers, dtype, record, return_sequences, go_backwards, zero_output):
     lstm = layers.LSTM(
         6, return_sequences=return_sequences, return_state=True, go_backwards=go_backwards,
         zero_output_for_mask=zero_output,
     )  # fmt: skip
     model = functional(keras, keras.Input((None, 5)), layers.Masking(9.0), lstm)
     network = clstm.keras.load(model)
-    for mask in MASKS:
-        assert largest_difference(network, model, masked(mask, dtype)) <= LARGEST[dtype]
+    record(dtype, max(largest_difference(network, model, masked(mask, dtype)) for mask in MASKS))
 
 
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "mul", "ave", None])
-def test_bidirectional(keras, layers, dtype, merge_mode, return_sequences):
+def test_bidirectional(keras, layers, dtype, record, merge_mode, return_sequences):
     lstm = layers.LSTM(6, return_sequences=return_sequences, return_state=True)
     both = layers.Bidirectional(lstm, merge_mode=merge_mode)
     model = functional(keras, keras.Input((None, 5)), layers.Masking(9.0), both)
     network = clstm.keras.load(model)
     assert len(network(sequences(dtype))) == (6 if merge_mode is None else 5)
-    for mask in MASKS:
-        assert largest_difference(network, model, masked(mask, dtype)) <= LARGEST[dtype]
+    record(dtype, max(largest_difference(network, model, masked(mask, dtype)) for mask in MASKS))
 
 
 @pytest.mark.parametrize("mask_zero", [False, True])
-def test_stack_with_an_embedding(keras, layers, mask_zero):
+def test_stack_with_an_embedding(keras, layers, record, mask_zero):
     tokens = np.where(MASKS["any"], TOKENS, 0)
     model = randomised(
         keras.Sequential([
@@ -187,7 +197,7 @@ def test_stack_with_an_embedding(keras, layers, mask_zero):
     assert network.num_parameters() == model.count_params() + sum(
         array.size for name, array in network.parameters().items() if "bias_hh" in name
     )
-    assert largest_difference(network, model, tokens) <= LARGEST["float32"]
+    record("float32", largest_difference(network, model, tokens))
 
 
 @pytest.mark.parametrize(
@@ -195,11 +205,11 @@ def test_stack_with_an_embedding(keras, layers, mask_zero):
     ["linear", "sigmoid", "tanh", "softmax", "log_softmax", "relu", "relu6", "leaky_relu", "elu", "selu",
      "hard_sigmoid", "softplus", "softsign", "exponential", "silu", "gelu"],
 )  # fmt: skip
-def test_activations_of_dense_and_their_gradients(keras, layers, dtype, activation):
+def test_activations_of_dense_and_their_gradients(keras, layers, dtype, record, activation):
     model = randomised(keras.Sequential([keras.Input((None, 5)), layers.Dense(6, activation=activation)]))
     network = clstm.keras.load(model)
     x = 3 * sequences(dtype)
-    compare_gradients(network, model, x, gradient_tolerance(dtype, activation))
+    record(dtype, 0, compare_gradients(network, model, x, gradient_tolerance(dtype, activation)))
     extremes = np.array([[[-1000, 1000, 0, 0, 0]]], dtype)
     ours, theirs = network(extremes), outputs_of(model, extremes)[0]
     np.testing.assert_allclose(ours, theirs, rtol=1e-5 if dtype == "float32" else 1e-12)
@@ -211,12 +221,13 @@ def test_activations_of_dense_and_their_gradients(keras, layers, dtype, activati
      ("sigmoid", "elu"), ("sigmoid", "selu"), ("sigmoid", "leaky_relu"), ("sigmoid", "softplus"),
      ("tanh", "sigmoid"), ("sigmoid", None)],
 )  # fmt: skip
-def test_activations_of_lstm(keras, layers, dtype, recurrent_activation, activation):
+def test_activations_of_lstm(keras, layers, dtype, record, recurrent_activation, activation):
     lstm = layers.LSTM(6, activation, recurrent_activation, return_sequences=True)
     model = functional(keras, keras.Input((None, 5)), lstm)
     network = clstm.keras.load(model)
-    assert largest_difference(network, model, sequences(dtype)) <= LARGEST[dtype] * 5
-    compare_gradients(network, model, sequences(dtype), gradient_tolerance(dtype, recurrent_activation))
+    difference = largest_difference(network, model, sequences(dtype))
+    tolerance = gradient_tolerance(dtype, recurrent_activation)
+    record(dtype, difference / 5, compare_gradients(network, model, sequences(dtype), tolerance))
 
 
 def test_directions_may_have_other_activations(keras, layers):
@@ -309,7 +320,7 @@ def keras_gradients(model, x, douts):
 
 
 def compare_gradients(network, model, x, atol):
-    """Compare all outputs and gradients; Keras's are those of its variables, in the order of `get_weights`."""
+    """Compare all outputs and gradients; return the largest difference of a gradient."""
     from clstm.keras.weights import variables_of
 
     y, context = network.forward_train(x)
@@ -335,31 +346,31 @@ def compare_gradients(network, model, x, atol):
     for ours, theirs in zip(found, dweights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol, atol * max(1, np.abs(theirs).max()))
         assert np.abs(theirs).max() > 0
+    pairs = [*zip(found, dweights, strict=True)] + ([] if dx is None else [(grads.x, dx)])
+    return max(np.abs(ours - theirs).max() for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("merge_mode", ["concat", "sum", "mul", "ave", None])
-def test_gradients_of_bidirectional(keras, layers, double, merge_mode, return_sequences):
+def test_gradients_of_bidirectional(keras, layers, double, record, merge_mode, return_sequences):
     lstm = layers.LSTM(6, return_sequences=return_sequences, return_state=True)
     both = layers.Bidirectional(lstm, merge_mode=merge_mode)
     model = functional(keras, keras.Input((None, 5)), layers.Masking(9.0), both)
     network = clstm.keras.load(model)
-    for mask in MASKS:
-        compare_gradients(network, model, masked(mask, "float64"), 1e-13)
+    record("float64", 0, max(compare_gradients(network, model, masked(mask, "float64"), 1e-13) for mask in MASKS))
 
 
 @pytest.mark.parametrize(("return_sequences", "go_backwards", "zero_output"), FLAGS)
-def test_gradients_of_lstm(keras, layers, double, return_sequences, go_backwards, zero_output):
+def test_gradients_of_lstm(keras, layers, double, record, return_sequences, go_backwards, zero_output):
     lstm = layers.LSTM(
         6, return_sequences=return_sequences, go_backwards=go_backwards, zero_output_for_mask=zero_output
     )  # fmt: skip
     model = functional(keras, keras.Input((None, 5)), layers.Masking(9.0), lstm)
     network = clstm.keras.load(model)
-    for mask in MASKS:
-        compare_gradients(network, model, masked(mask, "float64"), 1e-13)
+    record("float64", 0, max(compare_gradients(network, model, masked(mask, "float64"), 1e-13) for mask in MASKS))
 
 
-def test_gradients_of_a_stack(keras, layers):
+def test_gradients_of_a_stack(keras, layers, record):
     model = randomised(
         keras.Sequential([
             keras.Input((None,), dtype="int32"),
@@ -371,7 +382,7 @@ def test_gradients_of_a_stack(keras, layers):
             layers.Dense(2, activation="softmax"),
         ])
     )  # fmt: skip
-    compare_gradients(clstm.keras.load(model), model, np.where(MASKS["any"], TOKENS, 0), 1e-6)
+    record("float32", 0, compare_gradients(clstm.keras.load(model), model, np.where(MASKS["any"], TOKENS, 0), 1e-6))
 
 
 def test_dropout_is_for_training(keras, layers):
@@ -880,7 +891,7 @@ def test_any_damage_is_one_error_or_none(saved, tmp_path, data):
 # ------------------------------------------------------------------------------------------------------ a real model
 
 
-def test_a_trained_classifier_predicts_the_same(keras, layers, tmp_path):
+def test_a_trained_classifier_predicts_the_same(keras, layers, record, tmp_path):
     train, test = clstm.datasets.load_movie_reviews().train, clstm.datasets.load_movie_reviews().test
     texts, labels = train.texts[:600], np.array([label == "positive" for label in train.labels[:600]])
     vocabulary = clstm.Vocabulary.from_texts(texts, max_size=1000)
@@ -900,6 +911,6 @@ def test_a_trained_classifier_predicts_the_same(keras, layers, tmp_path):
     tokens = ids(test.texts[:100])
     expected = model.predict(tokens, verbose=0)
     found = clstm.keras.load(tmp_path / "reviews.keras")(tokens)
-    assert np.abs(found - expected).max() < 2e-6
+    record("float32", np.abs(found - expected).max())
     assert ((found > 0.5) == (expected > 0.5)).all()
     assert expected.std() > 0.01

@@ -395,8 +395,9 @@ def _references(name: str, value: Any) -> tuple[list[tuple[str, int]], bool]:
             case [str(layer), 0, int(place)] if place >= 0:
                 result.append((layer, place))
             case _:
+                shown = _shown(reference)
                 raise ValueError(
-                    f"the model's {name} has {_shown(reference)}, expected [layer, 0, output], of a layer that is used once"
+                    f"the model's {name} has {shown}, expected [layer, 0, output] of a layer that is used once"
                 )
     if not result:
         raise ValueError(f"the model's {name} is empty")
