@@ -63,8 +63,8 @@ def double(keras):
 def record(record_property, request):
     """Check the largest difference of an output, and note it and that of a gradient: ``pytest --differences``."""
 
-    def record(dtype, outputs, gradients=0.0):
-        assert outputs <= LARGEST[dtype]
+    def record(dtype, outputs, gradients=0.0, times=1):
+        assert outputs <= LARGEST[dtype] * times
         name = request.function.__name__.removeprefix("test_").replace("_", " ")
         record_property("difference", (name, dtype, float(outputs), float(gradients)))
 
@@ -212,7 +212,8 @@ def test_activations_of_dense_and_their_gradients(keras, layers, dtype, record, 
     record(dtype, 0, compare_gradients(network, model, x, gradient_tolerance(dtype, activation)))
     extremes = np.array([[[-1000, 1000, 0, 0, 0]]], dtype)
     ours, theirs = network(extremes), outputs_of(model, extremes)[0]
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5 if dtype == "float32" else 1e-12)
+    # exp turns the rounding of sums near 1000 into relative differences
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4 if dtype == "float32" else 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,8 @@ def test_activations_of_lstm(keras, layers, dtype, record, recurrent_activation,
     network = clstm.keras.load(model)
     difference = largest_difference(network, model, sequences(dtype))
     tolerance = gradient_tolerance(dtype, recurrent_activation)
-    record(dtype, difference / 5, compare_gradients(network, model, sequences(dtype), tolerance))
+    # linear, exponential and the like have outputs far above 1
+    record(dtype, difference, compare_gradients(network, model, sequences(dtype), tolerance), times=5)
 
 
 def test_directions_may_have_other_activations(keras, layers):
