@@ -10,7 +10,7 @@ import numpy as np
 cimport numpy as cnp
 from cython.parallel cimport parallel, prange
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from clstm cimport _kernels as c
 from clstm._plan cimport Split, Stack, split_backward, split_forward, stack_forward
@@ -415,6 +415,35 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
         for d in range(D):  # one after the other: the second adds to what the first wrote
             kernels.wait(&everyone)
             kernels.input_gradient(&jobs[d], everyone)
+
+
+def kept(Tape tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
+    """Return the gates (T, B, 4, H) and cell states (T, B, H) that a tape holds of direction d, at the time of each step.
+
+    They are zero where there is no step. For a tape that `backward` hasn't used up.
+    """
+    cdef Packed packed = tape.packs[d]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef const c.clstm_walk *walk = &tape.walk.walk
+    cdef Py_ssize_t item = kernels.item_size, size = packed.H * item, ld = kernels.state_stride(packed.H) * item
+    cdef Py_ssize_t gate_step = kernels.padded(packed.H) * item, stride = kernels.gates_stride(packed.H) * item
+    cdef bint reverse = tape.reverse or d == 1
+    cdef cnp.ndarray gates = np.zeros((T, B, 4, packed.H), np.float32 if item == 4 else np.float64)
+    cdef cnp.ndarray cells = np.zeros((T, B, packed.H), gates.dtype)
+    cdef char *gates_to = <char *>cnp.PyArray_DATA(gates)
+    cdef char *cells_to = <char *>cnp.PyArray_DATA(cells)
+    cdef const char *gates_from = <const char *>tape.gates[d]
+    cdef const char *cells_from = <const char *>tape.cells[d]
+    cdef Py_ssize_t s, b, k, cell, place
+    with nogil:
+        for s in range(walk.steps):
+            for b in range(walk.active[s]):
+                cell = walk.start[s] + b
+                place = (walk.length[b] - 1 - s if reverse else s) * B + walk.order[b]
+                for k in range(4):
+                    memcpy(gates_to + (4 * place + k) * size, gates_from + cell * stride + k * gate_step, size)
+                memcpy(cells_to + place * size, cells_from + cell * ld, size)
+    return gates, cells
 
 
 def steps(packs, Py_ssize_t batch_size, int num_threads):

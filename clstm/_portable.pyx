@@ -505,6 +505,20 @@ def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
     return False
 
 
+def kept(tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
+    """Return the gates (T, B, 4, H) and cell states (T, B, H) that a tape holds of direction d, at the time of each step.
+
+    They are zero where there is no step. For a tape that `backward` hasn't used up.
+    """
+    cdef Order order
+    _, order, kept_gates, kept_cells = tape.directions[d]
+    H = kept_cells.shape[1]
+    gates, cells = np.zeros((T, B, 4, H), kept_cells.dtype), np.zeros((T, B, H), kept_cells.dtype)
+    places = np.asarray(order.time), np.asarray(order.row)
+    gates[places], cells[places] = kept_gates.reshape(-1, 4, H), kept_cells
+    return gates, cells
+
+
 def steps(packs, Py_ssize_t batch_size, int num_threads):
     """Return what steps a stream of stacked layers."""
     return PortableSteps(packs, batch_size)

@@ -31,6 +31,8 @@ from clstm.sparse import RowGradient
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
+    from clstm.summary import Axes
+    from clstm.trace import Trace
 
 State = tuple[np.ndarray, np.ndarray]
 
@@ -354,6 +356,39 @@ class LSTM(_Recurrent):
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
 
+    def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None) -> Trace:
+        """Run the layer for inference and return what its gates and cells were at every step.
+
+        Parameters
+        ----------
+        x, state, lengths
+            As for a call, whose errors this raises too.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            Of every layer and direction i, f, g, o, c and h, in the layout of `x`, beside what a call returns (the same
+            bits). Six numbers a unit of every step are kept, and while it runs five more.
+        """
+        from clstm.trace import LayerTrace, Trace
+
+        y, state, context = self._run(x, state, lengths, keep=True, training=False)
+        batched, layers = context.batched, []
+        for run in context.take(self):
+            compiled, tape = run.tape
+            T, B, _ = run.y.shape
+            directions = []
+            for d, h in enumerate(np.split(run.y, self.num_directions, axis=2)):
+                gates, c = compiled.kept(tape, d, T, B)
+                arrays = *(gates[:, :, k] for k in range(4)), c, h
+                directions.append(LayerTrace(*(self._user_layout(array, batched) for array in arrays)))
+            layers.append(tuple(directions))
+        lengths, batch_axis = T, None
+        if batched:
+            lengths = np.full(B, T, np.int64) if context.lengths is None else context.lengths
+            batch_axis = 0 if self.batch_first else 1
+        return Trace(tuple(layers), y, state, lengths, batch_axis)
+
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
 
@@ -399,7 +434,8 @@ class LSTM(_Recurrent):
             stream.state = state
         return stream
 
-    def _run(self, x, state, lengths, keep, checkpoint=False):
+    def _run(self, x, state, lengths, keep, checkpoint=False, training=True):
+        """Run all layers; `keep` what backward needs, and with `training` drop what is dropped then."""
         x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
@@ -440,7 +476,7 @@ class LSTM(_Recurrent):
                 y.flags.writeable = False
                 context.runs.append(_Run(tape, x, h0[part], c0[part], y, dropped))
                 dropped = None
-                if not last and self.dropout > 0:
+                if training and not last and self.dropout > 0:
                     y, dropped = self._dropout.forward_train(y)
             x = y
         y = self._user_layout(x, batched)
@@ -483,6 +519,26 @@ class LSTM(_Recurrent):
     def _empty_weight_grads(self, suffix: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         weight_ih, weight_hh = (self._weights[name + suffix] for name in ("weight_ih", "weight_hh"))
         return np.empty_like(weight_ih), np.empty_like(weight_hh), np.empty(4 * self.hidden_size, self.dtype)
+
+    def _output_axes(self) -> Axes:
+        return self._axes_of_layer(self.num_layers - 1)
+
+    def _axes_of_layer(self, layer: int) -> Axes:
+        features = sum(self._weights["weight_hh" + suffix].shape[1] for suffix in self._suffixes_of(layer))
+        return (*self._leading_names(True), features)
+
+    def _suffixes_of(self, layer: int) -> list[str]:
+        return self._suffixes[layer * self.num_directions : (layer + 1) * self.num_directions]
+
+    def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
+        if self.num_layers == 1:
+            return []
+        layers = []
+        for layer in range(self.num_layers):
+            suffixes = tuple(self._suffixes_of(layer))
+            weights = [weight for name, weight in self._weights.items() if name.endswith(suffixes)]
+            layers.append((self._axes_of_layer(layer), weights))
+        return layers
 
     def __repr__(self) -> str:
         options = {
@@ -601,6 +657,9 @@ class LSTMCell(_Recurrent):
     def _state_axes(self, batched: bool, batch: int) -> list[tuple[str, int]]:
         hidden = ("hidden_size", self.hidden_size)
         return [("batch", batch), hidden] if batched else [hidden]
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self._weights["weight_hh"].shape[1])
 
     def __repr__(self) -> str:
         options = "" if self.bias else ", bias=False"
