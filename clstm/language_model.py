@@ -32,9 +32,6 @@ WARM_UP, WARM_UP_SHARE = 100, 0.1
 # Random numbers for so many scores are drawn at once in `generate`.
 NOISE = 1 << 16
 
-# What a trace calls the end of a text, which stands before each: no token looks like it.
-END = "<end>"
-
 _VOCABULARIES = {"character": Characters, "word": Vocabulary}
 
 
@@ -368,7 +365,7 @@ class LanguageModel(BaseModel):
         rows = PaddedRows([_encode(self.vocabulary_, text) for text in texts], self.vocabulary_.PADDING)
         ids, lengths = rows.batch(np.arange(len(rows)))
         split = list if self.unit == "character" else self.vocabulary_.tokens
-        return ids.T, lengths, [[END, *split(text)] for text in texts]
+        return ids.T, lengths, [["\n", *split(text)] for text in texts]  # behind the end of another, as `decode` has it
 
     # ------------------------------------------------------------------------------------------------- arguments
 
