@@ -501,11 +501,6 @@ def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_g
         dh0[d][order.batch], dc0[d][order.batch] = dh, dc
 
 
-def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
-    """Leave stacked layers to be run one by one; see `clstm._lstm`."""
-    return False
-
-
 def kept(tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
     """Return the gates (T, B, 4, H) and cell states (T, B, H) that a tape holds of direction d, at the time of each step.
 
@@ -518,6 +513,11 @@ def kept(tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
     places = np.asarray(order.time), np.asarray(order.row)
     gates[places], cells[places] = kept_gates.reshape(-1, 4, H), kept_cells
     return gates, cells
+
+
+def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
+    """Leave stacked layers to be run one by one; see `clstm._lstm`."""
+    return False
 
 
 def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):

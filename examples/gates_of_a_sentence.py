@@ -61,6 +61,7 @@ positive = list(classifier.classes_).index("positive")
 before, whole = classifier.predict_proba([sentence.partition("But")[0], sentence])[:, positive]
 print(f'{sentence!r}: positive by {before:.0%} before "but", by {whole:.0%} at the end')
 gates = plot.gates(classifier.trace(sentence))
+# sphinx_gallery_thumbnail_number = 2
 if asked.save:
     pictures = Path(__file__).resolve().parents[1] / "docs" / "pictures"
     gates[0].figure.savefig(pictures / "gates.png", dpi=80)
