@@ -221,16 +221,13 @@ def gates(
         if len(trace.layers) > 1 or len(trace.layers[layer]) > 1:
             figure.suptitle(f"layer {layer}, reading {'backwards' if direction else 'forwards'}", fontsize=10)
     axes = _check_axes(axes, len(panels))
+    in_order = sort is None and units is None
     for ax, name in zip(axes, panels, strict=True):
         values = getattr(part, name)
-        is_unit = values.shape[1] == part.c.shape[1]
-        _draw_panel(
-            ax,
-            name,
-            values[:, order] if is_unit else values,
-            order if is_unit else None,
-            sort is None and units is None,
-        )
+        if values.shape[1] == part.c.shape[1]:
+            _draw_panel(ax, name, values[:, order], order, in_order)
+        else:
+            _draw_panel(ax, name, values, None, True)
     for ax in axes[-1:] if own else axes:
         _label_steps(ax, tokens, trace.lengths)
     return axes
@@ -263,7 +260,7 @@ def _order_of_units(part: LayerTrace, units: Any, sort: str | None) -> np.ndarra
     values = getattr(part, "c" if sort == "similar" else sort)
     if values.shape[1] != count:
         raise ValueError(f"sort is {sort!r}, but {sort} has {values.shape[1]} features of {count} units: a projection")
-    values = values[:, order].astype(np.float64)
+    values = np.nan_to_num(values[:, order].astype(np.float64), posinf=0, neginf=0)
     if sort != "similar":
         return order[np.argsort(-values.mean(axis=0), kind="stable")]
     # By the angle in the plane of the first two principal components: neighbours behave alike (Friendly 2002).
@@ -278,9 +275,9 @@ def _order_of_units(part: LayerTrace, units: Any, sort: str | None) -> np.ndarra
 
 
 def _draw_panel(ax: Axes, name: str, values: np.ndarray, units: np.ndarray | None, in_order: bool) -> None:
-    """Draw values (time, features) as a heat map with its colour bar; `units` are the features' numbers."""
+    """Draw values (time, features) as a heat map with its colour bar; `units` are the features' numbers, or None."""
     title, lowest = _PANELS[name]
-    extreme = float(np.abs(values).max()) or 1.0
+    extreme = float(np.abs(values).max(where=np.isfinite(values), initial=0)) or 1.0
     if lowest == 0 and values.min() >= 0:
         low, high, colours = 0.0, max(1.0, extreme), "YlGnBu"
     else:
@@ -320,7 +317,7 @@ def _label_steps(ax: Axes, tokens: Sequence[str] | None, steps: int) -> None:
     room = 72 * ax.get_window_extent().width / ax.figure.dpi / steps  # points
     size = min(max(0.85 * room, 6), 9)
     every = max(1, math.ceil(1.1 * size / room))
-    shown = [_visible(token) for token in tokens[::every]]
+    shown = [_visible(str(token)) for token in tokens[::every]]
     if 0.65 * size * max(map(len, shown)) < room * every:
         style = {}
     elif room < 18:

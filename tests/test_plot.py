@@ -160,6 +160,22 @@ def test_words_of_a_model_and_any_sign():
     assert not any(text.get_parse_math() for text in ax.get_xticklabels())
 
 
+def test_numbers_and_dates_are_tokens_too():
+    dates = np.datetime64("2024-02-28") + np.arange(5)
+    assert labels(plot.gates(traced(), dates, gates="i")[0])[1] == "2024-02-29"
+    assert labels(plot.gates(traced(), [3, 1, 4, 1, 5], gates="i")[0]) == list("31415")
+
+
+def test_values_that_are_not_finite():
+    trace = traced()
+    c = trace[0].c.copy()
+    c[3:, 2], c[2, 1] = np.nan, np.inf
+    trace = replace(trace, layers=((replace(trace[0], c=c),),))
+    (ax,) = plot.gates(trace, gates="c")
+    largest = abs(c[np.isfinite(c)]).max()
+    assert picture(ax).get_clim() == pytest.approx((-largest, largest))
+
+
 @pytest.mark.parametrize("steps", [1, 2, 12, 40, 90, 250])
 def test_labels_of_long_sentences_do_not_overlap(steps):
     words = [("unforgettable", "a", "film", "and")[place % 4] for place in range(steps)]
