@@ -336,12 +336,12 @@ class LSTM(Recurrent):
             for d, suffix in enumerate(self._suffixes[layer * D : (layer + 1) * D]):
                 weights[name + suffix] = learnt[d]
 
-    def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None) -> Trace:
+    def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None) -> Trace:
         """Run the layer for inference and return what its gates and cells were at every step.
 
         Parameters
         ----------
-        x, state, lengths
+        x, state, lengths, reset
             As for a call, whose errors this raises too.
 
         Returns
@@ -352,7 +352,7 @@ class LSTM(Recurrent):
         """
         from clstm.trace import LayerTrace, Trace
 
-        y, state, context = self._run(x, state, lengths, None, keep=True, drop=False)
+        y, state, context = self._run(x, state, lengths, reset, keep=True, drop=False)
         batched, layers = context.batched, []
         for run in context.take(self):
             compiled, tape = run.tape

@@ -204,6 +204,65 @@ def test_what_a_trace_refuses():
         lstm.trace(x, (np.zeros((1, 3, 5), np.float32),) * 2)
 
 
+# Options of the layer ------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "proj_size": {"proj_size": 5},
+    "peephole": {"peephole": True},
+    "coupled": {"coupled": True},
+    "clipped": {"cell_clip": 0.3, "gate_clip": 0.5},
+    "layer_norm": {"layer_norm": True},
+    "zoneout": {"zoneout": (0.3, 0.2)},
+    "dropped": {"recurrent_dropout": 0.5, "weight_dropout": 0.5},
+    "activations": {"activations": ("hard_sigmoid", "relu", "softsign")},
+    "learnt state": {"learn_initial_state": True},
+    "unequal": {"hidden_size": (7, 12)},
+    "residual": {"residual": True},
+    "many": {"proj_size": 5, "peephole": True, "layer_norm": True, "cell_clip": 0.7, "zoneout": 0.1, "residual": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cut", [False, True], ids=["", "reset"])
+def test_options_agree_with_the_reference(name, bidirectional, cut):
+    options = {"hidden_size": 9, "num_layers": 2} | OPTIONS[name]
+    if isinstance(options["hidden_size"], tuple):
+        del options["num_layers"]
+    lstm = LSTM(4, bidirectional=bidirectional, dtype=np.float64, seed=0, **options)
+    rng = np.random.default_rng(1)
+    with lstm.updating() as weights:
+        for key, weight in weights.items():
+            if key.startswith(("h0", "c0", "bias_norm")):  # which begin as zeros
+                weight[...] = rng.standard_normal(weight.shape)
+    x, lengths = rng.standard_normal((7, 5, 4)), [7, 0, 3, 6, 7]
+    reset = rng.random((7, 5)) < 0.3 if cut else None
+    trace = lstm.trace(x, lengths=lengths, reset=reset)
+    y, (h_n, c_n) = lstm(x, lengths=lengths, reset=reset)
+    assert_same_bits(trace.y, y)
+    for found, right in zip((*trace.state[0], *trace.state[1]), (*h_n, *c_n), strict=True):
+        assert_same_bits(found, right)
+    zoneout = lstm.zoneout if isinstance(lstm.zoneout, tuple) else (lstm.zoneout,) * 2
+    cell = reference.Cell(
+        lstm.coupled, *(np.inf if clip is None else clip for clip in (lstm.cell_clip, lstm.gate_clip)), zoneout,
+        options.get("activations", ("sigmoid", "tanh", "tanh")),
+    )  # fmt: skip
+    expected = reference.lstm(
+        x, None, None, lstm.parameters(), np.array(lengths), cell=cell, reset=reset, residual=lstm.residual
+    )
+    for layer, directions in enumerate(trace.layers):
+        for direction, part in enumerate(directions):
+            run = expected.runs[layer][direction]
+            for gate in NAMES:
+                right = run.y if gate == "h" else getattr(run, gate)
+                np.testing.assert_allclose(getattr(part, gate), right, rtol=0, atol=1e-11, err_msg=gate)
+    assert lstm.summary().parameters == lstm.num_parameters()
+    assert lstm.summary().rows[0].output == ("time", "batch", y.shape[-1])
+    row = trace.row(2)
+    assert row.y.shape == (3, y.shape[-1])
+    assert [part[0].c.shape for part in row.layers] == [(3, part[0].c.shape[-1]) for part in trace.layers]
+
+
 # Networks ------------------------------------------------------------------------------------------------------------
 
 
