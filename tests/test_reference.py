@@ -7,7 +7,7 @@ whose gradients are autograd's.
 import ast
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -210,6 +210,28 @@ def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
     for array in (grads.x, grads.h0, grads.c0, *grads.weights.values()):
         assert array.dtype == dtype
         assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble], ids=lambda v: v.__name__)
+@pytest.mark.parametrize("train", [False, True])
+def test_any_float_dtype_stays_as_it_is_with_all_options(dtype, train):
+    exact = variant(
+        layers=2, directions=2, proj=2, peephole=True, coupled=True, cell_clip=0.6, gate_clip=0.9, layer_norm=True,
+        recurrent=0.4 if train else 0.0, zoneout=(0.3, 0.2), train=train, reset=True, residual=True,
+        activations=("hard_sigmoid", "selu", ("scaled_tanh", 1.7, 0.6)),
+    )  # fmt: skip
+    problem = replace(
+        exact, x=exact.x.astype(dtype), weights={name: array.astype(dtype) for name, array in exact.weights.items()},
+        state=[[array.astype(dtype) for array in arrays] for arrays in exact.state],
+        d=[exact.d[0].astype(dtype), *([array.astype(dtype) for array in arrays] for arrays in exact.d[1:])],
+    )  # fmt: skip
+    out, expected = problem.forward(), exact.forward()
+    rtol = 20 * np.finfo(dtype).eps if dtype != np.longdouble else 1e-12
+    for name in ("y", "h_n", "c_n"):
+        assert getattr(out, name).dtype == dtype
+        np.testing.assert_allclose(getattr(out, name).astype(float), getattr(expected, name), rtol=0, atol=rtol)
+    for name, gradient in gradients_of(problem).items():
+        assert gradient.dtype == dtype, name
 
 
 # PyTorch -------------------------------------------------------------------------------------------------------------
