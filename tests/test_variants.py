@@ -434,7 +434,7 @@ def test_represent_themselves():
         ({"activations": ("sigmoid", "sin", "tanh")}, ValueError, r"activations\[1\] is 'sin', expected one of"),
         ({"activations": ("sigmoid", ("tanh", 1), "tanh")}, ValueError, "tanh has no parameters"),
         ({"activations": ("sigmoid", ("elu", "x"), "tanh")}, TypeError, "alpha is 'x', expected a number"),
-        ({"activations": ("sigmoid", ("elu", -0.5), "tanh")}, ValueError, r"activations\[1\]'s alpha is -0.5, expected"),
+        ({"activations": ("sigmoid", ("elu", -0.5), "tanh")}, ValueError, r"activations\[1\]'s alpha is -0.5"),
         ({"activations": (("leaky_relu", -1), "tanh", "tanh")}, ValueError, r"activations\[0\]'s alpha is -1"),
         ({"activations": ("sigmoid", "tanh", ("scaled_tanh", 0))}, ValueError, r"activations\[2\]'s alpha is 0"),
         ({"activations": ("sigmoid", (), "tanh")}, ValueError, r"activations\[1\] is \(\), expected"),
