@@ -206,7 +206,7 @@ cdef class CellWeights:
         fill_activation(&self.step.output, cell.activations[2], np.inf, single)
 
 
-cdef struct CellRun:
+cdef struct CellRun:  # what the loops see of a Variant
     CellStep step
     const void* weight_hr             # (P, H), NULL without projection
     const void* recurrent             # (rows of the states, P), NULL where nothing is dropped
