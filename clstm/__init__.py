@@ -9,6 +9,7 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import onnx as onnx
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
+# `from clstm import *` needs no extra and hides no other package, so LSTMClassifier, LSTMRegressor and onnx aren't
+# among these.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -56,7 +58,19 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "decoding", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = (
+    "datasets",
+    "decoding",
+    "losses",
+    "mixture",
+    "models",
+    "onnx",
+    "optim",
+    "plot",
+    "schedules",
+    "text",
+    "train",
+)
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -20,6 +22,33 @@ def pytest_addoption(parser):
     parser.addoption(
         "--artifacts", help="folder of a built wheel and source distribution, whose contents are tested too"
     )
+
+    parser.addoption("--differences", action="store_true", help="print the largest differences that tests have noted")
+
+
+# (what was compared, with whom): the largest difference, relative where numbers are above 1
+_LARGEST: dict[tuple[str, str], float] = {}
+
+
+@pytest.fixture
+def note():
+    """Return a function that keeps the largest difference between arrays, to be seen with ``--differences``."""
+
+    def keep(what: str, peer: str, found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:
+        for array, other in zip(found, expected, strict=True):
+            array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
+            finite = np.isfinite(array) & np.isfinite(other)
+            differences = (np.abs(array - other) / np.maximum(1, np.abs(other)))[finite] if finite.any() else [0.0]
+            _LARGEST[what, peer] = max(_LARGEST.get((what, peer), 0.0), float(np.max(differences)))
+
+    return keep
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--differences"):
+        terminalreporter.section("largest differences")
+        for (what, peer), largest in _LARGEST.items():
+            terminalreporter.line(f"| {what} | {peer} | {largest:.1e} |")
 
 
 def pytest_report_header():

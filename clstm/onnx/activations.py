@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from clstm.cell import ALPHA_BETA
+
 # ONNX's name in small letters: clstm's name, the default of alpha and beta. () has no such parameter; where it has one
 # without a default here, runtimes disagree on it (ONNX Runtime takes 0, ONNX's operator ThresholdedRelu 1).
 _FUNCTIONS: dict[str, tuple[str, tuple[float | None, ...]]] = {
@@ -37,12 +39,9 @@ _SPELLING = {
     "affine": "Affine",
     "scaled_tanh": "ScaledTanh",
 }
-# What clstm takes where a bare name is given
-_CLSTM_DEFAULTS = {"thresholded_relu": (1.0,), "affine": (1.0, 0.0), "scaled_tanh": (1.0, 1.0)}
-_PARAMETERS = dict(_FUNCTIONS.values())
+_PARAMETERS = {name: len(defaults) for name, defaults in _FUNCTIONS.values()}
 
 Activation = str | tuple[Any, ...]
-DEFAULT = ("sigmoid", "tanh", "tanh")
 
 
 def read_activations(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]) -> tuple[Activation, ...]:
@@ -79,8 +78,7 @@ def write_activations(activations: Sequence[Activation]) -> dict[str, list[Any]]
             name, parameters = "affine", [1.0, 0.0]
         if name not in _SPELLING:
             raise ValueError(f"ONNX has no activation {name!r}; it has {', '.join(_SPELLING)} and linear")
-        defaults = _CLSTM_DEFAULTS.get(name, _PARAMETERS[name])
-        values = [*parameters, *defaults[len(parameters) :]][: len(defaults)]
+        values = [*parameters, *ALPHA_BETA.get(name, ())[len(parameters) :]][: _PARAMETERS[name]]
         names.append(_SPELLING[name])
         for value, found in zip(values, (alphas, betas), strict=False):
             found.append(float(value))

@@ -25,7 +25,7 @@ class Attributes:
             if attribute.name in self._protos:
                 raise ValueError(f"attribute {attribute.name!r} is given twice")
             self._protos[attribute.name] = attribute
-        self._unread = set(self._protos)
+        self._unread = dict.fromkeys(self._protos)
 
     def integer(self, name: str, default: Any = _REQUIRED) -> int:
         return self._get(name, _KINDS.INT, default, lambda proto: int(proto.i))
@@ -60,10 +60,10 @@ class Attributes:
     def expect_all_read(self) -> None:
         """Raise ValueError if the node has an attribute that nobody asked for: it would have been ignored."""
         if self._unread:
-            raise ValueError(f"attribute {sorted(self._unread)[0]!r} isn't supported")
+            raise ValueError(f"attribute {next(iter(self._unread))!r} isn't supported")
 
     def _get(self, name, kind, default, read):
-        self._unread.discard(name)
+        self._unread.pop(name, None)
         if name not in self._protos:
             if default is _REQUIRED:
                 raise ValueError(f"attribute {name!r} is missing")

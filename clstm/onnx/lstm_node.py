@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from clstm.activations import DEFAULT
 from clstm.layer import blank_weights
 from clstm.lstm import LSTM
-from clstm.onnx.activations import DEFAULT, Activation, is_odd_around_half, read_activations
+from clstm.onnx.activations import Activation, is_odd_around_half, read_activations
 from clstm.onnx.attributes import Attributes
 
 # Blocks of the gates' rows. clstm's coupled gates are f, g, o: i is 1 - f.
@@ -27,11 +28,11 @@ _PEEPHOLES = {False: ("i", "f", "o"), True: ("f", "o")}
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """The attributes of an LSTM node, in clstm's terms; None where they leave it to the weights or to the default."""
+    """The attributes of an LSTM node, in clstm's terms; a hidden_size of None is left to the weights."""
 
     direction: str
     hidden_size: int | None
-    activations: tuple[Activation, ...] | None
+    activations: tuple[Activation, ...]
     clip: float | None
     coupled: bool
     batch_first: bool
@@ -46,7 +47,7 @@ class NodeOptions:
         if direction not in ("forward", "reverse", "bidirectional"):
             raise ValueError(f"direction is {direction!r}, expected 'forward', 'reverse' or 'bidirectional'")
         directions = 2 if direction == "bidirectional" else 1
-        names = attributes.texts("activations", ["Sigmoid", "Tanh", "Tanh"] * directions)
+        names = attributes.texts("activations", list(DEFAULT) * directions)
         alphas, betas = attributes.reals("activation_alpha", []), attributes.reals("activation_beta", [])
         if len(names) != 3 * directions:
             raise ValueError(f"activations has {len(names)} names, expected {3 * directions}")
@@ -61,7 +62,7 @@ class NodeOptions:
         return NodeOptions(
             direction,
             attributes.integer("hidden_size", None),
-            None if activations == DEFAULT * directions else activations,
+            activations[:3] if activations[:3] * directions == activations else activations,
             clip,
             coupled,
             attributes.flag("layout", False),
@@ -82,16 +83,10 @@ def make_layer(
             raise ValueError(f"{name} has shape {array.shape}, expected {shape} (directions {D}, hidden_size {H})")
         if array is not None and (array.dtype != W.dtype or array.dtype.kind != "f"):
             raise ValueError(f"{name} is {array.dtype}, expected all of float32, or all of float64")
-    variants: dict[str, Any] = {
-        "peephole": P is not None,
-        "coupled": options.coupled,
-        "gate_clip": options.clip,
-        "activations": options.activations,
-    }
     with blank_weights():
         layer = LSTM(
             inputs, H, bias=B is not None, bidirectional=D == 2, dtype=W.dtype, num_threads=num_threads,
-            **{name: value for name, value in variants.items() if value},
+            peephole=P is not None, coupled=options.coupled, gate_clip=options.clip, activations=options.activations,
         )  # fmt: skip
     weights = {}
     for direction, suffix in zip(range(D), ("_l0", "_l0_reverse"), strict=False):
@@ -102,7 +97,8 @@ def make_layer(
                 weights[name + suffix] = _from_onnx(bias, options.coupled)
         if P is not None:
             weights["weight_peephole" + suffix] = _from_onnx(P[direction], options.coupled, peephole=True)
-    layer.load_state_dict(weights, assign=True)
+    with np.errstate(all="ignore"):  # what isn't finite passes through in silence
+        layer.load_state_dict(weights, assign=True)
     return layer
 
 
@@ -128,7 +124,7 @@ def _to_onnx(rows: np.ndarray, coupled: bool, peephole: bool = False) -> np.ndar
 def node_weights(lstm: LSTM, layer: int) -> Iterator[tuple[str, np.ndarray]]:
     """Return the names and arrays of a layer's inputs to a node: W, R, and B and P where it has them."""
     weights = lstm.parameters()
-    coupled = getattr(lstm, "coupled", False)
+    coupled = lstm.coupled
     suffixes = [f"_l{layer}", f"_l{layer}_reverse"][: lstm.num_directions]
 
     def stack(name: str, **options: Any) -> np.ndarray:
@@ -138,7 +134,7 @@ def node_weights(lstm: LSTM, layer: int) -> Iterator[tuple[str, np.ndarray]]:
     yield "R", stack("weight_hh")
     if lstm.bias:
         yield "B", np.concatenate([stack("bias_ih"), stack("bias_hh")], axis=1)
-    if getattr(lstm, "peephole", False):
+    if lstm.peephole:
         yield "P", stack("weight_peephole", peephole=True)
 
 

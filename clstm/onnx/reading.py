@@ -137,8 +137,8 @@ class _Builder:
 
     def _define(self, names: Iterable[str], what: str) -> None:
         for name in names:
-            if not name:
-                raise ValueError(f"{what}: a name is empty")
+            if not name or not isinstance(name, str):  # protobuf gives bytes for what isn't UTF-8
+                raise ValueError(f"{what}: {name!r} isn't a name")
             if name in self.known:
                 raise ValueError(f"{what}: the name {name!r} is given twice")
             self.known.add(name)
@@ -203,7 +203,7 @@ class _Builder:
 
         if all(place in constants for place in weights if inputs[place]):
             layer = make_layer(options, *(constants.get(place) for place in weights), self.num_threads)
-            name = node.name or next(filter(None, node.output), "LSTM")
+            name = str(node.name or next(filter(None, node.output), "LSTM"))
             while name in self.lstms:
                 name += "_"
             self.lstms[name] = layer
@@ -236,6 +236,8 @@ def _declared(value: onnx.ValueInfoProto, kind: str) -> Declared:
             dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else (dim.dim_param or None)
             for dim in tensor.shape.dim
         )
+        if any(isinstance(size, bytes) for size in shape):
+            raise ValueError(f"{kind} {value.name!r} has the shape {shape}, with a name that isn't text")
     return Declared(value.name, tensor.elem_type, shape)
 
 

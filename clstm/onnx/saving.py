@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from clstm import __version__
+from clstm.activations import DEFAULT
 from clstm.atomic import write_atomically
 from clstm.checks import check_flag
 from clstm.language_network import LSTMLanguageNetwork
@@ -16,7 +17,7 @@ from clstm.layer import Layer
 from clstm.layers import Linear
 from clstm.lstm import LSTM
 from clstm.models import SequenceNetwork
-from clstm.onnx.activations import DEFAULT, write_activations
+from clstm.onnx.activations import write_activations
 from clstm.onnx.lstm_node import node_weights
 from clstm.onnx.package import helper, numpy_helper
 
@@ -59,7 +60,9 @@ def save(model: Layer, path: str | os.PathLike[str], *, state: bool = True, leng
     Notes
     -----
     What belongs to training only (dropout, recurrent dropout, DropConnect) isn't in the model. Weights keep their
-    dtype; ONNX Runtime and OpenVINO run LSTMs in float32 only, so a float64 model is for `load` and others.
+    dtype; ONNX Runtime and OpenVINO run LSTMs in float32 only, so a float64 model is for `load` and others. Of what a
+    model says, OpenVINO 2026.4 ignores two things: peepholes, and lengths where batch and time are free (fix them with
+    its ``model.reshape`` before compiling).
 
     Examples
     --------
@@ -148,21 +151,15 @@ def _unsupported(lstm: LSTM) -> str | None:
         "zoneout": "the operator LSTM doesn't mix old and new states",
     }
     for name, reason in options.items():
-        value = getattr(lstm, name, None)
+        value = getattr(lstm, name)
         if value is not None and np.any(value):
             return f"{name} is {value!r}: {reason}"
     return None
 
 
-def _sizes(lstm: LSTM) -> list[int]:
+def _sizes(lstm: LSTM) -> Sequence[int]:
     sizes = lstm.hidden_size
-    return list(sizes) if isinstance(sizes, (list, tuple)) else [sizes] * lstm.num_layers
-
-
-def _activations(lstm: LSTM, directions: int) -> list[Any]:
-    """Return the three activations of each direction."""
-    activations = list(getattr(lstm, "activations", DEFAULT))
-    return activations if len(activations) == 3 * directions else activations * directions
+    return [sizes] * lstm.num_layers if isinstance(sizes, int) else sizes
 
 
 def _lstm(graph: _Graph, lstm: LSTM, x: str, y: str) -> tuple[str, str]:
@@ -174,9 +171,9 @@ def _lstm(graph: _Graph, lstm: LSTM, x: str, y: str) -> tuple[str, str]:
     if reason is not None:
         raise ValueError(f"ONNX has no such LSTM: {reason}")
     D, sizes, dtype = lstm.num_directions, _sizes(lstm), lstm.dtype
-    activations = write_activations(_activations(lstm, D))
-    if activations["activations"] == ["Sigmoid", "Tanh", "Tanh"] * D:
-        activations = {}
+    activations = {}
+    if tuple(lstm.activations) != DEFAULT:
+        activations = write_activations(lstm.activations if len(lstm.activations) == 3 * D else lstm.activations * D)
     states = _initial_states(graph, lstm, x, sizes)
     lengths, empty = "", None
     if graph.with_lengths:
@@ -194,17 +191,17 @@ def _lstm(graph: _Graph, lstm: LSTM, x: str, y: str) -> tuple[str, str]:
             "direction": "bidirectional" if D == 2 else "forward",
             **activations,
         }
-        if getattr(lstm, "coupled", False):
+        if lstm.coupled:
             options["input_forget"] = 1
-        if getattr(lstm, "gate_clip", None) is not None:
-            options["clip"] = float(lstm.gate_clip)
+        if lstm.gate_clip is not None:
+            options["clip"] = lstm.gate_clip
         names = [f"lstm_l{layer}.{name}" for name in ("Y", "Y_h", "Y_c")]
         inputs = [x, weights["W"], weights["R"], weights.get("B", ""), lengths, h0, c0, weights.get("P", "")]
         while not inputs[-1]:
             inputs.pop()
         graph.node("LSTM", inputs, f"lstm_l{layer}", names, **options)
         last = layer == len(sizes) - 1
-        residual = layer > 0 and getattr(lstm, "residual", False)
+        residual = layer > 0 and lstm.residual
         # (time, directions, batch, hidden) to (time, batch, directions * hidden)
         turned = graph.node("Transpose", names[:1], f"turned_l{layer}", perm=[0, 2, 1, 3])
         name = y if last else f"y_l{layer}"
@@ -243,7 +240,7 @@ def _initial_states(graph: _Graph, lstm: LSTM, x: str, sizes: list[int]) -> list
                 graph.node("Split", [whole, equal], f"{name}_split", parts, axis=0)
             names.append(parts)
         return list(zip(*names, strict=True))
-    if not getattr(lstm, "learn_initial_state", False):
+    if not lstm.learn_initial_state:
         return [("", "")] * L
     weights, states = lstm.parameters(), []
     batch = graph.node("Shape", [x], "batch_size", start=1, end=2)
