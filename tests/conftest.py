@@ -38,8 +38,8 @@ def note():
         for array, other in zip(found, expected, strict=True):
             array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
             finite = np.isfinite(array) & np.isfinite(other)
-            differences = (np.abs(array - other) / np.maximum(1, np.abs(other)))[finite] if finite.any() else [0.0]
-            _LARGEST[what, peer] = max(_LARGEST.get((what, peer), 0.0), float(np.max(differences)))
+            differences = np.abs(array[finite] - other[finite]) / np.maximum(1, np.abs(other[finite]))
+            _LARGEST[what, peer] = max(_LARGEST.get((what, peer), 0.0), float(differences.max(initial=0)))
 
     return keep
 
