@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import pkgutil
@@ -424,6 +425,58 @@ print(json.dumps([name for name in ("torch", "onnxruntime", "openvino", "scipy")
     assert result.returncode == 0, result.stderr
     allowed = ["scipy"] if clstm.backend.available() == ("portable",) else []
     assert [name for name in json.loads(result.stdout) if name not in allowed] == []
+
+
+def test_keras_model(tmp_path):
+    # Its exporter writes the steps of an LSTM one by one. In another process: Keras may have another backend here.
+    for package in ("keras", "torch", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"could not import {package!r}")
+    code = """
+import warnings
+warnings.simplefilter("ignore")
+import keras, numpy as np, clstm
+keras.utils.set_random_seed(0)
+ids = keras.Input((7,), dtype="int32")
+x = keras.layers.Embedding(20, 6)(ids)
+x = keras.layers.Bidirectional(keras.layers.LSTM(5, return_sequences=True))(x)
+model = keras.Model(ids, keras.layers.Dense(3, activation="softmax")(keras.layers.LSTM(4)(x)))
+ids = np.random.default_rng(0).integers(0, 20, (4, 7)).astype(np.int32)
+expected = model.predict(ids, verbose=0)
+model.export("model.onnx", format="onnx", verbose=False)
+loaded = clstm.onnx.load("model.onnx")
+(found,) = loaded.run(None, {loaded.get_inputs()[0].name: ids})
+np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "torch"}
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_products_with_known_weights_give_a_row_the_same_bits_in_any_company(isa):
+    rng = np.random.default_rng(0)
+    few, many, bias = floats(rng, 8, 5), floats(rng, 8, 70), floats(rng, 70)
+    nodes = [
+        helper.make_node("MatMul", ["x", "few"], ["a"]),
+        helper.make_node("MatMul", ["x", "many"], ["b"]),
+        helper.make_node("Gemm", ["x", "many", "bias"], ["c"]),
+    ]
+    x = floats(rng, 30, 8)
+    graph = make_model(nodes, {"x": x[:1]}, ["a", "b", "c"], {"few": few, "many": many, "bias": bias})
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "rows"
+    model = clstm.onnx.load(graph)
+    whole = model.run(None, {"x": x})
+    assert_all_close(whole, [x @ few, x @ many, x @ many + bias], **CLOSE)
+    for row in range(30):
+        alone = model.run(None, {"x": x[row : row + 1]})
+        if isa == "portable":
+            assert_all_close(alone, [array[row : row + 1] for array in whole], **CLOSE)
+        else:
+            assert_same_bits(alone, [array[row : row + 1] for array in whole])
+    graph.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "features"
+    model = clstm.onnx.load(graph)
+    with pytest.raises(ValueError, match=r"the input is float32\(3, 7\), expected float32 with 8 features"):
+        model.run(None, {"x": floats(rng, 3, 7)})
 
 
 def test_model_with_functions_of_its_own():

@@ -48,10 +48,18 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """A function of some of a node's inputs, by position: the others, which are known, are in it."""
+
+    places: tuple[int, ...]
+    function: Function
+
+
+@dataclass(frozen=True)
 class Operator:
     """An operator: how its function is made, and how many inputs (least, most) and outputs (most) it has."""
 
-    make: Callable[[Node], Function]
+    make: Callable[[Node], Function | Reads]
     inputs: tuple[int, int]
     outputs: int = 1
 
@@ -283,25 +291,21 @@ def _batch_normalization(node: Node) -> Function:
 # ------------------------------------------------------------------------------------------- products
 
 
-def _times(weight: Array) -> Function:
-    """Return the product with a known matrix (in, out), whose rows have the same bits in any company."""
-    rows = np.ascontiguousarray(weight.T)
-    if len(rows) <= FEW:
-        return lambda x: np.einsum("...f,lf->...l", x, rows)
-    return _linear(rows, None)
-
-
-def _linear(weight: Array, bias: Array | None) -> Function:
-    """Return x weight^T + bias over the last axis, by the kernels of `Linear`."""
-    product = dense.pack(np.ascontiguousarray(weight), bias)
+def _with_known(weight: Array, bias: Array | None, few: bool) -> Reads:
+    """Return x weight^T + bias over the last axis, for a known weight (out, in) that is packed once."""
+    weight = np.ascontiguousarray(weight)
+    shape, dtype = weight.shape, weight.dtype
+    product = None if few else dense.pack(weight, bias)
 
     def run(x: Array) -> Array:
-        if x.dtype != weight.dtype or x.shape[-1] != weight.shape[1]:
-            raise ValueError(f"the input is {x.dtype}{x.shape}, expected {weight.dtype} and {weight.shape[1]} features")
+        if x.dtype != dtype or x.ndim == 0 or x.shape[-1] != shape[1]:
+            raise ValueError(f"the input is {x.dtype}{x.shape}, expected {dtype} with {shape[1]} features")
+        if product is None:
+            return np.einsum("...f,lf->...l", x, weight)
         y = product.forward(np.ascontiguousarray(x).reshape(math.prod(x.shape[:-1]), x.shape[-1]))
-        return y.reshape(*x.shape[:-1], len(weight))
+        return y.reshape(*x.shape[:-1], shape[0])
 
-    return run
+    return Reads((0,), run)
 
 
 def _is_matrix(array: Array | None) -> bool:
@@ -309,23 +313,15 @@ def _is_matrix(array: Array | None) -> bool:
 
 
 @operator("MatMul", 2)
-def _matmul(node: Node) -> Function:
-    by_any = _elementwise(np.matmul)(node)
+def _matmul(node: Node) -> Function | Reads:
     weight = node.constants.get(1)
-    if not _is_matrix(weight):
-        return by_any
-    times = _times(weight)
-
-    def run(x: Array, weight: Array) -> Array:
-        if x.dtype != weight.dtype or x.ndim < 2 or x.shape[-1] != len(weight):
-            return by_any(x, weight)  # which knows vectors and the errors
-        return times(x)
-
-    return run
+    if _is_matrix(weight):
+        return _with_known(weight.T, None, few=weight.shape[1] <= FEW)
+    return _elementwise(np.matmul)(node)
 
 
 @operator("Gemm", 2, 3)
-def _gemm(node: Node) -> Function:
+def _gemm(node: Node) -> Function | Reads:
     alpha, beta = node.attributes.real("alpha", 1.0), node.attributes.real("beta", 1.0)
     turn_a, turn_b = node.attributes.flag("transA", False), node.attributes.flag("transB", False)
     weight, bias = node.constants.get(1), node.constants.get(2)
@@ -337,8 +333,7 @@ def _gemm(node: Node) -> Function:
         and bias.shape == (weight.shape[0 if turn_b else 1],)
         and bias.dtype == weight.dtype
     ):
-        linear = _linear(weight if turn_b else weight.T, bias)
-        return lambda a, b, c: linear(a)
+        return _with_known(weight if turn_b else weight.T, bias, few=False)
 
     def run(a: Array, b: Array, c: Array | None = None) -> Array:
         _same_types(a, b, *(() if c is None else (c,)))

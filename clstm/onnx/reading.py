@@ -14,7 +14,7 @@ from clstm.lstm import LSTM
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.lstm_node import NodeOptions, make_layer, run_layer
 from clstm.onnx.model import Declared, Model, Step
-from clstm.onnx.operators import MANY, OPERATORS, Node
+from clstm.onnx.operators import MANY, OPERATORS, Node, Reads
 from clstm.onnx.package import DecodeError, onnx
 from clstm.onnx.types import dtype_of, tensor_array
 
@@ -189,6 +189,8 @@ class _Builder:
             raise ValueError("an input that it needs has no name")
         function = operator.make(Node(attributes, self.opset, constants, outputs))
         attributes.expect_all_read()
+        if isinstance(function, Reads):
+            return function.function, [inputs[place] for place in function.places]
         return function, inputs
 
     def _lstm(
