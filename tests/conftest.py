@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -23,35 +21,8 @@ def pytest_addoption(parser):
         "--artifacts", help="folder of a built wheel and source distribution, whose contents are tested too"
     )
     parser.addoption(
-        "--differences", action="store_true", help="print the largest differences from the reference that were seen"
+        "--differences", action="store_true", help="print the largest differences that tests have recorded"
     )
-
-    parser.addoption("--differences", action="store_true", help="print the largest differences that tests have noted")
-
-
-# (what was compared, with whom): the largest difference, relative where numbers are above 1
-_LARGEST: dict[tuple[str, str], float] = {}
-
-
-@pytest.fixture
-def note():
-    """Return a function that keeps the largest difference between arrays, to be seen with ``--differences``."""
-
-    def keep(what: str, peer: str, found: Iterable[np.ndarray], expected: Iterable[np.ndarray]) -> None:
-        for array, other in zip(found, expected, strict=True):
-            array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
-            finite = np.isfinite(array) & np.isfinite(other)
-            differences = np.abs(array[finite] - other[finite]) / np.maximum(1, np.abs(other[finite]))
-            _LARGEST[what, peer] = max(_LARGEST.get((what, peer), 0.0), float(differences.max(initial=0)))
-
-    return keep
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    if config.getoption("--differences"):
-        terminalreporter.section("largest differences")
-        for (what, peer), largest in _LARGEST.items():
-            terminalreporter.line(f"| {what} | {peer} | {largest:.1e} |")
 
 
 def pytest_report_header():
@@ -82,13 +53,13 @@ def no_limit_left_behind():
 def pytest_terminal_summary(terminalreporter, config):
     if not config.getoption("--differences"):
         return
-    largest = {}
+    largest = {}  # by the names in a record, its numbers
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "difference" and report.when == "call":
-                *key, outputs, gradients = value
-                before = largest.get(tuple(key), (0, 0))
-                largest[tuple(key)] = max(before[0], outputs), max(before[1], gradients)
-    terminalreporter.section("largest differences from the reference: outputs, gradients")
-    for (name, dtype), (outputs, gradients) in largest.items():
-        terminalreporter.write_line(f"| {name} | {dtype} | {outputs:.0e} | {gradients:.0e} |")
+                key = tuple(part for part in value if isinstance(part, str))
+                numbers = [part for part in value if not isinstance(part, str)]
+                largest[key] = [max(pair) for pair in zip(numbers, largest.get(key, numbers), strict=True)]
+    terminalreporter.section("largest differences")
+    for key, numbers in largest.items():
+        terminalreporter.write_line(f"| {' | '.join([*key, *(f'{number:.0e}' for number in numbers)])} |")

@@ -74,6 +74,20 @@ def assert_all_close(found, expected, **tolerance):
         np.testing.assert_allclose(array, other, **tolerance)
 
 
+@pytest.fixture
+def note(record_property):
+    """Return a function that records the largest difference, relative above 1, for ``--differences``."""
+
+    def record(what, peer, found, expected):
+        for array, other in zip(found, expected, strict=True):
+            array, other = np.asarray(array, np.float64), np.asarray(other, np.float64)
+            finite = np.isfinite(array) & np.isfinite(other)
+            differences = np.abs(array[finite] - other[finite]) / np.maximum(1, np.abs(other[finite]))
+            record_property("difference", (what, peer, float(differences.max(initial=0))))
+
+    return record
+
+
 def assert_same_bits(found, expected):
     assert len(found) == len(expected)
     for array, other in zip(found, expected, strict=True):
@@ -139,6 +153,11 @@ def test_onnx_lstm_node_tests_are_all_run(node_cases):
     names = {case.name for case in node_cases if "lstm" in case.name}
     assert {"test_lstm_defaults", "test_lstm_with_initial_bias", "test_lstm_with_peepholes"} <= names
     assert {"test_lstm_batchwise", "test_lstm_bidirectional", "test_lstm_reverse"} <= names
+
+
+def test_the_page_lists_the_operators():
+    page = " ".join((ROOT / "docs" / "onnx.md").read_text(encoding="utf-8").split())
+    assert f"**Other operators**: {', '.join(sorted(OPERATORS))};" in page
 
 
 # ------------------------------------------------------------------------------------------- LSTM nodes
@@ -480,15 +499,22 @@ def test_products_with_known_weights_give_a_row_the_same_bits_in_any_company(isa
 
 
 def test_model_with_functions_of_its_own():
-    functions = [
-        helper.make_function("mine", "Twice", ["x"], ["y"], [helper.make_node("Add", ["x", "x"], ["y"])],
-                             [helper.make_opsetid("", 18)])
-    ]  # fmt: skip
-    x = np.ones((2, 3), np.float32)
-    model = make_model([helper.make_node("Twice", ["x"], ["z"], domain="mine")], {"x": x}, ["z"], functions=functions)
-    model.opset_import.append(helper.make_opsetid("mine", 1))
-    (z,) = clstm.onnx.load(model).run(None, {"x": x})
+    def model_with(name, domain):
+        versions = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+        node = helper.make_node(name, ["x"] * (2 if domain == "" else 1), ["y"], domain=domain)
+        function = helper.make_function("mine", "Twice", ["x"], ["y"], [node], versions)
+        node = helper.make_node("Twice", ["x"], ["z"], domain="mine")
+        model = make_model([node], {"x": np.ones((2, 3), np.float32)}, ["z"], functions=[function])
+        model.opset_import.append(versions[1])
+        return model
+
+    x = floats(np.random.default_rng(0), 2, 3)
+    (z,) = clstm.onnx.load(model_with("Add", "")).run(None, {"x": x})
     np.testing.assert_array_equal(z, 2 * x)
+    with pytest.raises(ValueError, match="its functions can't be put in their places"):
+        clstm.onnx.load(model_with("Twice", "mine"))
+    with pytest.raises(ValueError, match=r"\(Thrice\): operators of the domain 'mine' aren't supported"):
+        clstm.onnx.load(model_with("Thrice", "mine"))
 
 
 def test_weights_in_files_of_their_own(tmp_path):

@@ -106,7 +106,10 @@ class _Builder:
         if proto.functions:
             import onnx.inliner
 
-            proto = onnx.inliner.inline_local_functions(proto)
+            try:
+                proto = onnx.inliner.inline_local_functions(proto)
+            except (RuntimeError, onnx.checker.ValidationError) as error:
+                raise ValueError(f"its functions can't be put in their places: {error}") from None
         self.graph, self.num_threads = proto.graph, num_threads
         self.opset = _opset(proto.opset_import)
         self.constants: dict[str, np.ndarray] = {}
