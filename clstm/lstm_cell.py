@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from clstm.activations import DEFAULT
 from clstm.checks import check_array, check_flag, check_index, check_state
 from clstm.recurrent import LSTMContext, LSTMGradients, Recurrent, Run, represent
 from clstm.states import State
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class LSTMCell(Recurrent):
@@ -151,6 +154,9 @@ class LSTMCell(Recurrent):
         rows = [("batch", batch)] if batched else []
         hidden = [*rows, ("hidden_size", self.hidden_size)]
         return [*rows, ("proj_size", self.proj_size)] if self.proj_size else hidden, hidden
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self._weights["weight_hh"].shape[1])
 
     def __repr__(self) -> str:
         return represent(self)
