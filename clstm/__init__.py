@@ -9,11 +9,13 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import keras as keras
     from clstm import onnx as onnx
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
+    from clstm.gates import reorder_gates
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra and hides no other package, so LSTMClassifier, LSTMRegressor and onnx aren't
-# among these.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras` and
+# `onnx`, which would hide Keras and ONNX themselves.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -50,6 +52,7 @@ __all__ = [
     "models",
     "optim",
     "plot",
+    "reorder_gates",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -61,6 +64,7 @@ __all__ = [
 _MODULES = (
     "datasets",
     "decoding",
+    "keras",
     "losses",
     "mixture",
     "models",
@@ -87,6 +91,7 @@ _HOMES = {
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
+    "reorder_gates": "clstm.gates",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
