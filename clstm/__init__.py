@@ -10,6 +10,7 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
     from clstm import keras as keras
+    from clstm import onnx as onnx
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor is `keras`, which
-# would hide Keras itself.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras` and
+# `onnx`, which would hide Keras and ONNX themselves.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -67,6 +68,7 @@ _MODULES = (
     "losses",
     "mixture",
     "models",
+    "onnx",
     "optim",
     "plot",
     "schedules",
