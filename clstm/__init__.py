@@ -9,6 +9,7 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import torch as torch
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.torch_files import read_state_dict
     from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
+# `from clstm import *` needs no extra, so LSTMClassifier, LSTMRegressor and torch aren't among these.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -47,6 +49,7 @@ __all__ = [
     "models",
     "optim",
     "plot",
+    "read_state_dict",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -55,7 +58,19 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "decoding", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = (
+    "datasets",
+    "decoding",
+    "losses",
+    "mixture",
+    "models",
+    "optim",
+    "plot",
+    "schedules",
+    "text",
+    "torch",
+    "train",
+)
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
@@ -72,6 +87,7 @@ _HOMES = {
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
+    "read_state_dict": "clstm.torch_files",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
@@ -88,4 +104,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_HOMES, *_MODULES})

@@ -28,6 +28,7 @@ from clstm.checks import (
 from clstm.layer import Layer
 from clstm.layers import Dropout
 from clstm.sparse import RowGradient
+from clstm.torch_weights import lstm_sizes, make, read_source, to_module
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
@@ -354,6 +355,74 @@ class LSTM(_Recurrent):
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
         return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
 
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        batch_first: bool | None = None,
+        dropout: float | None = None,
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTM:
+        """Return an LSTM with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Sizes, layers, directions, bias and projection follow from the names and shapes of the weights.
+
+        Parameters
+        ----------
+        source : torch.nn.Module or mapping of str to tensor or array
+            A torch.nn.LSTM, a module that holds one, or a state_dict of either; `clstm.read_state_dict` reads one from
+            a file. The weights are copied.
+        prefix : str, default ""
+            Where the LSTM stands in it, such as "encoder.lstm".
+        batch_first, dropout
+            What a state_dict doesn't tell; None takes the module's own, or the default.
+        dtype : dtype, optional
+            To convert the weights to. None leaves float32 and float64 as they are, and makes float16 and bfloat16
+            float32, which holds the same values.
+        seed, num_threads
+            As for `LSTM`.
+
+        Raises
+        ------
+        TypeError
+            Another kind of module, or weights of several dtypes.
+        ValueError
+            No LSTM's weights under this prefix; the error names the prefixes where there are some.
+
+        Examples
+        --------
+        >>> weights = clstm.LSTM(8, 32, num_layers=2, seed=0).state_dict()
+        >>> clstm.LSTM.from_torch({f"encoder.{name}": weight for name, weight in weights.items()}, prefix="encoder")
+        LSTM(8, 32, num_layers=2)
+        """
+        module, arrays = read_source("LSTM", source, prefix, dtype, "weight_ih_l0")
+        sizes = lstm_sizes(arrays, layers=True)
+        if module is not None:
+            batch_first = module.batch_first if batch_first is None else batch_first
+            dropout = module.dropout if dropout is None else dropout
+        options = {
+            "batch_first": bool(batch_first),
+            "dropout": dropout or 0.0,
+            "seed": seed,
+            "num_threads": num_threads,
+        }
+        return make(cls, arrays, **sizes, **options)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTM with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The LSTM has an option that PyTorch's doesn't have.
+        """
+        names = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+        return to_module(self, "LSTM", **{name: getattr(self, name) for name in names})
+
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
 
@@ -578,6 +647,35 @@ class LSTMCell(_Recurrent):
         if dx is not None:
             dx = dx[0] if context.batched else dx[0, 0]
         return LSTMGradients(dict(self._named_weight_grads([""], [grads])), dx, dh0.reshape(shape), dc0.reshape(shape))
+
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTMCell:
+        """Return a cell with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Parameters and errors are those of `LSTM.from_torch`, of a torch.nn.LSTMCell.
+        """
+        _, arrays = read_source("LSTMCell", source, prefix, dtype, "weight_ih")
+        return make(cls, arrays, **lstm_sizes(arrays, layers=False), seed=seed, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTMCell with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The cell has an option that PyTorch's doesn't have.
+        """
+        return to_module(
+            self, "LSTMCell", **{name: getattr(self, name) for name in ("input_size", "hidden_size", "bias")}
+        )
 
     def _step(self, x, state, keep):
         features = ("input_size", self.input_size)
