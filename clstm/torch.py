@@ -3,15 +3,13 @@
 `LSTM` and `LSTMCell` derive from torch.nn's, whose parameters, checks and copies they keep; forward and backward run in
 `clstm.LSTM`, through `torch.autograd.Function`. `replace` changes the class of a model's LSTMs in place.
 
-The weights are PyTorch's: an optimiser, a file or a user may write to them at any time, also past PyTorch's version
-counters (``weight.data``, NumPy, another process). So each call compares them with those packed last, byte by byte,
-which takes about the time of copying them, and packs anew if any differs.
+How they do, and how they see that weights have changed, stands in `clstm.torch_autograd`.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -26,18 +24,28 @@ except ImportError as error:
         f"clstm.torch and to_torch need PyTorch 2.3 or newer: pip install clstm-cpu[torch] ({error})"
     ) from None
 
-from clstm import lstm, threads
-from clstm.layer import blank_weights
+from clstm.torch_autograd import State, forget, packed_layers, run, weights_of
 
 __all__ = ["LSTM", "LSTMCell", "replace", "restore"]
 
 _DTYPES = (torch.float32, torch.float64)
 
-State = tuple[Tensor, Tensor]
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-class LSTM(nn.LSTM):
+class _Computed:
+    """What LSTM and LSTMCell share."""
+
+    def forward(self, input: Any, hx: State | None = None) -> Any:
+        """Run the module, as PyTorch's own of its name does."""
+        return _outside_graphs(self, input, hx)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Refuse torch.jit.script, which calls this."""
+        raise _not_seen(self)
+
+
+class LSTM(_Computed, nn.LSTM):
     """A torch.nn.LSTM whose forward and backward run in this library, on the CPU, in float32 or float64.
 
     Parameters, call, results, state_dict and errors about shapes are those of `torch.nn.LSTM`. With the same seed of
@@ -47,8 +55,8 @@ class LSTM(nn.LSTM):
 
     Notes
     -----
-    There are no second derivatives, no `torch.func` transforms, and no tracing or export: `restore` brings PyTorch's
-    own back for those. `torch.compile` leaves it out of its graphs. Under autocast it computes in its weights' dtype.
+    There are no second derivatives, `torch.func` transforms, TorchScript or export: `restore` brings PyTorch's own back
+    for those. `torch.compile` leaves it out of its graphs.
 
     Examples
     --------
@@ -60,9 +68,7 @@ class LSTM(nn.LSTM):
     (128, 32)
     """
 
-    def forward(self, input: Tensor | PackedSequence, hx: State | None = None) -> tuple[Tensor | PackedSequence, State]:
-        """Run the layer, as `torch.nn.LSTM` does."""
-        _refuse_tracing()
+    def _forward(self, input: Tensor | PackedSequence, hx: State | None) -> tuple[Tensor | PackedSequence, State]:
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
         if input.dim() not in (2, 3):
@@ -95,7 +101,7 @@ class LSTM(nn.LSTM):
         return output, self.permute_hidden(state, input.unsorted_indices)
 
     def _check(self, x: Tensor, hx: State | None, batch_sizes: Tensor | None) -> None:
-        _check_tensors(_weights(self), {"input": x} | _named_state(hx))
+        _check_tensors(weights_of(self), {"input": x} | _named_state(hx))
         self.check_input(x, batch_sizes)
         if hx is not None:
             self.check_forward_args(x, hx, batch_sizes)
@@ -103,10 +109,10 @@ class LSTM(nn.LSTM):
     def _stacked(self, x: Tensor, hx: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         """Run all layers at once, or one by one where PyTorch's dropout comes in between."""
         drops = self.training and self.dropout > 0 and self.num_layers > 1
-        weights = _weights(self)
-        layers = _packed(self, weights, drops)
+        weights = weights_of(self)
+        layers = packed_layers(self, weights, drops)
         if not drops:
-            return _run(layers[0], x, hx, lengths, list(weights.values()))
+            return run(layers[0], x, hx, lengths, list(weights.values()))
         # Time first, so that the mask is PyTorch's.
         x = x.transpose(0, 1) if self.batch_first else x
         states, each = [], len(weights) // len(layers)
@@ -115,13 +121,13 @@ class LSTM(nn.LSTM):
                 x = _dropout(x, self.dropout, lengths)
             part = slice(number * layer.num_directions, (number + 1) * layer.num_directions)
             own = list(weights.values())[number * each : (number + 1) * each]
-            x, state = _run(layer, x, None if hx is None else (hx[0][part], hx[1][part]), lengths, own)
+            x, state = run(layer, x, None if hx is None else (hx[0][part], hx[1][part]), lengths, own)
             states.append(state)
         h_n, c_n = (torch.cat(parts) for parts in zip(*states, strict=True))
         return x.transpose(0, 1) if self.batch_first else x, (h_n, c_n)
 
 
-class LSTMCell(nn.LSTMCell):
+class LSTMCell(_Computed, nn.LSTMCell):
     """A torch.nn.LSTMCell whose forward and backward run in this library, on the CPU, in float32 or float64.
 
     Each step compares the weights with those packed last (see `clstm.torch`), which a `LSTM` does once for all steps.
@@ -135,13 +141,11 @@ class LSTMCell(nn.LSTMCell):
     (4, 32)
     """
 
-    def forward(self, input: Tensor, hx: State | None = None) -> State:
-        """Take one step, as `torch.nn.LSTMCell` does."""
-        _refuse_tracing()
+    def _forward(self, input: Tensor, hx: State | None) -> State:
         dim = input.dim()
         if dim not in (1, 2):
             raise ValueError(f"LSTMCell: Expected input to be 1D or 2D, got {dim}D instead")
-        weights = _weights(self)
+        weights = weights_of(self)
         _check_tensors(weights, {"input": input} | _named_state(hx))
         shape = (*input.shape[:-1], self.hidden_size)
         if input.shape[-1] != self.input_size:
@@ -149,10 +153,10 @@ class LSTMCell(nn.LSTMCell):
         for name, tensor in _named_state(hx).items():
             if tensor.shape != shape:
                 raise RuntimeError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
-        (layer,) = _packed(self, weights, False)
+        (layer,) = packed_layers(self, weights, False)
         rows = (1, -1, self.hidden_size)
         hx = None if hx is None else (hx[0].reshape(rows), hx[1].reshape(rows))
-        _, (h, c) = _run(layer, input.reshape(1, -1, self.input_size), hx, None, list(weights.values()))
+        _, (h, c) = run(layer, input.reshape(1, -1, self.input_size), hx, None, list(weights.values()))
         return h.reshape(shape), c.reshape(shape)
 
 
@@ -212,7 +216,7 @@ def restore(model: AnyModule) -> AnyModule:
         for theirs, ours in _TWINS.items():
             if type(module) is ours:
                 module.__class__ = theirs
-                _last.pop(module, None)
+                forget(module)
     return model
 
 
@@ -240,7 +244,7 @@ def _swap(module: nn.Module) -> str | None:
         return None
     if type(module) not in _TWINS:
         return "its class may compute something else"
-    for name, weight in _weights(module).items():
+    for name, weight in weights_of(module).items():
         if problem := _problem(weight):
             return f"{name} is {problem}"
     module.__class__ = _TWINS[type(module)]
@@ -251,137 +255,33 @@ def _class_name(module: nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
-# ----------------------------------------------------------------------------------------------------------- weights
-
-# For each module, the layers with the weights it had at its last call. In one place, not in the modules: what PyTorch
-# copies, pickles and restores has nothing of it. A value is replaced as a whole, never changed, for other threads.
-_last: weakref.WeakKeyDictionary[nn.Module, tuple[Any, list[bytearray], list[lstm.LSTM]]] = weakref.WeakKeyDictionary()
+# ---------------------------------------------------------------------------------------------------- PyTorch's graphs
 
 
-def _weights(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that the module would use now, which need not be its parameters (pruning, functional_call)."""
-    names = _CELL_NAMES if isinstance(module, nn.LSTMCell) else module._flat_weights_names
-    return {name: tensor for name in names if (tensor := getattr(module, name)) is not None}
+def _outside_graphs(module: LSTM | LSTMCell, input: Any, hx: State | None) -> Any:
+    """Call the module's `_forward` where PyTorch records no graph of it: NumPy's arrays would be constants there."""
+    # The first is a constant for torch.compile when it looks at this function, and false when the function then runs.
+    if torch.compiler.is_compiling() or "torch._dynamo" in sys.modules:
+        return _uncompiled_forward(module, input, hx)
+    return _checked_forward(module, input, hx)
 
 
-_CELL_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+def _checked_forward(module: LSTM | LSTMCell, input: Any, hx: State | None) -> Any:
+    if torch.jit.is_tracing() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        raise _not_seen(module)
+    return module._forward(input, hx)
 
 
-def _packed(module: nn.Module, weights: dict[str, Tensor], each: bool) -> list[lstm.LSTM]:
-    """Return the module's layers, in one or `each` in its own, with the present weights."""
-    options = _options(module, each)
-    # 0-d views have no buffer of bytes that bytearray compares, but there are none.
-    now = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in weights.values()]
-    last = _last.get(module)
-    if last is None or last[0] != options or not all(map(bytearray.__eq__, last[1], map(memoryview, now))):
-        kept = [bytearray(array) for array in now]
-        last = _last[module] = (options, kept, list(_new_layers(*options, now, kept)))
-    return last[2]
+def _not_seen(module: LSTM | LSTMCell) -> RuntimeError:
+    name = type(module).__name__
+    return RuntimeError(
+        f"clstm.torch.{name} can't be scripted, traced, exported or transformed by torch.func, which don't see what it "
+        f"computes; clstm.torch.restore(model) brings torch.nn.{name} back, which can"
+    )
 
 
-def _options(module: nn.Module, each: bool) -> tuple[int, dict[str, Any]]:
-    """Return the number of layers to make, and their arguments."""
-    options = {"input_size": module.input_size, "hidden_size": module.hidden_size, "bias": module.bias}
-    if isinstance(module, nn.LSTMCell):
-        return 1, options
-    options |= {"batch_first": module.batch_first and not each, "bidirectional": module.bidirectional}
-    if module.proj_size:
-        options["proj_size"] = module.proj_size
-    return (module.num_layers, options) if each else (1, options | {"num_layers": module.num_layers})
-
-
-def _new_layers(
-    count: int, arguments: dict[str, Any], arrays: list[np.ndarray], kept: list[bytearray]
-) -> Iterator[lstm.LSTM]:
-    """Make layers whose weights are the bytes in `kept`."""
-    copies = iter([np.frombuffer(data, a.dtype).reshape(a.shape) for data, a in zip(kept, arrays, strict=True)])
-    for _ in range(count):
-        with blank_weights():
-            layer = lstm.LSTM(**arguments, dtype=arrays[0].dtype)
-        with _torch_threads():
-            layer.load_state_dict({name: next(copies) for name in layer.parameters()}, assign=True)
-        yield layer
-        width = arguments.get("proj_size", layer.hidden_size)
-        arguments = arguments | {"input_size": width * layer.num_directions}
-
-
-# ----------------------------------------------------------------------------------------------- forward and backward
-
-
-def _run(
-    layer: lstm.LSTM, x: Tensor, hx: State | None, lengths: Tensor | None, weights: list[Tensor]
-) -> tuple[Tensor, State]:
-    """Run a layer with the weights that it was made of, and let autograd know if any input wants a gradient."""
-    steps = None if lengths is None else lengths.numpy()
-    h0, c0 = (None, None) if hx is None else hx
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, h0, c0, *weights)):
-        y, h_n, c_n = _Function.apply(layer, steps, x, h0, c0, *weights)
-        return y, (h_n, c_n)
-    with _torch_threads():
-        y, (h_n, c_n) = layer(_numpy(x), _numpy_state(h0, c0), steps)
-    return torch.from_numpy(y), (torch.from_numpy(h_n), torch.from_numpy(c_n))
-
-
-class _Function(torch.autograd.Function):
-    """One layer's forward and backward.
-
-    A context of `clstm.LSTM` serves one backward. PyTorch allows more, with retain_graph, so the second and all later
-    ones run forward again.
-    """
-
-    @staticmethod
-    def forward(ctx, layer, lengths, x, h0, c0, *weights):
-        ctx.set_materialize_grads(False)
-        y, (h_n, c_n), ctx.context = _forward_train(layer, lengths, x, h0, c0)
-        ctx.layer, ctx.lengths, ctx.state_shapes = layer, lengths, (h_n.shape, c_n.shape)
-        y, h_n, c_n = map(torch.from_numpy, (_writable(y), h_n, c_n))
-        # x and y are read by backward: PyTorch checks that nobody has changed them till then.
-        ctx.save_for_backward(x, h0, c0, y)
-        return y, h_n, c_n
-
-    @staticmethod
-    def backward(ctx, dy, dh_n, dc_n):
-        x, h0, c0, y = ctx.saved_tensors
-        context, ctx.context = ctx.context, None
-        with torch.no_grad():
-            if context is None:
-                _, _, context = _forward_train(ctx.layer, ctx.lengths, x, h0, c0)
-            dy, dh_n, dc_n = (
-                np.zeros(shape, ctx.layer.dtype) if grad is None else _numpy(grad)
-                for grad, shape in zip((dy, dh_n, dc_n), (y.shape, *ctx.state_shapes), strict=True)
-            )
-            with _torch_threads():
-                grads = ctx.layer.backward(context, dy, (dh_n, dc_n), need_input_grad=ctx.needs_input_grad[2])
-            found = [grads.x, grads.h0, grads.c0, *grads.weights.values()]
-            tensors = [
-                torch.from_numpy(array) if needed else None
-                for array, needed in zip(found, ctx.needs_input_grad[2:], strict=True)
-            ]
-        if torch.is_grad_enabled():  # create_graph
-            tensors = _Once.apply(torch.zeros((), requires_grad=True), *tensors)
-        return None, None, *tensors
-
-
-class _Once(torch.autograd.Function):
-    """Hands gradients on, and says clearly that they have none themselves."""
-
-    @staticmethod
-    def forward(ctx, anchor, *grads):
-        return tuple(None if grad is None else grad.view_as(grad) for grad in grads)
-
-    @staticmethod
-    def backward(ctx, *_):
-        raise NotImplementedError(
-            "clstm.torch.LSTM has no second derivatives (create_graph, hessian, gradient penalties); "
-            "clstm.torch.restore(model) brings torch.nn.LSTM back, which has"
-        )
-
-
-def _forward_train(
-    layer: lstm.LSTM, lengths: np.ndarray | None, x: Tensor, h0: Tensor | None, c0: Tensor | None
-) -> Any:
-    with _torch_threads():
-        return layer.forward_train(_numpy(x), _numpy_state(h0, c0), lengths)
+# torch.compiler.disable would import the compiler, a second, wherever this module is imported; this does when called.
+_uncompiled_forward = torch._disable_dynamo(_checked_forward)
 
 
 def _dropout(x: Tensor, p: float, lengths: Tensor | None) -> Tensor:
@@ -391,26 +291,6 @@ def _dropout(x: Tensor, p: float, lengths: Tensor | None) -> Tensor:
     packed = pack_padded_sequence(x, lengths)
     dropped = PackedSequence(nn.functional.dropout(packed.data, p), packed.batch_sizes)
     return pad_packed_sequence(dropped)[0]
-
-
-def _torch_threads() -> Any:
-    return threads.at_most(torch.get_num_threads())
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().numpy()
-
-
-def _numpy_state(h: Tensor | None, c: Tensor | None) -> tuple[np.ndarray, np.ndarray] | None:
-    return None if h is None or c is None else (_numpy(h), _numpy(c))
-
-
-def _writable(y: np.ndarray) -> np.ndarray:
-    """Return the output of forward_train as an array that can be written to, as every tensor can."""
-    if isinstance(y.base, np.ndarray):
-        y.base.flags.writeable = True
-    y.flags.writeable = True
-    return y
 
 
 # ------------------------------------------------------------------------------------------------------------ checks
@@ -438,11 +318,3 @@ def _problem(tensor: Tensor) -> str | None:
     if tensor.layout != torch.strided:
         return f"of the layout {tensor.layout}, expected torch.strided"
     return None
-
-
-def _refuse_tracing() -> None:
-    if torch.jit.is_tracing():
-        raise RuntimeError(
-            "clstm.torch.LSTM can't be traced, for PyTorch doesn't see what it computes; clstm.torch.restore(model) "
-            "brings torch.nn.LSTM back, which can"
-        )
