@@ -59,8 +59,7 @@ def _options(module: nn.Module, each: bool) -> tuple[int, dict[str, Any]]:
     if isinstance(module, nn.LSTMCell):
         return 1, options
     options |= {"batch_first": module.batch_first and not each, "bidirectional": module.bidirectional}
-    if module.proj_size:
-        options["proj_size"] = module.proj_size
+    options["proj_size"] = module.proj_size
     return (module.num_layers, options) if each else (1, options | {"num_layers": module.num_layers})
 
 
@@ -75,8 +74,7 @@ def _new_layers(
         with _torch_threads():
             layer.load_state_dict({name: next(copies) for name in layer.parameters()}, assign=True)
         yield layer
-        width = arguments.get("proj_size", layer.hidden_size)
-        arguments = arguments | {"input_size": width * layer.num_directions}
+        arguments = arguments | {"input_size": (layer.proj_size or layer.hidden_size) * layer.num_directions}
 
 
 # ----------------------------------------------------------------------------------------------- forward and backward
