@@ -222,7 +222,7 @@ def restore(model: AnyModule) -> AnyModule:
 
 def new_module(kind: str, arrays: Mapping[str, np.ndarray], dtype: np.dtype, **arguments: Any) -> nn.Module:
     """Return a module of the class `kind` in torch.nn with these weights, without drawing random ones first."""
-    made = nn.utils.skip_init(getattr(nn, kind), **arguments, dtype=getattr(torch, dtype.name))
+    made = getattr(nn, kind)(**arguments, dtype=getattr(torch, dtype.name), device="meta").to_empty(device="cpu")
     made.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return made
 

@@ -98,7 +98,7 @@ def _read(file: BinaryIO, size: int, key: str | None) -> dict[str, np.ndarray]:
         return _read_safetensors(file, size)
     try:
         archive = _Archive(zipfile.ZipFile(file), size)
-        return _tensors(_unpickled(archive.bytes("data.pkl"), archive), key)
+        return _tensors(_unpickled(archive.record("data.pkl"), archive), key)
     except ModelFileError:
         raise
     except _CORRUPT as error:
@@ -158,13 +158,13 @@ class _Archive:
         if len(pickles) != 1:
             raise ModelFileError("it is a zip archive, but not one that torch.save wrote")
         self._folder = pickles[0].partition("/")[0]
-        order = self.bytes("byteorder") if f"{self._folder}/byteorder" in names else b"little"
+        order = bytes(self.record("byteorder")) if f"{self._folder}/byteorder" in names else b"little"
         if order not in (b"little", b"big"):
             raise ModelFileError(f"its byte order is {order[:20]!r}")
         self._byteorder = {b"little": "<", b"big": ">"}[order]
         self._storages: dict[str, np.ndarray] = {}
 
-    def bytes(self, name: str) -> bytes | bytearray:
+    def record(self, name: str) -> bytearray:
         """Return a record, which its checksum has been found to fit."""
         try:
             record = self._records.getinfo(f"{self._folder}/{name}")
@@ -187,7 +187,7 @@ class _Archive:
     def storage(self, number: str, code: str, size: int) -> np.ndarray:
         """Return a storage's elements."""
         if number not in self._storages:
-            data = np.frombuffer(self.bytes(f"data/{number}"), np.uint8)
+            data = np.frombuffer(self.record(f"data/{number}"), np.uint8)
             stored = _stored_as(code, self._byteorder)
             if data.size % stored.itemsize:
                 raise ModelFileError(f"its storage {shown(number)} has {data.size} bytes of {code} elements")
@@ -266,7 +266,7 @@ _NAMES = {**_CALLED, **{f"torch {name}": code for name, code in _STORAGES.items(
 _MARK = object()
 
 
-def _unpickled(data: bytes | bytearray, archive: _Archive) -> Any:
+def _unpickled(data: bytearray, archive: _Archive) -> Any:
     """Return what a pickle says that has nothing but what a state_dict needs."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
@@ -282,7 +282,7 @@ def _unpickled(data: bytes | bytearray, archive: _Archive) -> Any:
     raise ModelFileError("its data.pkl is truncated")
 
 
-def _opcodes(data: bytes | bytearray) -> Iterator[tuple[str, Any]]:
+def _opcodes(data: bytearray) -> Iterator[tuple[str, Any]]:
     for opcode, argument, _ in pickletools.genops(io.BytesIO(data)):
         yield opcode.name, argument
 
