@@ -490,10 +490,12 @@ class LSTM(Recurrent):
                 # backward reads them again: they must not change with the caller's arrays
                 h0, c0 = h0.copy(), c0.copy()
             h_n, c_n = (parts[layer] for parts in final) if pieces is None else (np.empty_like(h0), np.empty_like(c0))
-            masks = self._draw_masks(T, B, h0.shape[1], self._layout.c_sizes[layer]) if keep else None
+            masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep else None
             y = self._empty_output(T, B, layer)
-            if pieces is not None and lengths is not None:
-                y[np.arange(T)[:, np.newaxis] >= lengths] = 0
+            if pieces is not None:
+                masks = pieces.masks(masks)
+                if lengths is not None:
+                    y[np.arange(T)[:, np.newaxis] >= lengths] = 0
             arguments = packs[part], x, h0, c0, rows, y, h_n, c_n, num_threads
             if checkpointed is not None:
                 tape = checkpointed, checkpointed.forward(*arguments, masks)

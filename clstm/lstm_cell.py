@@ -167,7 +167,7 @@ class LSTMCell(Recurrent):
         num_threads = threads.resolve(self.num_threads)
         if keep:
             compiled, packs, connections = self._training_packs(num_threads)
-            masks = self._draw_masks(1, B, B, self.hidden_size)
+            masks = self._draw_masks(1, B, self.hidden_size)
         else:
             (compiled, packs), masks = self._packed, None
         tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, num_threads, keep, masks=masks)

@@ -230,10 +230,10 @@ class Recurrent(Layer):
             )
         return compiled, packs, connections
 
-    def _draw_masks(self, T: int, B: int, rows: int, hidden_size: int) -> list[tuple | None] | None:
+    def _draw_masks(self, T: int, B: int, hidden_size: int) -> list[tuple] | None:
         """Return one layer's masks for each direction, None where it has none.
 
-        Factors of h before each step (rows, P), and which of h (T, B, P) and c (T, B, H) stay as they were.
+        Factors of h before each step (B, P), and which of h (T, B, P) and c (T, B, H) stay as they were.
         """
         if self.recurrent_dropout == 0 and self.zoneout == (0, 0):
             return None
@@ -241,7 +241,7 @@ class Recurrent(Layer):
 
         def draw():
             p = self.recurrent_dropout
-            factors = draw_factors(generator, p, (rows, P), self.dtype) if p > 0 else None
+            factors = draw_factors(generator, p, (B, P), self.dtype) if p > 0 else None
             kept = [
                 draw_zeros(generator, p, (T, B, size)) if p > 0 else None
                 for p, size in zip(self.zoneout, (P, hidden_size), strict=True)

@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis settings, the instruction set shown at the top, and the --artifacts option."""
+"""What all tests share: hypothesis settings, the instruction set shown at the top, and two options."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ settings.load_profile("clstm")
 def pytest_addoption(parser):
     parser.addoption(
         "--artifacts", help="folder of a built wheel and source distribution, whose contents are tested too"
+    )
+    parser.addoption(
+        "--differences", action="store_true", help="print the largest differences from the reference that were seen"
     )
 
 
@@ -45,3 +48,18 @@ def no_limit_left_behind():
     yield
     if openmp.most_threads() != before and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--differences"):
+        return
+    largest = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "difference" and report.when == "call":
+                *key, outputs, gradients = value
+                before = largest.get(tuple(key), (0, 0))
+                largest[tuple(key)] = max(before[0], outputs), max(before[1], gradients)
+    terminalreporter.section("largest differences from the reference: outputs, gradients")
+    for (name, dtype), (outputs, gradients) in largest.items():
+        terminalreporter.write_line(f"| {name} | {dtype} | {outputs:.0e} | {gradients:.0e} |")

@@ -152,13 +152,13 @@ static void run_layer(const files *f)
     void *Ub = reals(f, 4 * H * Hp), *Wb = reals(f, 4 * H * k->padded(I));
     k->pack_forward(weight_ih, H, I, W, 0, panels);
     k->pack_forward(weight_hh, H, H, U, 0, panels);
-    k->pack_bias(bias, H, packed_bias);
+    k->pack_bias(bias, 4, H, packed_bias);
     k->repack_backward(U, H, H, Ub, 0, (H + width - 1) / width);
     k->repack_backward(W, H, I, Wb, 0, (I + width - 1) / width);
 
     void *y = reals(f, T * B * H), *hn = reals(f, B * H), *cn = reals(f, B * H);
     clstm_forward job = {
-        .walk = &walk, .I = I, .H = H, .W = W, .U = U, .bias = packed_bias,
+        .walk = &walk, .I = I, .H = H, .P = H, .W = W, .U = U, .bias = packed_bias,
         .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, H, reverse), .y_steps = T, .last = walk.steps,
         .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld), .c = reals(f, B * ld),
         .projected = reals(f, chunk * (B + groups) * k->gates_stride(H)), .chunk = chunk, .row_groups = groups,
@@ -180,7 +180,7 @@ static void run_layer(const files *f)
     void *dW = reals(f, 4 * H * I), *dU = reals(f, 4 * H * H), *db = reals(f, 4 * H);
     memset(dx, 0, T * B * I * k->item_size);
     clstm_backward back = {
-        .walk = &walk, .I = I, .H = H, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
+        .walk = &walk, .I = I, .H = H, .P = H, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
         .dy = lines_of(dy, &walk, B, H, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
         .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld), .dc = reals(f, B * ld),
         .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = db,
