@@ -6,7 +6,8 @@ The script classifies real movie reviews: embedding, LSTM, linear layer, cross e
 trainings take turns, a step each, from the same weights, on the same batches. Prints the largest difference between
 their losses, the median time of a step, and the median of the paired ratios; then how the time of a step of clstm's
 compares with its parts by themselves, the LSTM's forward and backward and all the rest, which tells whether the threads
-of the two libraries are in each other's way: 1.0 if not. On a busy machine `--clock processor` with one thread is steadier.
+of the two libraries are in each other's way: 1.0 if not. On a busy machine `--clock processor` with one thread is
+steadier.
 """
 
 from __future__ import annotations
