@@ -1,6 +1,7 @@
 """One line of a training script in PyTorch changed, nn.LSTM to clstm.torch.LSTM: the same losses, and the time of both.
 
-    python -m benchmarks.torch_drop_in [--threads 1 2] [--steps 200] [--layouts padded packed] [--clock processor]
+    python -m benchmarks.torch_drop_in [--threads 1 2] [--steps 200] [--layouts padded packed]
+        [--models one deep] [--clock processor]
 
 The script classifies real movie reviews: embedding, LSTM, linear layer, cross entropy and Adam, all PyTorch's. The two
 trainings take turns, a step each, from the same weights, on the same batches. Prints the largest difference between
@@ -23,6 +24,7 @@ import numpy as np
 import clstm
 
 BATCH, VOCABULARY, EMBEDDING, HIDDEN = 32, 4000, 64, 128
+MODELS = {"one": {}, "deep": {"num_layers": 2, "bidirectional": True, "dropout": 0.2}}
 
 
 def batches(steps: int):
@@ -130,6 +132,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--layouts", nargs="+", default=["padded", "packed"], choices=["padded", "packed"])
+    parser.add_argument("--models", nargs="+", default=["one", "deep"], choices=list(MODELS))
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     arguments = parser.parse_args()
     global clock
@@ -141,7 +144,7 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for layout in arguments.layouts:
-        for options in ({}, {"num_layers": 2, "bidirectional": True, "dropout": 0.2}):
+        for options in map(MODELS.get, arguments.models):
             for num_threads in arguments.threads:
                 torch.set_num_threads(num_threads)
                 clstm.set_num_threads(num_threads)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from clstm.layer import Layer
 from clstm.masks import draw_factors
 from clstm.sparse import RowGradient
 from clstm.torch_weights import make, read_source, refuse_options, to_module
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class LayerGradients(NamedTuple):
@@ -246,6 +249,9 @@ class Embedding(Layer):
     def _look_up(self, ids: np.ndarray) -> np.ndarray:
         return np.take(self._weights["weight"], ids, axis=0)
 
+    def _output_axes(self) -> Axes:
+        return ("...", self.embedding_dim)
+
     def __repr__(self) -> str:
         options = {"padding_idx": (self.padding_idx, None), "std": (self.std, 1.0), "sparse": (self.sparse, False)}
         return _represent(self, (self.num_embeddings, self.embedding_dim), options | _dtype_option(self))
@@ -387,6 +393,9 @@ class Linear(Layer):
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """View the leading axes as one: (n, features), each row contiguous."""
         return dense_rows(array.reshape(math.prod(array.shape[:-1]), array.shape[-1]))
+
+    def _output_axes(self) -> Axes:
+        return ("...", self.out_features)
 
     def __repr__(self) -> str:
         return _represent(

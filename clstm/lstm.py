@@ -24,6 +24,8 @@ from clstm.torch_weights import lstm_sizes, make, read_source, refuse_options, t
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
+    from clstm.summary import Axes
+    from clstm.trace import Trace
 
 
 class LSTM(Recurrent):
@@ -404,6 +406,38 @@ class LSTM(Recurrent):
         names = ("input_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
         return to_module(self, "LSTM", hidden_size=sizes.pop(), **{name: getattr(self, name) for name in names})
 
+    def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None) -> Trace:
+        """Run the layer for inference and return what its gates and cells were at every step.
+
+        Parameters
+        ----------
+        x, state, lengths, reset
+            As for a call, whose errors this raises too.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            Of every layer and direction i, f, g, o, c and h, in the layout of `x`, beside what a call returns (the same
+            bits). Six numbers a unit of every step are kept, and while it runs five more.
+        """
+        from clstm.trace import LayerTrace, Trace
+
+        y, state, context = self._run(x, state, lengths, reset, keep=True, drop=False)
+        batched, layers = context.batched, []
+        for run in context.take(self):
+            compiled, tape = run.tape
+            T, B, _ = run.y.shape
+            directions = []
+            for d, h in enumerate(np.split(run.y, self.num_directions, axis=2)):
+                gates, c = compiled.kept(tape, d, T, B)
+                arrays = *(gates[:, :, k] for k in range(4)), c, h
+                directions.append(LayerTrace(*(self._user_layout(array, batched) for array in arrays)))
+            layers.append(tuple(directions))
+        if not batched:
+            return Trace(tuple(layers), y, state, T, None)
+        lengths = np.full(B, T, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+        return Trace(tuple(layers), y, state, lengths, 0 if self.batch_first else 1)
+
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
 
@@ -455,7 +489,8 @@ class LSTM(Recurrent):
             stream.state = state
         return stream
 
-    def _run(self, x, state, lengths, reset, keep, checkpoint=False):
+    def _run(self, x, state, lengths, reset, keep, checkpoint=False, drop=True):
+        """Run all layers; `keep` what backward needs, and then, unless for a trace, `drop` what training drops."""
         x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
@@ -468,10 +503,10 @@ class LSTM(Recurrent):
         given = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
 
         D, num_threads = self.num_directions, threads.resolve(self.num_threads)
-        if keep:
+        compiled, packs = self._packed
+        connections = [None] * len(packs)
+        if keep and drop:
             compiled, packs, connections = self._training_packs(num_threads)
-        else:
-            compiled, packs = self._packed
         state, final = self._layout.empty(B, self.dtype)
         segments = cut(T, B) if checkpoint else []
         checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
@@ -490,7 +525,7 @@ class LSTM(Recurrent):
                 # backward reads them again: they must not change with the caller's arrays
                 h0, c0 = h0.copy(), c0.copy()
             h_n, c_n = (parts[layer] for parts in final) if pieces is None else (np.empty_like(h0), np.empty_like(c0))
-            masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep else None
+            masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep and drop else None
             y = self._empty_output(T, B, layer)
             if pieces is not None:
                 masks = pieces.masks(masks)
@@ -511,7 +546,7 @@ class LSTM(Recurrent):
                 y.flags.writeable = out.flags.writeable = False
                 context.runs.append(Run(tape, x, h0, c0, y, connections[part], dropped))
                 dropped = None
-                if not last and self.dropout > 0:
+                if drop and not last and self.dropout > 0:
                     out, dropped = self._dropout.forward_train(out)
             x = out
         y = self._user_layout(x, batched)
@@ -583,6 +618,26 @@ class LSTM(Recurrent):
     def _empty_output(self, T: int, B: int, layer: int) -> np.ndarray:
         last = layer == self.num_layers - 1
         return self._empty(T, B, self.num_directions * self._layout.h_sizes[layer], self.batch_first and last)
+
+    def _output_axes(self) -> Axes:
+        return self._axes_of_layer(self.num_layers - 1)
+
+    def _axes_of_layer(self, layer: int) -> Axes:
+        features = sum(self._weights["weight_hh" + suffix].shape[1] for suffix in self._suffixes_of(layer))
+        return (*self._leading_names(True), features)
+
+    def _suffixes_of(self, layer: int) -> list[str]:
+        return self._suffixes[layer * self.num_directions : (layer + 1) * self.num_directions]
+
+    def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
+        if self.num_layers == 1:
+            return []
+        layers = []
+        for layer in range(self.num_layers):
+            suffixes = tuple(self._suffixes_of(layer))
+            weights = [weight for name, weight in self._weights.items() if name.endswith(suffixes)]
+            layers.append((self._axes_of_layer(layer), weights))
+        return layers
 
     def __repr__(self) -> str:
         return represent(self, num_layers=1, batch_first=False, dropout=0.0, bidirectional=False, residual=False)

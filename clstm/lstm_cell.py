@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from clstm.checks import check_array, check_flag, check_index, check_state
 from clstm.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
 from clstm.states import State
 from clstm.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class LSTMCell(Recurrent):
@@ -181,6 +184,9 @@ class LSTMCell(Recurrent):
         rows = [("batch", batch)] if batched else []
         hidden = [*rows, ("hidden_size", self.hidden_size)]
         return [*rows, ("proj_size", self.proj_size)] if self.proj_size else hidden, hidden
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self._weights["weight_hh"].shape[1])
 
     def __repr__(self) -> str:
         return represent(self)
