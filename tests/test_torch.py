@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence  # noqa: E402
+from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import clstm  # noqa: E402
 import clstm.torch  # noqa: E402
@@ -205,6 +207,15 @@ def test_layouts_in_memory_that_are_not_contiguous():
     state = torch.randn(2, 4, 2).transpose(1, 2)[:1]
     assert_close(ours(whole[:, :, :3].transpose(0, 1), (state, state))[0],
                  theirs(whole[:, :, :3].transpose(0, 1), (state, state))[0])  # fmt: skip
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_checkpoints_of_activations(use_reentrant):
+    lstm = clstm.torch.LSTM(3, 4, 2)
+    x = torch.randn(5, 2, 3, requires_grad=True)
+    expected = torch.autograd.grad(lstm(x)[0].square().sum(), [x, *lstm.parameters()])
+    checkpoint(lambda x: lstm(x)[0], x, use_reentrant=use_reentrant).square().sum().backward()
+    assert all(map(torch.equal, [x.grad, *(weight.grad for weight in lstm.parameters())], expected))
 
 
 # ------------------------------------------------------------------------------------------------ weights that change
@@ -584,6 +595,16 @@ def test_calls_from_several_threads_while_weights_change():
     for caller in callers:
         caller.join()
     assert not problems
+
+
+def test_code_of_the_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    codes = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8"), re.DOTALL)
+    for code in codes:
+        exec(compile(code, "pytorch.md", "exec"), names)
+    assert len(codes) == 4
+    assert type(names["model"]["lstm"]) is clstm.torch.LSTM
 
 
 def test_import_of_clstm_loads_no_pytorch(tmp_path):
