@@ -9,11 +9,13 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import keras as keras
     from clstm import torch as torch
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
+    from clstm.gates import reorder_gates
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier, LSTMRegressor and torch aren't among these.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras` and
+# `torch`, which would hide Keras and PyTorch themselves.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -51,6 +54,7 @@ __all__ = [
     "optim",
     "plot",
     "read_state_dict",
+    "reorder_gates",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -62,6 +66,7 @@ __all__ = [
 _MODULES = (
     "datasets",
     "decoding",
+    "keras",
     "losses",
     "mixture",
     "models",
@@ -89,6 +94,7 @@ _HOMES = {
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
     "read_state_dict": "clstm.torch_files",
+    "reorder_gates": "clstm.gates",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
