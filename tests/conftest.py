@@ -32,7 +32,8 @@ def pytest_report_header():
     )
 
 
-@pytest.fixture(scope="module", params=backend.available())
+# A run that forces one has it alone: the others have runs of their own.
+@pytest.fixture(scope="module", params=(backend.isa(),) if os.environ.get("CLSTM_ISA") else backend.available())
 def isa(request):
     """Each instruction set in turn; a module asks for all its tests with ``pytest.mark.usefixtures``."""
     before = backend.isa()
