@@ -9,10 +9,12 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import keras as keras
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
+    from clstm.gates import reorder_gates
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor is `keras`, which
+# would hide Keras itself.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -48,6 +51,7 @@ __all__ = [
     "models",
     "optim",
     "plot",
+    "reorder_gates",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -56,7 +60,19 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "decoding", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = (
+    "datasets",
+    "decoding",
+    "keras",
+    "losses",
+    "mixture",
+    "models",
+    "optim",
+    "plot",
+    "schedules",
+    "text",
+    "train",
+)
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
@@ -73,6 +89,7 @@ _HOMES = {
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
+    "reorder_gates": "clstm.gates",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
