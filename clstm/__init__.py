@@ -10,6 +10,8 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
     from clstm import keras as keras
+    from clstm import onnx as onnx
+    from clstm import torch as torch
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.torch_files import read_state_dict
     from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor is `keras`, which
-# would hide Keras itself.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras`,
+# `onnx` and `torch`, which would hide the packages themselves.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -51,6 +54,7 @@ __all__ = [
     "models",
     "optim",
     "plot",
+    "read_state_dict",
     "reorder_gates",
     "schedules",
     "set_num_threads",
@@ -67,10 +71,12 @@ _MODULES = (
     "losses",
     "mixture",
     "models",
+    "onnx",
     "optim",
     "plot",
     "schedules",
     "text",
+    "torch",
     "train",
 )
 _HOMES = {
@@ -89,6 +95,7 @@ _HOMES = {
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
+    "read_state_dict": "clstm.torch_files",
     "reorder_gates": "clstm.gates",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
@@ -106,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_HOMES, *_MODULES})

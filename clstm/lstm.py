@@ -17,9 +17,10 @@ from clstm.activations import DEFAULT
 from clstm.checkpoint import Checkpointed, cut
 from clstm.checks import check_array, check_flag, check_index, check_lengths, check_real
 from clstm.layers import Dropout
-from clstm.recurrent import LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
 from clstm.reset import Pieces
 from clstm.states import Parts, State, StateLayout
+from clstm.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
@@ -335,6 +336,75 @@ class LSTM(Recurrent):
                 learnt += part.sum(axis=1)
             for d, suffix in enumerate(self._suffixes[layer * D : (layer + 1) * D]):
                 weights[name + suffix] = learnt[d]
+
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        batch_first: bool | None = None,
+        dropout: float | None = None,
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTM:
+        """Return an LSTM with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Sizes, layers, directions, bias and projection follow from the names and shapes of the weights.
+
+        Parameters
+        ----------
+        source : torch.nn.Module or mapping of str to tensor or array
+            A torch.nn.LSTM, a module that holds one, or a state_dict of either; `clstm.read_state_dict` reads one from
+            a file. The weights are copied.
+        prefix : str, default ""
+            Where the LSTM stands in it, such as "encoder.lstm".
+        batch_first, dropout
+            What a state_dict doesn't tell; None takes the module's own, or the default.
+        dtype : dtype, optional
+            To convert the weights to. None leaves float32 and float64 as they are, and makes float16 and bfloat16
+            float32, which holds the same values.
+        seed, num_threads
+            As for `LSTM`.
+
+        Raises
+        ------
+        TypeError
+            Another kind of module, or weights of several dtypes.
+        ValueError
+            No LSTM's weights under this prefix; the error names the prefixes where there are some.
+
+        Examples
+        --------
+        >>> weights = clstm.LSTM(8, 32, num_layers=2, seed=0).state_dict()
+        >>> clstm.LSTM.from_torch({f"encoder.{name}": weight for name, weight in weights.items()}, prefix="encoder")
+        LSTM(8, 32, num_layers=2)
+        """
+        module, arrays = read_source("LSTM", source, prefix, dtype, "weight_ih_l0")
+        sizes = lstm_sizes(arrays, layers=True)
+        if module is not None:
+            batch_first = module.batch_first if batch_first is None else batch_first
+            dropout = module.dropout if dropout is None else dropout
+        sizes |= {"batch_first": bool(batch_first), "dropout": dropout or 0.0}
+        return make(cls, arrays, **sizes, seed=seed, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTM with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The LSTM has an option that PyTorch's doesn't have.
+        """
+        refuse_options(self, "torch.nn.LSTM", {**BEYOND_PYTORCH, "residual": False})
+        sizes = set(self._layout.c_sizes)
+        if len(sizes) > 1:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, expected one size for all layers, as torch.nn.LSTM has"
+            )
+        names = ("input_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
+        return to_module(self, "LSTM", hidden_size=sizes.pop(), **{name: getattr(self, name) for name in names})
 
     def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None) -> Trace:
         """Run the layer for inference and return what its gates and cells were at every step.
