@@ -28,9 +28,9 @@ cdef class Walk:
     """The order in which a batch is visited (clstm_walk), and the memory it lies in."""
 
     cdef c.clstm_walk walk
-    cdef const isize *batch  # the row of the batch that each sorted row is, or is a piece of,
-    cdef const isize *begin  # and the time at which that begins
-    cdef bint pieces         # the rows are pieces of those of the batch
+    cdef bint pieces         # the rows are pieces of those of the batch:
+    cdef const isize *batch  # which row of the batch each sorted row is a piece of,
+    cdef const isize *begin  # and the time at which it begins
     cdef Arena arena
 
     def __cinit__(self, lengths, Py_ssize_t T, Py_ssize_t B):
@@ -42,7 +42,7 @@ cdef class Walk:
         cdef isize *batch
         cdef isize *begin
         cdef cnp.ndarray sorted_rows, given, of_batch = None, of_begin = None
-        self.pieces = isinstance(lengths, Rows)
+        self.pieces = lengths is not None and isinstance(lengths, Rows)
         if self.pieces:
             of_batch, of_begin, lengths = lengths.batch, lengths.start, lengths.length
             B = len(lengths)
@@ -61,10 +61,11 @@ cdef class Walk:
             for b in range(B):
                 order[b] = (<isize *>cnp.PyArray_DATA(sorted_rows))[b]
                 length[b] = (<cnp.int64_t *>cnp.PyArray_DATA(given))[order[b]]
-        for b in range(B):
-            batch[b] = order[b] if of_batch is None else (<cnp.int64_t *>cnp.PyArray_DATA(of_batch))[order[b]]
-            begin[b] = 0 if of_begin is None else (<cnp.int64_t *>cnp.PyArray_DATA(of_begin))[order[b]]
-        self.batch, self.begin = batch, begin
+        if self.pieces:
+            for b in range(B):
+                batch[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_batch))[order[b]]
+                begin[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_begin))[order[b]]
+            self.batch, self.begin = batch, begin
         steps = length[0] if B > 0 else 0
         b = B
         self.walk.cells = 0
@@ -83,7 +84,7 @@ cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, 
     cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(array), b
     cdef Py_ssize_t time = array.strides[0] // item, batch = array.strides[1] // item
     for b in range(walk.walk.rows):
-        row[b] = walk.batch[b] * batch + walk.begin[b] * time
+        row[b] = walk.batch[b] * batch + walk.begin[b] * time if walk.pieces else walk.walk.order[b] * batch
         if reverse:
             row[b] += (walk.walk.length[b] - 1) * time
     cdef c.clstm_lines lines
@@ -228,6 +229,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
     cdef Walk walk = Walk(lengths, T, x.shape[1])
     cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps, B = walk.walk.rows
+    cdef bint plain = packed.plain and (D == 1 or (<Packed>packs[1]).plain)
     cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
     cdef Py_ssize_t projected_rows = 0 if keep else projected_rows_of(split, steps, B)
 
@@ -239,32 +241,36 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
             tape.arena.plan(cells * gates_stride, item)
             tape.arena.plan(cells * ld, item)
             tape.arena.plan(B * ld, item)
-            plan_kept(tape.arena, packs[d], cells)
+            if not plain:
+                plan_kept(tape.arena, packs[d], cells)
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
         plan_forward(arena, packed, B, projected_rows)
-        plan_variant(arena, packs[d], B)
-        arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
+        if not plain:
+            plan_variant(arena, packs[d], B)
+            arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
     cdef c.clstm_variant variants[2]
-    memset(variants, 0, sizeof(variants))
+    if not plain:
+        memset(variants, 0, sizeof(variants))
     for d in range(D):
         set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * packed.P, reverse or d == 1, h0,
                     c0, h_n, c_n, d)
-        set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
-        variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
-        if not (<Packed>packs[d]).plain:
+        if not plain:
+            set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
+            variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
             jobs[d].variant = &variants[d]
         if keep:
             jobs[d].projected = NULL
             jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
             jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
-            set_kept(&variants[d], tape.arena, packs[d], cells)
-            tape.variants[d] = variants[d]
+            if not plain:
+                set_kept(&variants[d], tape.arena, packs[d], cells)
+                tape.variants[d] = variants[d]
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -380,14 +386,16 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef Py_ssize_t ld = kernels.state_stride(H), ld_h = kernels.state_stride(P), width = kernels.columns_width(I, P)
     cdef const c.clstm_walk *walk = &tape.walk.walk
     cdef Py_ssize_t B = walk.rows
+    cdef bint plain = packed.plain and (D == 1 or (<Packed>tape.packs[1]).plain)
     cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
     cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
-    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums, dh_cells = 0
+    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_cells = 0
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
 
-    row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
+    if not plain:
+        row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
     if packed.cell.R != NULL:
         dh_cells = walk.cells * ld_h
         sums = max(sums, P * kernels.padded(H) + kernels.padded(P))
@@ -398,9 +406,10 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         arena.plan(B * ld, item)
         arena.plan(columns, item)
         arena.plan(sums, item)
-        plan_variant(arena, packed, B)
-        arena.plan(row_sums, item)
-        arena.plan(dh_cells, item)
+        if not plain:
+            plan_variant(arena, packed, B)
+            arena.plan(row_sums, item)
+            arena.plan(dh_cells, item)
     arena.allocate()
 
     cdef c.clstm_backward jobs[2]
@@ -433,7 +442,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
         jobs[d].row_groups = split.row_groups
-        if packed.plain:
+        if plain:
             continue
         variant = &tape.variants[d]
         set_variant(variant, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
@@ -503,7 +512,7 @@ def kept(Tape tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
     return gates.reshape(T, B, 4, H), cells
 
 
-cdef bint alike(packs) noexcept:
+cdef bint alike(packs) except -1:
     """Whether all layers are plain and of one width."""
     cdef Packed packed
     for packed in packs:

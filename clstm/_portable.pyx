@@ -206,7 +206,7 @@ cdef class CellWeights:
         fill_activation(&self.step.output, cell.activations[2], np.inf, single)
 
 
-cdef struct CellRun:
+cdef struct CellRun:  # what the loops see of a Variant
     CellStep step
     const void* weight_hr             # (P, H), NULL without projection
     const void* recurrent             # (rows of the states, P), NULL where nothing is dropped
@@ -241,7 +241,8 @@ cdef class Variant:
             recurrent, zoneout_h, zoneout_c = masks
             self.masks = (
                 None if recurrent is None else np.ascontiguousarray(recurrent, dtype),
-                *(None if mask is None else np.ascontiguousarray(mask).view(np.uint8) for mask in (zoneout_h, zoneout_c)),
+                None if zoneout_h is None else np.ascontiguousarray(zoneout_h).view(np.uint8),
+                None if zoneout_c is None else np.ascontiguousarray(zoneout_c).view(np.uint8),
             )
             self.run.recurrent = address(self.masks[0])
             self.run.zoneout_h = <const unsigned char*> address(self.masks[1])
@@ -289,8 +290,9 @@ cdef void forward_row(real* gates, real* c, real* h, Py_ssize_t H) noexcept nogi
         gates[j], gates[H + j], gates[2 * H + j], gates[3 * H + j] = i, f, g, o
 
 
-cdef void forward_cell(const CellRun* run, const Py_ssize_t* time, const Py_ssize_t* row, Py_ssize_t begin, Py_ssize_t n,
-                       real* gates, real* c, real* h, real* scratch, Py_ssize_t P, Py_ssize_t H) noexcept nogil:
+cdef void forward_cell(const CellRun* run, const Py_ssize_t* time, const Py_ssize_t* row, Py_ssize_t begin,
+                       Py_ssize_t n, real* gates, real* c, real* h, real* scratch, Py_ssize_t P,
+                       Py_ssize_t H) noexcept nogil:
     """As `forward_row`, n rows from packed row `begin` on, whose time and row of the batch are given.
 
     scratch holds m of n rows and what the projection makes of it.
@@ -376,7 +378,7 @@ def forward_direction(
     Order order, Variant variant, real[:, ::1] h, real[:, ::1] c, real[:, :, :] y, real[:, :, ::1] inputs,
     real[:, :, ::1] buffer, real[:, ::1] scratch, real[:, ::1] gates, real[:, ::1] cells, bint keep, int num_threads,
 ):
-    """All steps of one direction; inputs, buffer (threads, CHUNK, ...) and scratch (threads, ..) are each thread's own."""
+    """All steps of one direction; inputs, buffer (threads, CHUNK, ..) and scratch (threads, ..) have parts for each."""
     cdef Py_ssize_t block, work = order.rows * weight_ih.shape[0] * (weight_ih.shape[1] + weight_hh.shape[1])
     cdef bint parallel = num_threads > 1 and order.blocks > 1 and work > PARALLEL
     cdef const CellRun* run = NULL if variant is None else &variant.run
@@ -488,9 +490,9 @@ cdef void backward_weights(
     const real[:, ::1] da, real* inputs, real* outputs, const real[::1] ones, Py_ssize_t first, Py_ssize_t last,
     real[:, ::1] dweight_ih, real[:, ::1] dweight_hh, real[::1] dbias,
 ) noexcept nogil:
-    """Rows TILE * first ... TILE * last - 1 of the weight gradients, added to what is there, but not db if run isn't NULL.
+    """Rows TILE * first ... TILE * last - 1 of the weight gradients, added to those there; the two buffers are scratch.
 
-    inputs and outputs are scratch.
+    db is left to `Variant.add_sums` where run isn't NULL.
     """
     cdef Py_ssize_t I = x.shape[2], P = h0.shape[1], H = da.shape[1] // 4
     cdef Py_ssize_t begin = 0, rows, p, k, tile, row, count
@@ -732,9 +734,9 @@ def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep, 
 def backward(tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_grads, int num_threads, bint add=False):
     """Run the way back, once for a tape.
 
-    x, h0, c0, y, lengths as for `forward`; dy (T, B, D*P); dh_n, dc_n as h_n, c_n. Written are dx (T, B, I) unless it is
-    None, dh0, dc0, and weight_grads: for each direction dweight_ih, dweight_hh and dbias, of a cell also those of the
-    other weights of `pack_cell`, None for those that it doesn't have. With `add` they are added to what is there.
+    x, h0, c0, y, lengths as for `forward`; dy (T, B, D*P); dh_n, dc_n as h_n, c_n. Written are dx (T, B, I) unless it
+    is None, dh0, dc0, and weight_grads: for each direction dweight_ih, dweight_hh and dbias, of a cell also those of
+    the other weights of `pack_cell`, None for those that it doesn't have. With `add` they are added to what is there.
     """
     cdef Order order
     I, P, H = x.shape[2], h0.shape[2], c0.shape[2]

@@ -23,6 +23,12 @@ _OPTIONAL = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_c
 # Gates that stand one below the other in a weight, i first. Coupled, the layer's own weights lack i; a backend's have
 # zeros there.
 _GATES = {"weight_ih": 4, "weight_hh": 4, "bias": 4, "weight_peephole": 3, "weight_norm_gates": 4}
+# The options of a step that PyTorch's LSTM lacks, and what leaves each of them off.
+BEYOND_PYTORCH = {
+    "peephole": False, "coupled": False, "cell_clip": None, "gate_clip": None, "layer_norm": False,
+    "recurrent_dropout": 0.0, "weight_dropout": 0.0, "zoneout": (0.0, 0.0), "activations": DEFAULT,
+    "learn_initial_state": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -282,11 +288,7 @@ def _with_input_gate(weight: np.ndarray, gates: int) -> np.ndarray:
 
 def represent(layer: Recurrent, **defaults: Any) -> str:
     """Return the call that makes such a layer, without options that are at their default."""
-    options = {
-        "bias": True, **defaults, "dtype": "float32", "proj_size": 0, "peephole": False, "coupled": False,
-        "cell_clip": None, "gate_clip": None, "layer_norm": False, "recurrent_dropout": 0.0, "weight_dropout": 0.0,
-        "zoneout": (0.0, 0.0), "activations": DEFAULT, "learn_initial_state": False,
-    }  # fmt: skip
+    options = {"bias": True, **defaults, "dtype": "float32", "proj_size": 0, **BEYOND_PYTORCH}
     values = {name: layer.dtype.name if name == "dtype" else getattr(layer, name) for name in options}
     given = "".join(f", {name}={value}" for name, value in values.items() if value != options[name])
     return f"{type(layer).__name__}({layer.input_size}, {layer.hidden_size}{given})"

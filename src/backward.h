@@ -209,6 +209,7 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
     real *columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width;
     outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .add = job->add, .whole_vectors = 1,
                      .sums_width = width, .columns = columns, .sums = job->sums};
+    const int masked = job->variant && job->variant->h_mask;
     outer_begin(&sum, team);
     isize s = 0, b = 0;
     for (isize cell0 = 0; cell0 < walk->cells; cell0 += GRADIENT_BLOCK) {
@@ -219,7 +220,10 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
             const real *h_before =
                 s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + walk->order[b] * P;
             outer_column(columns, cell - cell0, line_at(&job->x, b, s), NULL, I);
-            outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, h_mask_of(job, b), P);
+            if (masked)
+                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, h_mask_of(job, b), P);
+            else
+                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, NULL, P);
         }
         const real *gates = (const real *)job->gates + cell0 * gates_stride(H);
         outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(GRADIENT_BLOCK, walk->cells - cell1));

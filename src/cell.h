@@ -10,7 +10,16 @@
 
 #include "activations.h"
 #include "layout.h"
+#include "tile.h"
 #include "walk.h"
+
+/* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
+ * choose which addition to fuse with which product, each for each processor as it likes. */
+INLINE vec rounded(vec product)
+{
+    KEEP_IN_REGISTER(product);
+    return product;
+}
 
 /* Activations --------------------------------------------------------------------------------------------------- */
 
@@ -165,7 +174,7 @@ INLINE vec stayed(const stays *z, isize unit, isize n, vec before, vec now)
 {
     if (z->row)
         return choose(stay_mask(z->row, unit, n), before, now);
-    return z->part * before + (1 - z->part) * now;
+    return z->part * before + rounded((1 - z->part) * now);
 }
 
 /* Of a gradient, what goes on to the new value; *before gets the rest, which goes to the old one. */
@@ -176,8 +185,8 @@ INLINE vec moved(const stays *z, isize unit, isize n, vec gradient, vec *before)
         *before = choose(stay, gradient, broadcast(0));
         return choose(stay, broadcast(0), gradient);
     }
-    *before = z->part * gradient;
-    return (1 - z->part) * gradient;
+    *before = rounded(z->part * gradient);
+    return rounded((1 - z->part) * gradient);
 }
 
 /* Rows -------------------------------------------------------------------------------------------------------------- */
@@ -248,7 +257,7 @@ static void norm_statistics(const real *row, isize H, real *mean, real *scale)
     FOR_NORM_LANES(H, {
         const vec d = load(row + at) - *mean;
         const vec own = n == VL ? d : first_lanes(d, n);
-        squares[v] += own * own;
+        squares[v] += rounded(own * own);
     })
     const real variance = add_lanes(squares) / (real)H;
 #if defined(CLSTM_F32)
@@ -266,7 +275,7 @@ static void norm_means(const real *gradient, const real *normed, isize H, real *
         const vec d = n == VL ? load(gradient + at) : first_lanes(load(gradient + at), n);
         const vec x = n == VL ? load(normed + at) : first_lanes(load(normed + at), n);
         sum[v] += d;
-        products[v] += d * x;
+        products[v] += rounded(d * x);
     })
     *mean = add_lanes(sum) / (real)H;
     *product = add_lanes(products) / (real)H;

@@ -47,14 +47,14 @@ INLINE vec c_of_units(const clstm_cell *cell, const gradient_row *row, isize Hp,
     if (row->zoneout.none)
         return load(row->c + unit);
     const vec i = load(row->gates + unit), f = load(row->gates + Hp + unit), g = load(row->gates + 2 * Hp + unit);
-    return limited(f * load(row->c_before + unit) + i * g, cell->cell_clip);
+    return limited(f * load(row->c_before + unit) + rounded(i * g), cell->cell_clip);
 }
 
 /* Of m = o act(q): the gradients of o, the return value, and of q */
 INLINE vec output_gradient(const clstm_cell *cell, int usual, vec dm, vec o, vec q, vec *dq)
 {
     const vec squashed = activation(&cell->output, usual ? TANH : ANY, q);
-    *dq = dm * o * slope(&cell->output, usual ? TANH : ANY, squashed);
+    *dq = rounded(dm * o * slope(&cell->output, usual ? TANH : ANY, squashed));
     return dm * squashed;
 }
 
@@ -62,7 +62,7 @@ INLINE vec output_gradient(const clstm_cell *cell, int usual, vec dm, vec o, vec
 INLINE vec gate_gradient(const clstm_variant *variant, int candidate, int usual, vec dy, vec y)
 {
     const clstm_activation *own = candidate ? &variant->cell->candidate : &variant->cell->gate;
-    const vec da = dy * slope(own, usual ? (candidate ? TANH : SIGMOID) : ANY, y);
+    const vec da = rounded(dy * slope(own, usual ? (candidate ? TANH : SIGMOID) : ANY, y));
     if (!(variant->cell->gate_clip < INFINITY))
         return da;
     const real highest = (real)variant->highest[candidate], lowest = (real)variant->lowest[candidate];
@@ -92,9 +92,8 @@ INLINE void gate_gradients(const clstm_backward *job, int usual, const gradient_
         add_to(own_sums + 2 * Hp, da_o * c);
     }
     dc = within(dc, c, cell->cell_clip);
-    const vec di = dc * g, df = dc * c_before;
-    const vec da_f = gate_gradient(variant, 0, usual, cell->coupled ? df - di : df, f);
-    const vec da_i = cell->coupled ? broadcast(0) : gate_gradient(variant, 0, usual, di, i);
+    const vec da_f = gate_gradient(variant, 0, usual, dc * (cell->coupled ? c_before - g : c_before), f);
+    const vec da_i = cell->coupled ? broadcast(0) : gate_gradient(variant, 0, usual, dc * g, i);
     const vec da_g = gate_gradient(variant, 1, usual, dc * i, g);
     dc_before += dc * f;
     if (cell->peephole) {
@@ -156,7 +155,7 @@ INLINE void norm_gradients_of_c(const clstm_backward *job, const share *mine, is
         norm_means(dnormed, normed, H, &mean, &product);
         for (isize unit = first_unit(mine, 4 * VL); unit < end_unit(mine, 4 * VL, H); unit += VL) {
             const vec dc = row.statistics[5] * (load(dnormed + unit) - mean - load(normed + unit) * product);
-            gate_gradients(job, usual, &row, unit, load(row.update + 2 * Hp + unit), dc,
+            gate_gradients(job, usual, &row, unit, load(row.update + 2 * Hp + unit), rounded(dc),
                            c_of_units(job->variant->cell, &row, Hp, unit));
         }
     }
@@ -199,7 +198,7 @@ INLINE void finish_cell_gradients(const clstm_backward *job, isize s, isize b, i
     for (isize unit = unit0; unit < unit1; unit += VL) {
         vec dh = load(dh_after + unit - unit0), before;
         if (mask && !last)
-            dh *= load_at(mask, unit, P);
+            dh = rounded(dh * load_at(mask, unit, P));
         if (stayed_after)
             dh += load(staying + unit);
         if (s < 0) {

@@ -54,7 +54,7 @@ INLINE vec update_units(const clstm_cell *cell, int usual, const cell_row *row, 
     const vec f = activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_f, limit));
     const vec i = cell->coupled ? 1 - f : activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_i, limit));
     const vec g = activation(&cell->candidate, usual ? TANH : ANY, limited(a[2], limit));
-    const vec c = limited(f * c_before + i * g, cell->cell_clip);
+    const vec c = limited(f * c_before + rounded(i * g), cell->cell_clip);
     if (cell->peephole)
         a_o += load(peephole + 2 * Hp) * c;
     *o = activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_o, limit));
