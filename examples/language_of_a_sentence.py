@@ -59,9 +59,10 @@ compare(recipe, split, bayes)
 
 COLOURS = dict(zip(model.classes_, ["#0072b2", "#d55e00", "#009e73", "#cc79a7"], strict=True))
 figure, axis = plt.subplots(figsize=(12, 4.5), layout="constrained")
-chosen = [place for language in texts for place in np.flatnonzero(y_test == language)[:2]]
+fits = np.array([len(sentence) <= 60 for sentence in X_test])
+chosen = [place for language in texts for place in np.flatnonzero(fits & (y_test == language))[:2]]
 for line, place in enumerate(chosen):
-    sentence = X_test[place][:60]
+    sentence = X_test[place]
     beginnings = [sentence[:end] for end in range(1, len(sentence) + 1)]
     for column, (letter, guess) in enumerate(zip(sentence, model.predict(as_bytes(beginnings)), strict=True)):
         axis.text(column, -line, letter, family="monospace", fontsize=14, color=COLOURS[guess], weight="bold")
