@@ -2,28 +2,10 @@
 #ifndef CLSTM_REGION_H
 #define CLSTM_REGION_H
 
+#include "speed.h"
 #include "team.h"
 
 #if CLSTM_OPENMP && defined(__GNUC__)
-
-/* Seconds of one cycle, by additions that wait for each other, one a cycle on every processor. */
-static double clstm_cycle(void)
-{
-    enum { CYCLES = 8000 };
-    double least = 1;
-    for (int attempt = 0; attempt < 3; attempt++) {
-        size_t sum = 0, step = 3;
-        const double start = omp_get_wtime();
-        for (int i = 0; i < CYCLES; i++) {
-            sum += step;
-            __asm__ volatile("" : "+r"(sum), "+r"(step));
-        }
-        const double cycle = (omp_get_wtime() - start) / CYCLES;
-        if (cycle > 0 && cycle < least)
-            least = cycle;
-    }
-    return least;
-}
 
 /* The least of a few regions of `threads` threads; the first one, which may start them, isn't counted. */
 static double clstm_region_cycles(int threads)
