@@ -39,6 +39,7 @@ cdef extern from "kernels.h" nogil:
         void *cn
         void *h
         void *c
+        Py_ssize_t half
         void *gates
         void *cells
         void *projected
@@ -98,6 +99,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*padded)(Py_ssize_t n) noexcept nogil
         Py_ssize_t (*state_stride)(Py_ssize_t H) noexcept nogil
         Py_ssize_t (*gates_stride)(Py_ssize_t H) noexcept nogil
+        Py_ssize_t (*states_size)(Py_ssize_t B, Py_ssize_t H, Py_ssize_t groups) noexcept nogil
         Py_ssize_t (*columns_width)(Py_ssize_t I, Py_ssize_t H) noexcept nogil
         void (*pack_forward)(const void *weight, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                              Py_ssize_t last) noexcept nogil

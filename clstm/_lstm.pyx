@@ -161,12 +161,11 @@ cdef Py_ssize_t projected_rows_of(Split split, Py_ssize_t steps, Py_ssize_t B) n
 
 
 cdef int plan_forward(Arena arena, const c.clstm_kernels *kernels, Py_ssize_t B, Py_ssize_t H,
-                      Py_ssize_t projected_rows) except -1:
+                      Split split, Py_ssize_t projected_rows) except -1:
     """Plan the memory that `set_forward` takes."""
-    cdef Py_ssize_t item = kernels.item_size, ld = kernels.state_stride(H)
+    cdef Py_ssize_t item = kernels.item_size
     arena.plan(2 * B, sizeof(isize))
-    arena.plan(2 * B * ld, item)
-    arena.plan(B * ld, item)
+    arena.plan(kernels.states_size(B, H, split.row_groups), item)
     arena.plan(projected_rows * kernels.gates_stride(H), item)
     return 0
 
@@ -176,7 +175,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
                      cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray h_n, cnp.ndarray c_n, Py_ssize_t d) except -1:
     """Fill in the job of one direction, whose outputs are y's features from `column` on and whose states are the d-th."""
     cdef const c.clstm_kernels *kernels = packed.kernels
-    cdef Py_ssize_t B = walk.walk.rows, item = kernels.item_size, ld = kernels.state_stride(packed.H)
+    cdef Py_ssize_t B = walk.walk.rows, item = kernels.item_size
     cdef isize *rows = <isize *>arena.take(2 * B, sizeof(isize))
     memset(job, 0, sizeof(c.clstm_forward))
     job.walk = &walk.walk
@@ -187,8 +186,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     job.y_steps, job.first, job.last = y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
-    job.h = arena.take(2 * B * ld, item)
-    job.c = arena.take(B * ld, item)
+    job.h = arena.take(kernels.states_size(B, packed.H, split.row_groups), item)
     job.projected = arena.take(projected_rows * kernels.gates_stride(packed.H), item)
     job.chunk, job.row_groups = split.chunk, split.row_groups
     return 0
@@ -221,7 +219,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
-        plan_forward(arena, kernels, B, H, projected_rows)
+        plan_forward(arena, kernels, B, H, split, projected_rows)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
@@ -282,12 +280,12 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
 
     cdef Arena arena = Arena()
     arena.plan(L, sizeof(c.clstm_forward))
+    cdef Split split
     for layer in range(L):
-        projected_rows = projected_rows_of(stack.first if layer == 0 else stack.others, steps, B)
-        plan_forward(arena, kernels, B, H, projected_rows)
+        split = stack.first if layer == 0 else stack.others
+        plan_forward(arena, kernels, B, H, split, projected_rows_of(split, steps, B))
     arena.allocate()
     cdef c.clstm_forward *jobs = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
-    cdef Split split
     for layer in range(L):
         split = stack.first if layer == 0 else stack.others
         projected_rows = projected_rows_of(split, steps, B)

@@ -71,6 +71,14 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     }
 }
 
+/* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a share */
+INLINE isize state_of(const clstm_forward *job, const share *mine, isize b)
+{
+    return job->apart ? (b - mine->first) / mine->step : b;
+}
+
+INLINE isize state_row(const clstm_forward *job, const share *mine, isize j) { return job->apart ? j : row_of(mine, j); }
+
 /* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
  * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
 INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
@@ -80,11 +88,10 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
     const isize H = job->H, Hp = padded(H), ld = state_stride(H), gate_step = Q * VL;
     for (int r = 0; r < R; r++) {
         const isize b = row_of(mine, j0 + r);
-        const real *c_before = (real *)job->c + b * ld;
-        real *c_now = (real *)job->c + b * ld, *kept = NULL;
+        real *c_now = (real *)job->c + state_row(job, mine, j0 + r) * ld, *kept = NULL;
+        const real *c_before = c_now;
         if (job->gates) {
-            if (s > 0)
-                c_before = (real *)job->cells + (walk->start[s - 1] + b) * ld;
+            c_before = s > 0 ? (real *)job->cells + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
             c_now = (real *)job->cells + (walk->start[s] + b) * ld;
             kept = gate_row(gates, j0 + r, gates_stride(H));
         }
@@ -107,7 +114,8 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
     }
     for (int r = 0; r < R; r++) {
         const isize b = row_of(mine, j0 + r);
-        real *y = line_at(&job->y, b, s), *h_row = (real *)job->h + (((s + 1) & 1) * walk->rows + b) * ld;
+        real *y = line_at(&job->y, b, s);
+        real *h_row = (real *)job->h + ((s + 1) & 1) * job->half + state_row(job, mine, j0 + r) * ld;
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const real *a = pre + (r * 4 * Q + q) * VL;
@@ -145,7 +153,7 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(H), stride = gates_stride(H);
     const isize alive = rows_below(mine, walk->active[s]);
-    const real *h = (const real *)job->h + (s & 1) * walk->rows * ld;
+    const real *h = (const real *)job->h + (s & 1) * job->half;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
     const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + H : H) * (isize)sizeof(real);
@@ -177,11 +185,10 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
             if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block, bytes))
                 ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
             for (int r = 0; r < R; r++) {
-                const isize b = row_of(mine, j + r);
-                recurrent->a[r] = h + b * ld;
+                recurrent->a[r] = h + state_row(job, mine, j + r) * ld;
                 t.to[r] = pre + r * 4 * Q * VL;
                 if (fused) {
-                    t.segment[0].a[r] = line_at(&job->x, b, s);
+                    t.segment[0].a[r] = line_at(&job->x, row_of(mine, j + r), s);
                     t.from[r] = (const real *)job->bias + p * VL;
                 } else {
                     t.from[r] = gate_row(&gates, j + r, stride) + p * VL;
@@ -200,16 +207,21 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     const isize H = given->H, ld = state_stride(H);
     const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, padded(H) / VL);
+    const isize most_rows = (walk->rows + own_group.count - 1) / own_group.count;
     clstm_forward own = *given, *job = &own;
-    if (job->projected) {
-        const isize most_rows = (walk->rows + own_group.count - 1) / own_group.count;
+    if (job->projected)
         job->projected = (real *)job->projected +
                          own_group.index * smaller(job->chunk, walk->steps) * most_rows * gates_stride(H);
-    }
+    job->half = most_rows * ld + STATES_APART;
+    job->apart = own_group.count > 1;
+    job->h = (real *)job->h + own_group.index * 3 * job->half;
+    if (!job->gates)
+        job->c = (real *)job->h + 2 * job->half;
 
     for (isize b = rows.first; b < rows.end && job->first == 0; b += rows.step) {
-        load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
-        load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
+        const isize row = state_of(job, &mine, b);
+        load_state(job->h0, walk, b, H, (real *)job->h + row * ld);
+        load_state(job->c0, walk, b, H, (real *)job->c + (job->gates ? b : row) * ld);
     }
     barrier(&own_group.team);
     for (isize s0 = job->first; s0 < job->last;) {
@@ -225,10 +237,11 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     }
     for (isize b = rows.first; b < rows.end && job->last == walk->steps; b += rows.step) {
         const isize length = walk->length[b];
-        const real *c = (const real *)job->c + b * ld;
+        const isize row = state_of(job, &mine, b);
+        const real *c = (const real *)job->c + (job->gates ? b : row) * ld;
         if (job->gates && length > 0)
             c = (const real *)job->cells + (walk->start[length - 1] + b) * ld;
-        save_state(job->hn, walk, b, H, (const real *)job->h + ((length & 1) * walk->rows + b) * ld);
+        save_state(job->hn, walk, b, H, (const real *)job->h + (length & 1) * job->half + row * ld);
         save_state(job->cn, walk, b, H, c);
         for (isize s = length; s < job->y_steps; s++) /* past the end: on in time, either direction */
             memset(line_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, H * sizeof(real));

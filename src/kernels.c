@@ -90,6 +90,7 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .padded = padded,
     .state_stride = state_stride,
     .gates_stride = gates_stride,
+    .states_size = states_size,
     .columns_width = columns_width,
     .pack_forward = pack_forward,
     .pack_bias = pack_bias,

@@ -56,8 +56,10 @@ typedef struct {
     ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
     const void *h0, *c0;    /* [B][H], the caller's order */
     void *hn, *cn;          /* [B][H], the caller's order */
-    void *h;                /* [2][B][state_stride]: h of the step before and of this one, in turn */
-    void *c;                /* [B][state_stride]: the initial c; in inference also the running one */
+    void *h;                /* states_size() reals: h of the step before and of this one in turn, in inference c, by groups */
+    void *c;                /* training: [B][state_stride], the initial c */
+    ptrdiff_t half;         /* set by the kernels: from one h to the other, */
+    int apart;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
     void *gates, *cells;    /* training: what backward reads; NULL in inference */
     void *projected;        /* inference, chunk > 0: [min(chunk, steps) * (B + row_groups)][gates_stride] */
     ptrdiff_t chunk;        /* steps whose input projection is done at once; 0: in one pass with the recurrent product */
@@ -114,6 +116,7 @@ typedef struct {
     ptrdiff_t (*padded)(ptrdiff_t n);
     ptrdiff_t (*state_stride)(ptrdiff_t H);
     ptrdiff_t (*gates_stride)(ptrdiff_t H);
+    ptrdiff_t (*states_size)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t groups);
     ptrdiff_t (*columns_width)(ptrdiff_t I, ptrdiff_t H);
     /* weight (4H, K) -> forward panels, its panels [first, last) */
     void (*pack_forward)(const void *weight, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
