@@ -169,6 +169,10 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
         t.segment[0].w_panel = I * 4 * VL;
         t.segment[0].K = I;
     }
+    if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
+        for (isize j = 0; j < alive; j++)
+            for (isize unit = 0; unit < H; unit += CACHE_LINE / (isize)sizeof(real))
+                __builtin_prefetch(h + state_row(job, mine, j) * ld + unit, 0, 3);
     int Q = 1;
     isize asked = 0;
     for (isize done = 0; done < panels; done += Q) {
