@@ -7,6 +7,7 @@ cdef struct Machine:
     double region      # cycles of entering and leaving a parallel region
     double multiply_add  # cycles of one of vectors, see src/speed.h
     double l3_speed    # bytes a cycle that a thread reads from level 3
+    double barrier     # cycles of a round of one, see src/region.h
 
 cdef struct Split:
     int threads

@@ -19,9 +19,12 @@ cdef extern from "region.h" nogil:
     double clstm_multiply_add_cycles(const clstm_kernels *kernels)
     double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
     double clstm_region_cycles(int threads)
+    double clstm_barrier_cycles(const clstm_kernels *kernels, int threads)
 
 cdef enum:
-    BARRIER_CYCLES = 400       # one round of a spin barrier, all threads running
+    BARRIER_CYCLES = 200       # one round of a spin barrier, processors near each other: where it isn't measured
+    HAND_OVER_ROUNDS = 2       # what a step's results cost that others have written, in such rounds
+    BARRIER_USES = 64          # and at the 1st, 2nd, 4th ... it is measured again: processors come and go
     EPILOGUE_CYCLES = 70       # gates and cell update of one vector of units
     PANEL_CYCLES = 25          # handing a tile over
     FMA_LATENCY = 4            # of a product whose sums are too few to overlap
@@ -31,9 +34,9 @@ cdef enum:
     BUSY_REGION = 30_000       # others may have been at work while it was measured: again at the 2nd, 4th, 8th ... use
 
     L1_BYTES_A_CYCLE = 64
-    L2_BYTES_A_CYCLE = 40
+    L2_BYTES_A_CYCLE = 36
     MEMORY_BYTES_A_CYCLE = 5
-    HANDED_BYTES_A_CYCLE = 10  # from another core's cache
+    HANDED_BYTES_A_CYCLE = 10  # of many results
 
     ONE_PASS_PANEL = 256 << 10  # bytes of a panel [W, U] that leaves L2 room for the next
 
@@ -45,6 +48,7 @@ cdef Machine _machine                      # its caches and level 3, once known
 cdef const clstm_kernels *_measured = NULL  # of these the multiply-adds are known
 cdef bint _l3_measured = False
 cdef double _regions[MOST_THREADS + 1]     # the least cycles measured, by number of threads
+cdef double _barriers[MOST_THREADS + 1]    # the last ones
 cdef Py_ssize_t _uses[MOST_THREADS + 1]
 
 
@@ -66,6 +70,7 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
     if not _l3_measured and weights > _machine.l2:
         _machine.l3_speed, _l3_measured = clstm_l3_bytes_a_cycle(kernels, _machine.l2), True
     found = _machine
+    found.barrier = BARRIER_CYCLES
     num_threads = min(num_threads, MOST_THREADS)
     if num_threads > 1:
         _uses[num_threads] += 1
@@ -73,13 +78,17 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
             _regions[num_threads] = clstm_region_cycles(num_threads)
         elif _regions[num_threads] > BUSY_REGION and _uses[num_threads] & (_uses[num_threads] - 1) == 0:
             _regions[num_threads] = min(_regions[num_threads], clstm_region_cycles(num_threads))
+        if _uses[num_threads] & (_uses[num_threads] - 1) == 0 or _uses[num_threads] % BARRIER_USES == 0:
+            _barriers[num_threads] = clstm_barrier_cycles(kernels, num_threads)
         found.region = _regions[num_threads] + HAND_OVER_CYCLES
+        found.barrier = _barriers[num_threads] or BARRIER_CYCLES
     return found
 
 
 def speed() -> dict[str, float]:
-    """Return what was measured of this machine so far: cycles of a multiply-add of vectors, bytes a cycle from level 3."""
-    return {"multiply_add": _machine.multiply_add, "l3_speed": _machine.l3_speed}
+    """Return what was measured of this machine so far: cycles of a multiply-add of vectors, bytes a cycle from level 3,
+    cycles of a barrier's round between two threads (0: not yet)."""
+    return {"multiply_add": _machine.multiply_add, "l3_speed": _machine.l3_speed, "barrier": _barriers[2]}
 
 
 cdef double bytes_a_cycle(const Machine *machine, double own, double whole) noexcept nogil:
@@ -97,7 +106,10 @@ cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, do
     `all_panels`."""
     cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size
     cdef double reading = panel_bytes / bytes_a_cycle(machine, panels * K * panel_bytes, all_panels * K * panel_bytes)
-    cdef double product = max(4 * machine.multiply_add * rows, reading, FMA_LATENCY / min(4.0, panels))
+    cdef double adding = max(4 * machine.multiply_add * rows, FMA_LATENCY / min(4.0, panels))
+    cdef double product = max(adding, reading)
+    if reading * MEMORY_BYTES_A_CYCLE >= panel_bytes:  # memory isn't that even: a part of the reading is never hidden
+        product += 0.1 * min(adding, reading)
     return panels * (K * product + PANEL_CYCLES + rows * EPILOGUE_CYCLES)
 
 
@@ -131,8 +143,9 @@ cdef Split cheapest(const clstm_kernels *kernels, const Machine *machine, double
                 while 1 << rounds < members:
                     rounds += 1
                 # each step begins with the other threads' part of the last one's result
-                cost += rounds * BARRIER_CYCLES
-                cost += own_rows * K * kernels.item_size * (members - 1) / members / HANDED_BYTES_A_CYCLE
+                if members > 1:
+                    cost += (rounds + HAND_OVER_ROUNDS) * machine.barrier
+                    cost += own_rows * K * kernels.item_size * (members - 1) / members / HANDED_BYTES_A_CYCLE
                 cost = steps * cost + rest_cycles / team
                 cost = machine.region + (1 if side else D) * cost
                 if cost < best.cycles:
@@ -236,7 +249,7 @@ cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, 
     cdef Split split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, 0, 1, 1)
     if num_threads > 1 and split.cycles > 4 * HAND_OVER_CYCLES:
         here = machine(kernels, num_threads, weights)
-        split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * BARRIER_CYCLES, 1, num_threads)
+        split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * here.barrier, 1, num_threads)
     return split
 
 
@@ -269,7 +282,7 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
     pieces = max(1, (steps + stack.piece - 1) // stack.piece)
     # The busiest team's layers, of which there may be one more than of another's.
     most = max(stack.first.cycles, stack.others.cycles) + (ceil_div(layers, stack.teams) - 1) * stack.others.cycles
-    most = region + most * (pieces + layers - 1) / pieces + (pieces + layers - 1) * BARRIER_CYCLES
+    most = region + most * (pieces + layers - 1) / pieces + (pieces + layers - 1) * here.barrier
     if _wavefront < 0 and most > WAVEFRONT_GAIN * one_by_one:
         stack.teams = 1
     return stack
@@ -278,7 +291,7 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
 def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: int = 1, num_threads: int = 1, *,
          backward: bool = False, dtype: type = np.float32, caches: tuple[int, int, int] | None = None,
          region: float | None = None, multiply_add: float | None = None,
-         l3_speed: float | None = None) -> dict[str, object]:
+         l3_speed: float | None = None, barrier: float | None = None) -> dict[str, object]:
     """Return what the model chooses for a layer, on this machine or on one with other caches: to look at and to test.
 
     Parameters
@@ -291,8 +304,9 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
         Bytes, as `clstm.machine.Caches`; None for this machine's.
     region : float, optional
         Cycles of entering and leaving a parallel region; None for this machine's.
-    multiply_add, l3_speed : float, optional
-        Cycles of a multiply-add of vectors, and bytes a cycle that one thread reads from level 3; None for this machine's.
+    multiply_add, l3_speed, barrier : float, optional
+        Cycles of a multiply-add of vectors, bytes a cycle that one thread reads from level 3, and cycles of a round of a
+        barrier; None for this machine's.
 
     Returns
     -------
@@ -317,6 +331,10 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
         of.region = region
     if multiply_add is not None:
         of.multiply_add = multiply_add
+    if region is not None:
+        of.barrier = BARRIER_CYCLES
+    if barrier is not None:
+        of.barrier = barrier
     if l3_speed is not None:
         of.l3_speed = l3_speed
     cdef split_on model = backward_on if backward else forward_on
