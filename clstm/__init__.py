@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from clstm.forecaster import LSTMForecaster
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
-    from clstm.lstm import LSTM, LSTMCell
+    from clstm.lstm import LSTM
+    from clstm.lstm_cell import LSTMCell
     from clstm.regressor import LSTMRegressor as LSTMRegressor
     from clstm.sparse import RowGradient
     from clstm.text import Vocabulary
@@ -60,7 +61,7 @@ _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
     "Embedding": "clstm.layers",
-    "LSTMCell": "clstm.lstm",
+    "LSTMCell": "clstm.lstm_cell",
     "LanguageModel": "clstm.language_model",
     "LSTMClassifier": "clstm.classifier",
     "LSTMForecaster": "clstm.forecaster",

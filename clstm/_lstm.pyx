@@ -193,7 +193,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
 
 
 def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
-            cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False):
+            cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False, masks=None):
     """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`.
 
     With `reverse` the first direction, too, reads each row from its end.
@@ -415,7 +415,7 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
             kernels.input_gradient(&jobs[d], everyone)
 
 
-def steps(packs, Py_ssize_t batch_size, int num_threads):
+def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):
     """Return what steps a stream of stacked layers; see `clstm._stream`."""
     from clstm._step import VectorSteps  # which needs this module
 

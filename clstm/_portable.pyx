@@ -444,7 +444,8 @@ def pack(weight_ih, weight_hh, bias, int num_threads):
     return Pack(weight_ih, weight_hh, bias)
 
 
-def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep, bint reverse=False):
+def forward(packs, x, h0, c0, lengths, y, h_n, c_n, int num_threads, bint keep, bint reverse=False,
+            masks=None):
     """Run one layer in D = len(packs) directions; return a tape for `backward` if keep, else None.
 
     x (T, B, I); h0, c0 (D, B, H); lengths int64 (B,) or None. Written are y (T, B, D*H) and h_n, c_n (D, B, H).
@@ -505,6 +506,6 @@ def forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, int num_threads):
     return False
 
 
-def steps(packs, Py_ssize_t batch_size, int num_threads):
+def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):
     """Return what steps a stream of stacked layers."""
     return PortableSteps(packs, batch_size)

@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from clstm.rows import Rows
+
 # Cells (rows times steps) that a segment has at least: each costs a sum of all its weight gradients.
 MIN_CELLS = 512
 
@@ -37,6 +39,7 @@ class _Kept:
     """What forward leaves of one direction: where its segments begin, in their order, and the last one's tape."""
 
     pack: Any
+    masks: Any
     states: list[tuple[np.ndarray, np.ndarray]]
     tape: Any
 
@@ -48,11 +51,12 @@ class Checkpointed:
         self._compiled = compiled
         self._segments = segments
 
-    def forward(self, packs, x, h0, c0, lengths, y, h_n, c_n, num_threads) -> list[_Kept]:
+    def forward(self, packs, x, h0, c0, lengths, y, h_n, c_n, num_threads, masks) -> list[_Kept]:
         """Run one layer of one or two directions."""
+        masks = [None] * len(packs) if masks is None else masks
         return [
             self._forward(
-                d == 1, pack, x, (h0[d : d + 1], c0[d : d + 1]), lengths, _features(y, d, h0),
+                d == 1, pack, masks[d], x, (h0[d : d + 1], c0[d : d + 1]), lengths, _features(y, d, h0),
                 (h_n[d : d + 1], c_n[d : d + 1]), num_threads,
             )
             for d, pack in enumerate(packs)
@@ -68,8 +72,8 @@ class Checkpointed:
                 (dh_n[d : d + 1], dc_n[d : d + 1]), dx, (dh0[d : d + 1], dc0[d : d + 1]), weight_grads[d], num_threads,
             )  # fmt: skip
 
-    def _forward(self, reverse, pack, x, state, lengths, y, final, num_threads) -> _Kept:
-        kept = _Kept(pack, [], None)
+    def _forward(self, reverse, pack, masks, x, state, lengths, y, final, num_threads) -> _Kept:
+        kept = _Kept(pack, masks, [], None)
         segments = self._in_order(reverse)
         for number, segment in enumerate(segments, start=1):
             last = number == len(segments)
@@ -77,7 +81,7 @@ class Checkpointed:
             state = final if last else _like(state)
             kept.tape = self._compiled.forward(
                 (pack,), x[segment], *kept.states[-1], _cut_lengths(lengths, segment), y[segment], *state,
-                num_threads, last, reverse,
+                num_threads, last, reverse, _cut_masks(masks, segment),
             )  # fmt: skip
         return kept
 
@@ -92,7 +96,7 @@ class Checkpointed:
             if tape is None:
                 tape = self._compiled.forward(
                     (kept.pack,), x[segment], *state, own_lengths, np.empty_like(y[segment]), *_like(state),
-                    num_threads, True, reverse,
+                    num_threads, True, reverse, _cut_masks(kept.masks, segment),
                 )  # fmt: skip
             before = dinitial if number == 1 else _like(state)
             own_dx = dx if dx is None else np.empty_like(dx[segment]) if reverse else dx[segment]
@@ -118,10 +122,23 @@ def _like(state: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     return np.empty_like(state[0]), np.empty_like(state[1])
 
 
-def _cut_lengths(lengths: np.ndarray | None, segment: slice) -> np.ndarray | None:
+def _cut_lengths(lengths: np.ndarray | Rows | None, segment: slice) -> np.ndarray | Rows | None:
     """Return the rows' lengths inside of a segment, None where all fill it."""
     if lengths is None:
         return None
     steps = segment.stop - segment.start
+    if isinstance(lengths, Rows):
+        begin, end = (
+            np.clip(step - segment.start, 0, steps) for step in (lengths.start, lengths.start + lengths.length)
+        )
+        return Rows(lengths.batch, np.minimum(begin, max(steps - 1, 0)), end - begin)
     inside = np.clip(lengths - segment.start, 0, steps)
     return None if (inside == steps).all() else inside
+
+
+def _cut_masks(masks: tuple | None, segment: slice) -> list[tuple] | None:
+    """Return a direction's masks inside of a segment: factors of h for all steps, and what stays at each."""
+    if masks is None:
+        return None
+    factors, *kept = masks
+    return [(factors, *(None if mask is None else mask[segment] for mask in kept))]

@@ -183,7 +183,11 @@ def check_lengths(lengths: Any, batch: int, time: int) -> np.ndarray | None:
 
 
 def check_state(
-    names: str, state: Any, dtype: np.dtype, shape: Sequence[tuple[str, int]]
+    names: str,
+    state: Any,
+    dtype: np.dtype,
+    shape: Sequence[tuple[str, int]],
+    c_shape: Sequence[tuple[str, int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the pair `state` as contiguous arrays, or zeros where it is None.
 
@@ -191,6 +195,8 @@ def check_state(
     ----------
     names : str
         What the pair is called in errors: ``"(h0, c0)"``.
+    shape, c_shape : sequence of (str, int)
+        Of both arrays, or of the second where it has another.
 
     Raises
     ------
@@ -199,16 +205,22 @@ def check_state(
     ValueError
         An array of another shape.
     """
+    shapes = shape, c_shape or shape
     if state is None:
-        zeros = np.zeros([size for _, size in shape], dtype)
-        return zeros, zeros
-    if not isinstance(state, (tuple, list)) or len(state) != 2:
-        raise TypeError(f"{names} is {type(state).__name__}, expected a pair of arrays {names}")
-    h, c = names.strip("()").split(", ")
-    return (
-        np.ascontiguousarray(check_array(h, state[0], dtype, shape)),
-        np.ascontiguousarray(check_array(c, state[1], dtype, shape)),
+        h, c = (np.zeros([size for _, size in axes], dtype) for axes in shapes)
+        return h, c
+    h, c = (
+        np.ascontiguousarray(check_array(name, array, dtype, axes))
+        for (name, array), axes in zip(named_pair(names, state), shapes, strict=True)
     )
+    return h, c
+
+
+def named_pair(names: str, state: Any) -> list[tuple[str, Any]]:
+    """Return the two parts of `state` with their names; raise TypeError if it isn't a pair."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        raise TypeError(f"{names} is {type(state).__name__}, expected a pair {names}")
+    return list(zip(names.strip("()").split(", "), state, strict=True))
 
 
 def check_token_ids(name: str, value: Any, num_embeddings: int) -> np.ndarray:

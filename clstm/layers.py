@@ -27,6 +27,7 @@ from clstm.checks import (
     random_generator,
 )
 from clstm.layer import Layer
+from clstm.masks import draw_factors
 from clstm.sparse import RowGradient
 
 
@@ -379,7 +380,7 @@ class Dropout(Layer):
             For one `backward`.
         """
         x = check_floats("x", x)
-        factors = self._draw_factors(x.shape, x.dtype) if self.p > 0 else None
+        factors = draw_factors(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
         y = x if factors is None else _scaled(x, factors)
         return y, LayerContext(self, x.shape, x.dtype, factors)
 
@@ -406,15 +407,6 @@ class Dropout(Layer):
         """
         factors, dy = take_context(context, self, dy)
         return LayerGradients({}, dy if factors is None else _scaled(dy, factors))
-
-    def _draw_factors(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Return 0 with probability p (to within 2^-33), else 1 / (1 - p), in C order whatever the layout of x."""
-        size = int(np.prod(shape, dtype=np.int64))
-        # 64 bits for two elements: half the cost of drawing uniform floats
-        bits = self._generator.integers(2**64, size=(size + 1) // 2, dtype=np.uint64).view(np.uint32)[:size]
-        keep = bits >= round(self.p * 2**32)
-        scale = 0 if self.p == 1 else 1 / (1 - self.p)
-        return np.multiply(keep.reshape(shape), dtype.type(scale))
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"

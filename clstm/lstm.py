@@ -1,4 +1,4 @@
-"""The LSTM layer and the single cell: arguments, state, lengths; the work is done by the compiled backend.
+"""The LSTM layer: arguments, state, lengths; the work is done by the compiled backend.
 
 Hochreiter & Schmidhuber (1997), "Long short-term memory"; the forget gate is that of Gers, Schmidhuber &
 Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) are PyTorch's.
@@ -7,149 +7,25 @@ Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clstm import backend, threads
+from clstm import threads
+from clstm.activations import DEFAULT
 from clstm.checkpoint import Checkpointed, cut
-from clstm.checks import (
-    check_array,
-    check_dtype,
-    check_flag,
-    check_index,
-    check_lengths,
-    check_real,
-    check_state,
-    random_generator,
-)
-from clstm.layer import Layer
+from clstm.checks import check_array, check_flag, check_index, check_lengths, check_real
 from clstm.layers import Dropout
-from clstm.sparse import RowGradient
+from clstm.recurrent import LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.reset import Pieces
+from clstm.states import Parts, State, StateLayout
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
 
-State = tuple[np.ndarray, np.ndarray]
 
-
-@dataclass(frozen=True)
-class LSTMGradients:
-    """Gradients of an LSTM or LSTMCell.
-
-    Attributes
-    ----------
-    weights : dict of str to ndarray
-        By weight name, each of its weight's shape. Of a network with a sparse embedding, that one is a `RowGradient`.
-    x : ndarray or None
-        Of the input, in its shape; None where it was not asked for.
-    h0, c0 : ndarray
-        Of the initial state, in its shape.
-    """
-
-    weights: dict[str, np.ndarray | RowGradient]
-    x: np.ndarray | None
-    h0: np.ndarray
-    c0: np.ndarray
-
-
-@dataclass
-class LSTMContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
-
-    owner: Layer
-    batched: bool
-    y_shape: tuple[int, ...]
-    lengths: np.ndarray | None
-    runs: list[_Run] | None = field(default_factory=list, repr=False)
-
-    def take(self, owner: Layer) -> list[_Run]:
-        """Give the runs away: backward overwrites the gates they hold, so it can happen once."""
-        if self.owner is not owner:
-            raise ValueError("context is of another layer")
-        if self.runs is None:
-            raise ValueError("context was used by an earlier backward; run forward_train again")
-        runs, self.runs = self.runs, None
-        return runs
-
-
-@dataclass
-class _Run:
-    """One layer's part of a context: its tape and the arrays that its backward reads."""
-
-    tape: Any
-    x: np.ndarray
-    h0: np.ndarray
-    c0: np.ndarray
-    y: np.ndarray
-    dropout: Any = None
-
-
-class _Recurrent(Layer):
-    """What LSTM and LSTMCell share: sizes, initial weights, packing, state checks."""
-
-    def __init__(self, input_size, hidden_size, bias, dtype, forget_bias, seed, num_threads):
-        super().__init__()
-        self.input_size = check_index("input_size", input_size, low=1)
-        self.hidden_size = check_index("hidden_size", hidden_size, low=1)
-        self.bias = check_flag("bias", bias)
-        self.dtype = check_dtype("dtype", dtype)
-        self.num_threads = None if num_threads is None else check_index("num_threads", num_threads, low=1)
-        self._generator = random_generator(seed)
-        if forget_bias is not None:
-            forget_bias = check_real("forget_bias", forget_bias)
-            if not self.bias:
-                raise ValueError("forget_bias is given, but bias is False")
-        self._forget_bias = forget_bias
-        self._suffixes: list[str] = []
-
-    def _add_direction(self, suffix: str, input_size: int) -> None:
-        """Add the weights of one direction of one layer, drawn from U(-1/sqrt(H), 1/sqrt(H)) as PyTorch does."""
-        H = self.hidden_size
-        bound = H**-0.5
-        shapes = {"weight_ih": (4 * H, input_size), "weight_hh": (4 * H, H)}
-        if self.bias:
-            shapes |= {"bias_ih": (4 * H,), "bias_hh": (4 * H,)}
-
-        def draw(name, shape):
-            value = self._generator.uniform(-bound, bound, shape)
-            if self._forget_bias is not None and name.startswith("bias"):
-                value[H : 2 * H] = self._forget_bias if name == "bias_ih" else 0
-            return value
-
-        for name, shape in shapes.items():
-            self._add_weight(name + suffix, shape, self.dtype, lambda name=name, shape=shape: draw(name, shape))
-        self._suffixes.append(suffix)
-
-    def _weights_changed(self) -> None:
-        compiled = backend.module()
-        num_threads = threads.resolve(self.num_threads)
-        packs = []
-        for suffix in self._suffixes:
-            weight_ih, weight_hh = (self._weights[name + suffix] for name in ("weight_ih", "weight_hh"))
-            if self.bias:
-                bias = self._weights["bias_ih" + suffix] + self._weights["bias_hh" + suffix]
-            else:
-                bias = np.zeros(4 * self.hidden_size, self.dtype)
-            packs.append(compiled.pack(weight_ih, weight_hh, bias, num_threads))
-        # One assignment: a call in another thread sees the old weights or the new, never some of each.
-        self._packed = (compiled, tuple(packs))
-
-    def _named_weight_grads(self, suffixes, grads) -> Iterator[tuple[str, np.ndarray]]:
-        for suffix, (dweight_ih, dweight_hh, dbias) in zip(suffixes, grads, strict=True):
-            yield "weight_ih" + suffix, dweight_ih
-            yield "weight_hh" + suffix, dweight_hh
-            if self.bias:
-                yield "bias_ih" + suffix, dbias
-                yield "bias_hh" + suffix, dbias.copy()
-
-    def _check_state(self, names: str, state: Any, shape: list[tuple[str, int]]) -> State:
-        return check_state(names, state, self.dtype, shape)
-
-
-class LSTM(_Recurrent):
+class LSTM(Recurrent):
     """Long short-term memory over whole sequences: PyTorch's meanings, names and shapes, on the CPU.
 
     For every step t of every layer, with gates in the order i, f, g, o::
@@ -157,14 +33,16 @@ class LSTM(_Recurrent):
         i, f, o = sigmoid(W x_t + U h_{t-1} + b)        g = tanh(W_g x_t + U_g h_{t-1} + b_g)
         c_t = f c_{t-1} + i g                           h_t = o tanh(c_t)
 
+    What the parameters after `num_threads` change in them is written out in docs/equations.md; they combine freely.
+
     Parameters
     ----------
     input_size : int
         Features of each step of the input.
-    hidden_size : int
-        Features of h and c.
+    hidden_size : int or sequence of int
+        Features of h and c; a sequence has the size of each layer.
     num_layers : int, default 1
-        Layers, each fed with the output of the one below.
+        Layers, each fed with the output of the one below. As many as `hidden_size` has where that is a sequence.
     bias : bool, default True
         Whether there are biases.
     batch_first : bool, default False
@@ -178,16 +56,55 @@ class LSTM(_Recurrent):
     forget_bias : float, optional
         The forget gates' bias to begin with (the sum of both bias vectors).
     seed : int or numpy.random.Generator, optional
-        For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and dropout.
+        For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and all that training draws.
     num_threads : int, optional
         Threads for each call, and for an optimiser's updates; None leaves it to `clstm.set_num_threads` and the
         environment.
+    proj_size : int, default 0
+        h is projected to so many features, fewer than `hidden_size`, by ``weight_hr`` (Sak et al. 2014); 0 for none.
+    peephole : bool, default False
+        i and f see c_{t-1}, o sees c_t, each unit its own (Gers & Schmidhuber 2000): ``weight_peephole``, for i, f, o.
+    coupled : bool, default False
+        i = 1 - f (Greff et al. 2017): weights have three gates, f, g, o, instead of four.
+    cell_clip : float, optional
+        c is kept within [-cell_clip, cell_clip].
+    gate_clip : float, optional
+        So is what goes into each activation, that of c among them; ONNX calls it clip.
+    layer_norm : bool, default False
+        Each gate's sum over the input and h, and c on its way to h, are normalised over the units (Ba et al. 2016):
+        ``weight_norm_gates``, with the biases as shift; ``weight_norm_cell``, ``bias_norm_cell``.
+    recurrent_dropout : float, default 0.0
+        Probability with which a unit of h isn't seen by the next step, in training: one mask for a whole sequence
+        (Gal & Ghahramani 2016).
+    weight_dropout : float, default 0.0
+        Probability with which an element of weight_hh is zeroed, in training: drawn once for a call (DropConnect,
+        Merity et al. 2018).
+    zoneout : float or (float, float), default 0.0
+        Probabilities with which a unit of h, and one of c, stays as it was at a step, in training; in inference the
+        expected value is taken (Krueger et al. 2017). One number is for both.
+    activations : sequence, default ("sigmoid", "tanh", "tanh")
+        Of the gates i, f and o; of g; and of c on its way to h. Each a name, or (name, alpha, beta): sigmoid, tanh,
+        relu, hard_sigmoid (0.2, 0.5), leaky_relu (0.01), thresholded_relu (1), elu (1), selu, affine (1, 0),
+        scaled_tanh (1, 1), softsign, softplus, linear, exponential, with ONNX's meanings and values of alpha and beta.
+        With two directions also six, the latter three for the reverse one.
+    learn_initial_state : bool, default False
+        The state that rows begin with where none is given, and after a reset, is learnt: ``h0``, ``c0``.
+    residual : bool, default False
+        Each layer but the first adds its input to its output (Wu et al. 2016), which must be as wide.
 
     Notes
     -----
     Calls keep nothing in the object, so that many threads may call one LSTM at once. Results are the same
     bits for every number of threads. Weights are read with `state_dict` and `parameters`, and set with
     `load_state_dict` or inside `updating`.
+
+    Where `hidden_size` is a sequence of sizes that differ, the states that come in and go out are lists, with an array
+    (directions, batch, size) for each layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A wrong type or value, or options that have no meaning together.
 
     Examples
     --------
@@ -202,7 +119,7 @@ class LSTM(_Recurrent):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -213,25 +130,51 @@ class LSTM(_Recurrent):
         forget_bias: float | None = None,
         seed: int | np.random.Generator | None = None,
         num_threads: int | None = None,
+        proj_size: int = 0,
+        peephole: bool = False,
+        coupled: bool = False,
+        cell_clip: float | None = None,
+        gate_clip: float | None = None,
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        activations: Sequence[Any] = DEFAULT,
+        learn_initial_state: bool = False,
+        residual: bool = False,
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, forget_bias, seed, num_threads)
-        self.num_layers = check_index("num_layers", num_layers, low=1)
+        self.bidirectional = check_flag("bidirectional", bidirectional)
+        super().__init__(
+            input_size, bias, 2 if self.bidirectional else 1, dtype, forget_bias, seed, num_threads,
+            proj_size=proj_size, peephole=peephole, coupled=coupled, cell_clip=cell_clip, gate_clip=gate_clip,
+            layer_norm=layer_norm, recurrent_dropout=recurrent_dropout, weight_dropout=weight_dropout, zoneout=zoneout,
+            activations=activations, learn_initial_state=learn_initial_state,
+        )  # fmt: skip
+        sizes = _check_sizes(hidden_size, num_layers)
+        self.hidden_size = sizes if isinstance(hidden_size, (Sequence, np.ndarray)) else sizes[0]
+        self.num_layers = len(sizes)
         self.batch_first = check_flag("batch_first", batch_first)
         self.dropout = check_real("dropout", dropout, low=0.0, high=1.0)
-        self.bidirectional = check_flag("bidirectional", bidirectional)
-        self.num_directions = 2 if self.bidirectional else 1
+        self.residual = check_flag("residual", residual)
+        for size in sizes:
+            self._check_projection(size)
+        D = self.num_directions
+        self._layout = StateLayout(D, [self.proj_size or size for size in sizes], sizes)
+        self._check_residual()
         self._dropout = Dropout(self.dropout, seed=self._generator)
         features = ("input_size", self.input_size)
         self._x_shapes = [
             [*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)
         ]
-        for layer in range(self.num_layers):
-            width = self.input_size if layer == 0 else self.hidden_size * self.num_directions
-            for direction in ("", "_reverse")[: self.num_directions]:
-                self._add_direction(f"_l{layer}{direction}", width)
+        for layer, size in enumerate(sizes):
+            width = self.input_size if layer == 0 else D * self._layout.h_sizes[layer - 1]
+            for direction in ("", "_reverse")[:D]:
+                self._add_direction(f"_l{layer}{direction}", width, size)
         self._weights_added()
 
-    def __call__(self, x: np.ndarray, state: State | None = None, lengths: Any = None) -> tuple[np.ndarray, State]:
+    def __call__(
+        self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None
+    ) -> tuple[np.ndarray, State]:
         """Run the layer for inference.
 
         Parameters
@@ -239,11 +182,15 @@ class LSTM(_Recurrent):
         x : ndarray of shape (time, batch, input_size), (batch, time, input_size) if batch_first, or (time, input_size)
             The input, of the layer's dtype.
         state : (h0, c0), optional
-            Each of shape (num_layers * directions, batch, hidden_size), without batch for 2-D input; zeros if
-            left out.
+            Of shape (num_layers * directions, batch, hidden_size), without batch for 2-D input; h0 has proj_size
+            features where there is one. Zeros if left out, or what was learnt.
         lengths : array_like of int, shape (batch,), optional
             Real steps of each row, 0 to time, in any order. A row's outputs past its length are zero, and
             what it holds there is never read.
+        reset : array_like of bool, shape (time, batch), (batch, time) if batch_first, or (time,), optional
+            Where a row starts afresh, with a state of zeros or the learnt one: the steps from there on are computed as
+            if they were a sequence of their own, in either direction. At a row's first step it takes the place of
+            `state`.
 
         Returns
         -------
@@ -255,15 +202,21 @@ class LSTM(_Recurrent):
         Raises
         ------
         TypeError
-            A dtype other than the layer's (nothing is cast), or lengths that aren't integers.
+            A dtype other than the layer's (nothing is cast), lengths that aren't integers, or a reset that isn't bool.
         ValueError
             A wrong shape, or a length below 0 or above time.
         """
-        y, state, _ = self._run(x, state, lengths, keep=False)
+        y, state, _ = self._run(x, state, lengths, reset, keep=False)
         return y, state
 
     def forward_train(
-        self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, checkpoint: bool = False
+        self,
+        x: np.ndarray,
+        state: State | None = None,
+        lengths: Any = None,
+        *,
+        reset: Any = None,
+        checkpoint: bool = False,
     ) -> tuple[np.ndarray, State, LSTMContext]:
         """Run the layer with dropout and keep what `backward` needs.
 
@@ -272,7 +225,7 @@ class LSTM(_Recurrent):
 
         Parameters
         ----------
-        x, state, lengths
+        x, state, lengths, reset
             As for a call.
         checkpoint : bool, default False
             Keep the gates of about sqrt(time) steps only, and compute the others again in `backward`, which costs one
@@ -286,7 +239,7 @@ class LSTM(_Recurrent):
         context : LSTMContext
             For one `backward`.
         """
-        return self._run(x, state, lengths, keep=True, checkpoint=check_flag("checkpoint", checkpoint))
+        return self._run(x, state, lengths, reset, keep=True, checkpoint=check_flag("checkpoint", checkpoint))
 
     def backward(
         self,
@@ -324,35 +277,62 @@ class LSTM(_Recurrent):
         need_input_grad = check_flag("need_input_grad", need_input_grad)
         names = (*self._leading_names(context.batched), "directions * hidden_size")
         dy = check_array("dy", dy, self.dtype, list(zip(names, context.y_shape, strict=True)))
-        time_batch = self._time_batch(dy, context.batched)
-        dh_n, dc_n = self._check_state("(dh_n, dc_n)", dstate, self._state_axes(context.batched, time_batch.shape[1]))
+        grad = self._time_batch(dy, context.batched)
+        B = grad.shape[1]
+        dfinal = self._layout.check("(dh_n, dc_n)", dstate, self.dtype, B if context.batched else None)
+        if dfinal is None:
+            dfinal = self._layout.empty(B, self.dtype)[1]
+            for part in (*dfinal[0], *dfinal[1]):
+                part[...] = 0
         runs = context.take(self)
 
-        D = self.num_directions
+        D, rows = self.num_directions, context.rows
+        pieces = rows if isinstance(rows, Pieces) else None
         num_threads = threads.resolve(self.num_threads)
-        dh_n, dc_n = (array.reshape(self.num_layers * D, -1, self.hidden_size) for array in (dh_n, dc_n))
-        dh0, dc0 = np.empty_like(dh_n), np.empty_like(dc_n)
+        dstate, dinitial = self._layout.empty(B, self.dtype)
         weights: dict[str, np.ndarray] = {}
-        grad = time_batch
         for layer in reversed(range(self.num_layers)):
-            run, part = runs[layer], slice(layer * D, (layer + 1) * D)
+            run, suffixes = runs[layer], self._suffixes[layer * D : (layer + 1) * D]
             dx = None
             if layer > 0 or need_input_grad:
-                dx = self._empty_like_input(run.x, batch_first=self.batch_first and layer == 0)
-            weight_grads = [self._empty_weight_grads(suffix) for suffix in self._suffixes[part]]
+                dx = self._empty(*run.x.shape, batch_first=self.batch_first and layer == 0)
+            weight_grads = [self._empty_weight_grads(suffix) for suffix in suffixes]
+            dh_n, dc_n = (parts[layer] for parts in dfinal)
+            dh0, dc0 = (parts[layer] for parts in dinitial)
+            if pieces is not None:
+                dh_n, dc_n = pieces.final_gradient(dh_n), pieces.final_gradient(dc_n)
+                dh0, dc0 = np.empty_like(dh_n), np.empty_like(dc_n)
             compiled, tape = run.tape
             compiled.backward(
-                tape, run.x, run.h0, run.c0, run.y, context.lengths, grad,
-                dh_n[part], dc_n[part], dx, dh0[part], dc0[part], weight_grads, num_threads,
+                tape, run.x, run.h0, run.c0, run.y, pieces.rows if pieces is not None else rows, grad, dh_n, dc_n, dx,
+                dh0, dc0, weight_grads, num_threads,
             )  # fmt: skip
-            weights.update(self._named_weight_grads(self._suffixes[part], weight_grads))
+            for suffix, grads, connections in zip(suffixes, weight_grads, run.connections, strict=True):
+                weights.update(self._named_weight_grads(suffix, grads, connections))
+            self._split_initial(layer, (dh0, dc0), dinitial, context, pieces, weights)
+            if self.residual and layer > 0:
+                dx += grad
             grad = dx
             if run.dropout is not None:
                 grad = self._dropout.backward(run.dropout, dx).x
         ordered = {name: weights[name] for name in self._weights}
-        shape = [size for _, size in self._state_axes(context.batched, time_batch.shape[1])]
         x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
-        return LSTMGradients(ordered, x_grad, dh0.reshape(shape), dc0.reshape(shape))
+        return LSTMGradients(ordered, x_grad, *(dstate if context.batched else self._layout.without_batch(dstate)))
+
+    def _split_initial(self, layer, gradients, dinitial, context, pieces, weights) -> None:
+        """Share the gradients of a layer's first states out between the caller's state and the learnt one."""
+        D = self.num_directions
+        for name, gradient, parts in zip(("h0", "c0"), gradients, dinitial, strict=True):
+            part = parts[layer]
+            learnt = np.zeros((D, part.shape[2]), self.dtype)
+            if pieces is not None:
+                part[...], learnt = pieces.initial_gradient(gradient, part.shape[1])
+            if not self.learn_initial_state:
+                continue
+            if not context.given:
+                learnt += part.sum(axis=1)
+            for d, suffix in enumerate(self._suffixes[layer * D : (layer + 1) * D]):
+                weights[name + suffix] = learnt[d]
 
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
@@ -362,7 +342,8 @@ class LSTM(_Recurrent):
         batch_size : int, default 1
             Rows, each a sequence of its own.
         state : (h0, c0), optional
-            Each of shape (num_layers, batch_size, hidden_size); zeros if left out.
+            Each of shape (num_layers, batch_size, hidden_size), h0 of proj_size features where there is one; zeros if
+            left out, or what was learnt.
 
         Returns
         -------
@@ -393,13 +374,18 @@ class LSTM(_Recurrent):
                 "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
             )
         compiled, packs = self._packed
-        steps = compiled.steps(packs, batch_size, threads.resolve(self.num_threads))
-        stream = Stream(steps, batch_first=self.batch_first, num_threads=self.num_threads)
+        num_threads = threads.resolve(self.num_threads)
+        steps = compiled.steps(packs, batch_size, num_threads, self.residual)
+        fresh = [self._fresh([suffix], sizes) for suffix, *sizes in zip(
+            self._suffixes, self._layout.h_sizes, self._layout.c_sizes, strict=True)]  # fmt: skip
+        fresh = [[part[0] for part in parts] for parts in zip(*fresh, strict=True)]
+        layout = StateLayout(1, self._layout.h_sizes, self._layout.c_sizes, leading="num_layers")
+        stream = Stream(steps, layout, fresh, batch_first=self.batch_first, num_threads=self.num_threads)
         if state is not None:
             stream.state = state
         return stream
 
-    def _run(self, x, state, lengths, keep, checkpoint=False):
+    def _run(self, x, state, lengths, reset, keep, checkpoint=False):
         x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
@@ -407,51 +393,96 @@ class LSTM(_Recurrent):
         if not batched and lengths is not None:
             raise ValueError("lengths is given, but x has no batch axis; cut x to its length instead")
         lengths = check_lengths(lengths, B, T)
-        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, B))
-        if keep:
-            # backward reads them again: they must not change with the caller's arrays
-            h0, c0 = h0.copy(), c0.copy()
+        pieces = None if reset is None else self._check_reset(reset, batched, T, B, lengths)
+        rows = lengths if pieces is None else pieces.rows
+        given = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
 
-        D, H = self.num_directions, self.hidden_size
-        if not batched:
-            h0, c0 = h0[:, np.newaxis], c0[:, np.newaxis]
-        h_n, c_n = np.empty(h0.shape, self.dtype), np.empty(h0.shape, self.dtype)
-        num_threads = threads.resolve(self.num_threads)
-        compiled, packs = self._packed
+        D, num_threads = self.num_directions, threads.resolve(self.num_threads)
+        if keep:
+            compiled, packs, connections = self._training_packs(num_threads)
+        else:
+            compiled, packs = self._packed
+        state, final = self._layout.empty(B, self.dtype)
         segments = cut(T, B) if checkpoint else []
         checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
-        context = LSTMContext(self, batched, (), lengths) if keep else None
+        context = LSTMContext(self, batched, (), pieces or rows, given is not None) if keep else None
         dropped = None
         layers = range(self.num_layers)
-        if not keep and D == 1 and len(layers) > 1 and num_threads > 1:
-            ys = [self._empty(T, B, H, batch_first=self.batch_first and layer == layers[-1]) for layer in layers]
-            if compiled.forward_stacked(packs, x, h0, c0, lengths, ys, h_n, c_n, num_threads):
+        if not keep and D == 1 and len(layers) > 1 and num_threads > 1 and pieces is None and self._alike:
+            ys = [self._empty_output(T, B, layer) for layer in layers]
+            h0, c0 = (np.concatenate(parts) for parts in zip(*(self._initial(k, given, None, B) for k in layers)))  # noqa: B905
+            if compiled.forward_stacked(packs, x, h0, c0, lengths, ys, *state, num_threads):
                 x, layers = ys[-1], ()
         for layer in layers:
-            part = slice(layer * D, (layer + 1) * D)
-            last = layer == self.num_layers - 1
-            y = self._empty(T, B, D * H, batch_first=self.batch_first and last)
-            arguments = packs[part], x, h0[part], c0[part], lengths, y, h_n[part], c_n[part], num_threads
+            part, last = slice(layer * D, (layer + 1) * D), layer == self.num_layers - 1
+            h0, c0 = self._initial(layer, given, pieces, B)
+            if keep and given is not None:
+                # backward reads them again: they must not change with the caller's arrays
+                h0, c0 = h0.copy(), c0.copy()
+            h_n, c_n = (parts[layer] for parts in final) if pieces is None else (np.empty_like(h0), np.empty_like(c0))
+            masks = self._draw_masks(T, B, h0.shape[1], self._layout.c_sizes[layer]) if keep else None
+            y = self._empty_output(T, B, layer)
+            if pieces is not None and lengths is not None:
+                y[np.arange(T)[:, np.newaxis] >= lengths] = 0
+            arguments = packs[part], x, h0, c0, rows, y, h_n, c_n, num_threads
             if checkpointed is not None:
-                tape = checkpointed, checkpointed.forward(*arguments)
+                tape = checkpointed, checkpointed.forward(*arguments, masks)
             else:
-                tape = compiled, compiled.forward(*arguments, keep)
+                tape = compiled, compiled.forward(*arguments, keep, masks=masks)
+            if pieces is not None:
+                for states, parts in zip((h_n, c_n), final, strict=True):
+                    pieces.final(states, parts[layer])
+            out = y
+            if self.residual and layer > 0:
+                out = np.add(x, y, out=self._empty_output(T, B, layer))
             if keep:
-                y.flags.writeable = False
-                context.runs.append(_Run(tape, x, h0[part], c0[part], y, dropped))
+                y.flags.writeable = out.flags.writeable = False
+                context.runs.append(Run(tape, x, h0, c0, y, connections[part], dropped))
                 dropped = None
                 if not last and self.dropout > 0:
-                    y, dropped = self._dropout.forward_train(y)
-            x = y
+                    out, dropped = self._dropout.forward_train(out)
+            x = out
         y = self._user_layout(x, batched)
-        state = (h_n, c_n) if batched else (h_n[:, 0], c_n[:, 0])
+        state = state if batched else self._layout.without_batch(state)
         if keep:
             context.y_shape = y.shape
         return y, state, context
 
-    def _state_axes(self, batched: bool, B: int) -> list[tuple[str, int]]:
-        axes = [("num_layers * directions", self.num_layers * self.num_directions), ("hidden_size", self.hidden_size)]
-        return [axes[0], ("batch", B), axes[1]] if batched else axes
+    def _initial(self, layer: int, given: tuple[Parts, Parts] | None, pieces: Pieces | None, B: int) -> Parts:
+        """Return h and c that a layer's rows begin with, (directions, rows, features)."""
+        if given is not None and pieces is None:
+            return [given[0][layer], given[1][layer]]
+        D = self.num_directions
+        suffixes = self._suffixes[layer * D : (layer + 1) * D]
+        sizes = self._layout.h_sizes[layer], self._layout.c_sizes[layer]
+        parts = self._fresh_rows(suffixes, sizes, B) if given is None else [given[0][layer], given[1][layer]]
+        if pieces is None:
+            return parts
+        fresh = self._fresh(suffixes, sizes)
+        return [pieces.initial(part, each) for part, each in zip(parts, fresh, strict=True)]
+
+    @property
+    def _alike(self) -> bool:
+        """Whether the layers differ in their weights only."""
+        return self._plain and not self._layout.listed and not self.residual
+
+    def _check_residual(self) -> None:
+        if not self.residual:
+            return
+        if self.num_layers == 1:
+            raise ValueError("residual is True, but num_layers is 1: the first layer's input isn't added to its output")
+        if len(set(self._layout.h_sizes)) > 1:
+            raise ValueError(f"residual is True, but hidden_size is {self.hidden_size}, expected layers of one width")
+
+    def _check_reset(self, reset, batched, T, B, lengths) -> Pieces:
+        sizes = {"time": T, "batch": B}
+        axes = [(name, sizes[name]) for name in self._leading_names(batched)]
+        reset = check_array("reset", reset, bool, axes)
+        if not batched:
+            reset = reset[:, np.newaxis]
+        elif self.batch_first:
+            reset = reset.T
+        return Pieces(reset, lengths)
 
     def _leading_names(self, batched: bool) -> tuple[str, ...]:
         """Return the names of the caller's axes before the features."""
@@ -477,133 +508,21 @@ class LSTM(_Recurrent):
             return np.empty((B, T, width), self.dtype).swapaxes(0, 1)
         return np.empty((T, B, width), self.dtype)
 
-    def _empty_like_input(self, x: np.ndarray, batch_first: bool) -> np.ndarray:
-        return self._empty(*x.shape, batch_first=batch_first)
-
-    def _empty_weight_grads(self, suffix: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        weight_ih, weight_hh = (self._weights[name + suffix] for name in ("weight_ih", "weight_hh"))
-        return np.empty_like(weight_ih), np.empty_like(weight_hh), np.empty(4 * self.hidden_size, self.dtype)
+    def _empty_output(self, T: int, B: int, layer: int) -> np.ndarray:
+        last = layer == self.num_layers - 1
+        return self._empty(T, B, self.num_directions * self._layout.h_sizes[layer], self.batch_first and last)
 
     def __repr__(self) -> str:
-        options = {
-            "num_layers": (self.num_layers, 1),
-            "bias": (self.bias, True),
-            "batch_first": (self.batch_first, False),
-            "dropout": (self.dropout, 0.0),
-            "bidirectional": (self.bidirectional, False),
-            "dtype": (self.dtype.name, "float32"),
-        }
-        given = "".join(f", {name}={value}" for name, (value, default) in options.items() if value != default)
-        return f"LSTM({self.input_size}, {self.hidden_size}{given})"
+        return represent(self, num_layers=1, batch_first=False, dropout=0.0, bidirectional=False, residual=False)
 
 
-class LSTMCell(_Recurrent):
-    """One step of an LSTM, as PyTorch's LSTMCell.
-
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    bias : bool, default True
-    dtype, forget_bias, seed, num_threads
-        As for `LSTM`.
-
-    Examples
-    --------
-    >>> import numpy as np, clstm
-    >>> cell = clstm.LSTMCell(8, 32, seed=0)
-    >>> h, c = cell(np.zeros((4, 8), np.float32))
-    >>> h, c = cell(np.zeros((4, 8), np.float32), (h, c))
-    >>> h.shape
-    (4, 32)
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        *,
-        dtype: Any = np.float32,
-        forget_bias: float | None = None,
-        seed: int | np.random.Generator | None = None,
-        num_threads: int | None = None,
-    ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype, forget_bias, seed, num_threads)
-        self._add_direction("", self.input_size)
-        self._weights_added()
-
-    def __call__(self, x: np.ndarray, state: State | None = None) -> State:
-        """Take one step.
-
-        Parameters
-        ----------
-        x : ndarray of shape (batch, input_size) or (input_size,)
-        state : (h0, c0), optional
-            Each of shape (batch, hidden_size), without batch for 1-D input; zeros if left out.
-
-        Returns
-        -------
-        (h, c) : tuple of ndarray
-            Shaped like the state.
-
-        Raises
-        ------
-        TypeError, ValueError
-            A wrong dtype or shape.
-        """
-        return self._step(x, state, keep=False)[0]
-
-    def forward_train(self, x: np.ndarray, state: State | None = None) -> tuple[State, LSTMContext]:
-        """Take one step and keep what `backward` needs; `x` must stay as it is until then."""
-        return self._step(x, state, keep=True)
-
-    def backward(self, context: LSTMContext, dstate: State, *, need_input_grad: bool = True) -> LSTMGradients:
-        """Return the gradients of a loss, given its gradients (dh, dc) at the result of one `forward_train`."""
-        if not isinstance(context, LSTMContext):
-            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-        if dstate is None:
-            raise TypeError("dstate is None, expected a pair of arrays (dh, dc)")
-        batch = context.y_shape[0] if context.batched else 1
-        axes = self._state_axes(context.batched, batch)
-        dh, dc = (array.reshape(1, batch, -1) for array in self._check_state("(dh, dc)", dstate, axes))
-        (run,) = context.take(self)
-        dx = np.empty_like(run.x) if check_flag("need_input_grad", need_input_grad) else None
-        dh0, dc0 = np.empty_like(dh), np.empty_like(dc)
-        grads = (np.empty_like(self._weights["weight_ih"]), np.empty_like(self._weights["weight_hh"]),
-                 np.empty(4 * self.hidden_size, self.dtype))  # fmt: skip
-        compiled, tape = run.tape
-        compiled.backward(tape, run.x, run.h0, run.c0, run.y, None, np.zeros_like(run.y), dh, dc, dx, dh0, dc0,
-                          [grads], threads.resolve(self.num_threads))  # fmt: skip
-        shape = [size for _, size in axes]
-        if dx is not None:
-            dx = dx[0] if context.batched else dx[0, 0]
-        return LSTMGradients(dict(self._named_weight_grads([""], [grads])), dx, dh0.reshape(shape), dc0.reshape(shape))
-
-    def _step(self, x, state, keep):
-        features = ("input_size", self.input_size)
-        x = check_array("x", x, self.dtype, [("batch", None), features], [features])
-        batched = x.ndim == 2
-        x = x.reshape(1, -1, self.input_size)
-        batch = x.shape[1]
-        h0, c0 = self._check_state("(h0, c0)", state, self._state_axes(batched, batch))
-        if keep:
-            h0, c0 = h0.copy(), c0.copy()
-        shape = (1, batch, self.hidden_size)
-        h0, c0 = h0.reshape(shape), c0.reshape(shape)
-        h_n, c_n, y = np.empty(shape, self.dtype), np.empty(shape, self.dtype), np.empty(shape, self.dtype)
-        compiled, packs = self._packed
-        tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, threads.resolve(self.num_threads), keep)
-        state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
-        if not keep:
-            return state, None
-        return state, LSTMContext(self, batched, state[0].shape, None, [_Run((compiled, tape), x, h0, c0, y)])
-
-    def _state_axes(self, batched: bool, batch: int) -> list[tuple[str, int]]:
-        hidden = ("hidden_size", self.hidden_size)
-        return [("batch", batch), hidden] if batched else [hidden]
-
-    def __repr__(self) -> str:
-        options = "" if self.bias else ", bias=False"
-        if self.dtype != np.float32:
-            options += f", dtype={self.dtype.name}"
-        return f"LSTMCell({self.input_size}, {self.hidden_size}{options})"
+def _check_sizes(hidden_size: Any, num_layers: Any) -> tuple[int, ...]:
+    """Return the size of each layer."""
+    num_layers = check_index("num_layers", num_layers, low=1)
+    if not isinstance(hidden_size, (Sequence, np.ndarray)) or isinstance(hidden_size, (str, bytes)):
+        return (check_index("hidden_size", hidden_size, low=1),) * num_layers
+    if len(hidden_size) == 0:
+        raise ValueError("hidden_size is empty, expected the size of each layer")
+    if num_layers not in (1, len(hidden_size)):
+        raise ValueError(f"num_layers is {num_layers}, but hidden_size has {len(hidden_size)} sizes")
+    return tuple(check_index(f"hidden_size[{layer}]", size, low=1) for layer, size in enumerate(hidden_size))

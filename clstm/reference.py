@@ -1,26 +1,80 @@
-"""The LSTM in plain NumPy, forward and backward: the truth everything else is compared with.
+"""The LSTM and all its variants in plain NumPy, forward and backward: the truth everything else is compared with.
 
 Written to be read beside ``docs/equations.md``: one line for one equation, gate by gate, slow on purpose. It works
 in whatever float dtype it is given, and uses nothing of the rest of the package.
 
-Shapes: T time steps, B rows (the batch), I inputs, H hidden units, D directions (1 or 2), L layers. The weights of
-the gates lie on top of each other in the order i, f, g, o: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H) and ``bias``
-(4H,).
+Shapes: T time steps, B rows (the batch), I inputs, H hidden units, P outputs (H, if there is no projection),
+D directions (1 or 2), L layers. The weights of the gates lie on top of each other in the order i, f, g, o:
+``weight_ih`` (4H, I), ``weight_hh`` (4H, P) and ``bias`` (4H,). A coupled cell has no weights for i: 3H rows, f, g, o.
 
 Sources: Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997; the forget gate is that
-of Gers, Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000.
+of Gers, Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000. Those of the variants stand in
+``docs/equations.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+EPSILON = 1e-5  # what a variance is raised by before it divides: PyTorch's
+
+# Which cell it is ----------------------------------------------------------------------------------------------------
+
+
+class Cell(NamedTuple):
+    """The options of a cell that aren't weights; the default is the plain LSTM.
+
+    Activations are a name or (name, alpha, beta), for the three gates, the candidate and the output. Zoneout is
+    (of h, of c): the probabilities that inference needs.
+    """
+
+    coupled: bool = False
+    cell_clip: float = np.inf
+    gate_clip: float = np.inf
+    zoneout: tuple[float, float] = (0.0, 0.0)
+    activations: tuple = ("sigmoid", "tanh", "tanh")
+
+
+class Extras(NamedTuple):
+    """The weights of the variants; None where there is no such part. Also their gradients."""
+
+    weight_hr: np.ndarray | None = None  # (P, H), the projection
+    weight_peephole: np.ndarray | None = None  # (3H,) of i, f, o; coupled (2H,) of f, o
+    weight_norm_gates: np.ndarray | None = None  # (4H,), coupled (3H,)
+    weight_norm_cell: np.ndarray | None = None  # (H,)
+    bias_norm_cell: np.ndarray | None = None  # (H,)
+
+
+PLAIN, NO_EXTRAS = Cell(), Extras()
+
+
+class Masks(NamedTuple):
+    """What chance has drawn for training, of one step or one direction; None where nothing was.
+
+    `recurrent` (B, P) is what h is multiplied by before the gates see it, 0 or 1 / (1 - p), the same at every step.
+    `zoneout_h` (B, P) and `zoneout_c` (B, H), for a direction (T, B, ..), tell which units stay as they were.
+    """
+
+    recurrent: np.ndarray | None = None
+    zoneout_h: np.ndarray | None = None
+    zoneout_c: np.ndarray | None = None
+
+
+class Norm(NamedTuple):
+    """Values of mean 0 and variance 1, and the factor 1 / sqrt(variance + EPSILON) that made them so."""
+
+    values: np.ndarray
+    scale: np.ndarray
+
 
 class Step(NamedTuple):
-    """One step of the cell, each array (B, H): the four gates, and the cell state and output they lead to."""
+    """One step of the cell, each array (B, H): the four gates, the cell state and output they lead to, and the rest.
+
+    `sums` are the arguments of i, f, g and o, by name; `norms` the layer norms of each and of the cell ("c").
+    """
 
     i: np.ndarray
     f: np.ndarray
@@ -28,10 +82,15 @@ class Step(NamedTuple):
     o: np.ndarray
     c: np.ndarray
     h: np.ndarray
+    sums: dict[str, np.ndarray]
+    norms: dict[str, Norm]
+    c_sum: np.ndarray  # f c + i g, before it is clipped
+    q: np.ndarray  # what the output's activation is taken of
+    m: np.ndarray  # the output before the projection
 
 
 class StepGradients(NamedTuple):
-    """Gradients of one step: of its input (B, I), of the states before it (B, H), and of the weights."""
+    """Gradients of one step: of its input (B, I), of the states before it (B, P) and (B, H), and of the weights."""
 
     x: np.ndarray
     h: np.ndarray
@@ -39,12 +98,14 @@ class StepGradients(NamedTuple):
     weight_ih: np.ndarray
     weight_hh: np.ndarray
     bias: np.ndarray
+    extras: Extras
 
 
 class Run(NamedTuple):
-    """What one direction of one layer did: outputs (T, B, H), final states (B, H), and its steps (T, B, H).
+    """What one direction of one layer did: outputs (T, B, P), final states (B, P) and (B, H), and its steps (T, B, H).
 
-    Everything at a time past a row's length is zero. `h_before` and `c_before` are the states each step began with.
+    Everything at a time past a row's length is zero. `h_before` and `c_before` are the states each step began with,
+    `steps` all that happened in each, in the order in which they were taken.
     """
 
     y: np.ndarray
@@ -57,10 +118,14 @@ class Run(NamedTuple):
     c: np.ndarray
     h_before: np.ndarray
     c_before: np.ndarray
+    steps: list[Step]
 
 
 class RunGradients(NamedTuple):
-    """Gradients of one direction of one layer: as `StepGradients`, for all its steps together."""
+    """Gradients of one direction of one layer: as `StepGradients`, for all its steps together.
+
+    `fresh_h` (P,) and `fresh_c` (H,) are those of the state in which a reset starts.
+    """
 
     x: np.ndarray
     h0: np.ndarray
@@ -68,25 +133,35 @@ class RunGradients(NamedTuple):
     weight_ih: np.ndarray
     weight_hh: np.ndarray
     bias: np.ndarray
+    extras: Extras
+    fresh_h: np.ndarray
+    fresh_c: np.ndarray
 
 
 class Output(NamedTuple):
-    """The whole network's output (T, B, D*H), its final states (L*D, B, H), and what `lstm_backward` needs."""
+    """The whole network's output (T, B, D*P), its final states (L*D, B, P) and (L*D, B, H), and what backward needs.
+
+    The states are lists where layers have unequal widths. `learnt` tells whether the initial states were the weights.
+    """
 
     y: np.ndarray
-    h_n: np.ndarray
-    c_n: np.ndarray
+    h_n: np.ndarray | list[np.ndarray]
+    c_n: np.ndarray | list[np.ndarray]
     inputs: list[np.ndarray]
     runs: list[list[Run]]
+    learnt: bool
 
 
 class Gradients(NamedTuple):
-    """Gradients of the whole network: of x (T, B, I), of h0 and c0 (L*D, B, H), and of the weights by name."""
+    """Gradients of the whole network: of x (T, B, I), of h0 and c0 in the shapes of h_n and c_n, and of the weights."""
 
     x: np.ndarray
-    h0: np.ndarray
-    c0: np.ndarray
+    h0: np.ndarray | list[np.ndarray]
+    c0: np.ndarray | list[np.ndarray]
     weights: dict[str, np.ndarray]
+
+
+# Functions of one variable -------------------------------------------------------------------------------------------
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -95,56 +170,171 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1, z) / (1 + z)
 
 
+def _exponential_linear(x, alpha):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _exponential_linear_slope(x, alpha):
+    return np.where(x > 0, 1, alpha * np.exp(np.minimum(x, 0)))
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
+
+# By name: the default alpha and beta, the function, and its slope, both of x, alpha and beta.
+ACTIVATIONS: dict[str, tuple[float, float, Callable, Callable]] = {
+    "sigmoid": (1.0, 0.0, lambda x, a, b: sigmoid(x), lambda x, a, b: sigmoid(x) * sigmoid(-x)),
+    "tanh": (1.0, 0.0, lambda x, a, b: np.tanh(x), lambda x, a, b: 1 - np.tanh(x) ** 2),
+    "relu": (1.0, 0.0, lambda x, a, b: np.maximum(x, 0), lambda x, a, b: np.where(x > 0, 1, 0)),
+    "hard_sigmoid": (
+        0.2,
+        0.5,
+        lambda x, a, b: np.clip(a * x + b, 0, 1),
+        lambda x, a, b: np.where((a * x + b > 0) & (a * x + b < 1), a, 0),
+    ),
+    "leaky_relu": (0.01, 0.0, lambda x, a, b: np.where(x > 0, x, a * x), lambda x, a, b: np.where(x > 0, 1, a)),
+    "thresholded_relu": (1.0, 0.0, lambda x, a, b: np.where(x > a, x, 0), lambda x, a, b: np.where(x > a, 1, 0)),
+    "elu": (
+        1.0,
+        0.0,
+        lambda x, a, b: _exponential_linear(x, a),
+        lambda x, a, b: _exponential_linear_slope(x, a),
+    ),
+    "affine": (1.0, 0.0, lambda x, a, b: a * x + b, lambda x, a, b: np.full_like(x, a)),
+    "scaled_tanh": (
+        1.0,
+        1.0,
+        lambda x, a, b: a * np.tanh(b * x),
+        lambda x, a, b: a * b * (1 - np.tanh(b * x) ** 2),
+    ),
+    "softsign": (1.0, 0.0, lambda x, a, b: x / (1 + np.abs(x)), lambda x, a, b: 1 / (1 + np.abs(x)) ** 2),
+    "softplus": (1.0, 0.0, lambda x, a, b: np.logaddexp(x, 0), lambda x, a, b: sigmoid(x)),
+    "linear": (1.0, 0.0, lambda x, a, b: x, lambda x, a, b: np.ones_like(x)),
+    "exponential": (1.0, 0.0, lambda x, a, b: np.exp(x), lambda x, a, b: np.exp(x)),
+    "selu": (
+        1.0,
+        0.0,
+        lambda x, a, b: SELU_SCALE * _exponential_linear(x, SELU_ALPHA),
+        lambda x, a, b: SELU_SCALE * _exponential_linear_slope(x, SELU_ALPHA),
+    ),
+}
+
+
+def activate(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np.ndarray:
+    """Return the activation, a name or (name, alpha, beta), of x clipped to [-clip, clip]."""
+    function, _, alpha, beta = _activation(activation)
+    return function(np.clip(x, -clip, clip), alpha, beta).astype(x.dtype, copy=False)
+
+
+def activation_slope(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np.ndarray:
+    """Return the derivative of `activate` by x: none where x is clipped."""
+    _, slope, alpha, beta = _activation(activation)
+    inside = slope(np.clip(x, -clip, clip), alpha, beta).astype(x.dtype, copy=False)
+    return np.where(np.abs(x) <= clip, inside, 0)
+
+
+def _activation(activation):
+    name, *given = (activation,) if isinstance(activation, str) else activation
+    alpha, beta, function, slope = ACTIVATIONS[name]
+    alpha, beta = (*given, *(alpha, beta)[len(given) :])
+    return function, slope, alpha, beta
+
+
+def normalise(a: np.ndarray) -> Norm:
+    """Return the rows of a (B, H) with mean 0 and variance 1 (Ba, Kiros & Hinton, "Layer normalization", 2016)."""
+    centred = a - a.mean(axis=1, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axis=1, keepdims=True) + EPSILON)
+    return Norm(centred * scale, scale)
+
+
+def normalise_backward(norm: Norm, d_values: np.ndarray) -> np.ndarray:
+    """Return the gradient of what was normalised, from that of the normalised values, both (B, H)."""
+    mean = d_values.mean(axis=1, keepdims=True)
+    along = (d_values * norm.values).mean(axis=1, keepdims=True)
+    return norm.scale * (d_values - mean - norm.values * along)
+
+
 # One step ------------------------------------------------------------------------------------------------------------
 
 
 def lstm_cell(
-    x: np.ndarray, h: np.ndarray, c: np.ndarray, weight_ih: np.ndarray, weight_hh: np.ndarray, bias: np.ndarray
+    x: np.ndarray,
+    h: np.ndarray,
+    c: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray,
+    extras: Extras = NO_EXTRAS,
+    cell: Cell = PLAIN,
+    masks: Masks | None = None,
 ) -> Step:
     """One step in the split form: each gate is W x + U h + b, with W its part of weight_ih and U of weight_hh.
 
     Parameters
     ----------
     x : ndarray (B, I)
-    h, c : ndarray (B, H)
+    h, c : ndarray (B, P), (B, H)
         Output and cell state of the step before.
     weight_ih : ndarray (4H, I)
-    weight_hh : ndarray (4H, H)
+    weight_hh : ndarray (4H, P)
+        For DropConnect, already multiplied by its mask.
     bias : ndarray (4H,)
+    extras : Extras
+        The weights of the variants.
+    cell : Cell
+        The variants themselves.
+    masks : Masks, optional
+        Of this step, in training. None is inference, where zoneout is a mean of old and new.
 
     Returns
     -------
     Step
     """
-    W_i, W_f, W_g, W_o = np.split(weight_ih, 4)
-    U_i, U_f, U_g, U_o = np.split(weight_hh, 4)
-    b_i, b_f, b_g, b_o = np.split(bias, 4)
-    i = sigmoid(x @ W_i.T + h @ U_i.T + b_i)  # input gate: how much of g enters the cell
-    f = sigmoid(x @ W_f.T + h @ U_f.T + b_f)  # forget gate: how much of the old cell state stays
-    g = np.tanh(x @ W_g.T + h @ U_g.T + b_g)  # candidate for the cell state
-    o = sigmoid(x @ W_o.T + h @ U_o.T + b_o)  # output gate: how much of the cell state shows
-    return _cell_update(i, f, g, o, c)
+    gates = _gates(cell)
+    W, U, b = (_by_gate(gates, array) for array in (weight_ih, weight_hh, bias))
+    p, gain = _by_gate(gates.replace("g", ""), extras.weight_peephole), _by_gate(gates, extras.weight_norm_gates)
+    of_gates, of_candidate, of_output = cell.activations
+    h_seen = _masked(h, masks)
+    z_h, z_c = _zoneout(cell, masks, x.dtype)
+    a, norms = {}, {}
+    for k in gates:
+        a[k] = x @ W[k].T + h_seen @ U[k].T
+        if gain:
+            norms[k] = normalise(a[k])
+            a[k] = gain[k] * norms[k].values
+        a[k] = a[k] + b[k]
+        if p and k in "if":  # those of i and f look at the cell state before the step
+            a[k] = a[k] + p[k] * c
+
+    f = activate(of_gates, a["f"], cell.gate_clip)  # forget gate: how much of the old cell state stays
+    i = 1 - f if cell.coupled else activate(of_gates, a["i"], cell.gate_clip)  # input gate: how much of g enters
+    g = activate(of_candidate, a["g"], cell.gate_clip)  # candidate for the cell state
+    c_sum = f * c + i * g
+    c_new = np.clip(c_sum, -cell.cell_clip, cell.cell_clip)
+    if p:  # that of o looks at the one after
+        a["o"] = a["o"] + p["o"] * c_new
+    o = activate(of_gates, a["o"], cell.gate_clip)  # output gate: how much of the cell state shows
+
+    q = c_new
+    if extras.weight_norm_cell is not None:
+        norms["c"] = normalise(c_new)
+        q = extras.weight_norm_cell * norms["c"].values
+        if extras.bias_norm_cell is not None:
+            q = q + extras.bias_norm_cell
+    m = o * activate(of_output, q)
+    h_new = m if extras.weight_hr is None else m @ extras.weight_hr.T
+    return Step(i, f, g, o, _between(z_c, c, c_new), _between(z_h, h, h_new), a, norms, c_sum, q, m)
 
 
 def lstm_cell_concatenated(x: np.ndarray, h: np.ndarray, c: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> Step:
-    """One step in the concatenated form: each gate is W [h, x] + b; ``weight`` (4H, H + I) is [weight_hh, weight_ih].
+    """One step of the plain cell in the concatenated form: each gate is W [h, x] + b, with ``weight`` (4H, H + I).
 
-    The same function as `lstm_cell`, as older texts write it.
+    The same function as `lstm_cell`, as older texts write it; ``weight`` is [weight_hh, weight_ih].
     """
-    W_i, W_f, W_g, W_o = np.split(weight, 4)
-    b_i, b_f, b_g, b_o = np.split(bias, 4)
-    hx = np.concatenate([h, x], axis=1)
-    i = sigmoid(hx @ W_i.T + b_i)
-    f = sigmoid(hx @ W_f.T + b_f)
-    g = np.tanh(hx @ W_g.T + b_g)
-    o = sigmoid(hx @ W_o.T + b_o)
-    return _cell_update(i, f, g, o, c)
-
-
-def _cell_update(i, f, g, o, c_before):
-    c = f * c_before + i * g
-    h = o * np.tanh(c)
-    return Step(i, f, g, o, c, h)
+    a = _by_gate("ifgo", np.concatenate([h, x], axis=1) @ weight.T + bias, axis=1)
+    i, f, g, o = sigmoid(a["i"]), sigmoid(a["f"]), np.tanh(a["g"]), sigmoid(a["o"])
+    c_new = f * c + i * g
+    h_new = o * np.tanh(c_new)
+    return Step(i, f, g, o, c_new, h_new, a, {}, c_new, c_new, h_new)
 
 
 def lstm_cell_backward(
@@ -156,34 +346,113 @@ def lstm_cell_backward(
     weight_hh: np.ndarray,
     dh: np.ndarray,
     dc: np.ndarray,
+    extras: Extras = NO_EXTRAS,
+    cell: Cell = PLAIN,
+    masks: Masks | None = None,
 ) -> StepGradients:
-    """The way back through one step, from the gradients of its output h and cell state c, each (B, H).
+    """The way back through one step, from the gradients of its output h (B, P) and cell state c (B, H).
 
-    ``x``, ``h``, ``c`` and the weights are what `lstm_cell` was given, ``step`` what it returned.
+    ``x``, ``h``, ``c``, the weights, ``cell`` and ``masks`` are what `lstm_cell` was given, ``step`` what it returned.
     """
-    i, f, g, o, c_after, _ = step
-    tanh_c = np.tanh(c_after)
-    # h = o tanh(c)
-    d_o = dh * tanh_c
-    dc = dc + dh * o * (1 - tanh_c**2)
-    # c = f c_before + i g
-    d_i = dc * g
-    d_f = dc * c
-    d_g = dc * i
-    dc_before = dc * f
-    # i, f, o = sigmoid(a), whose derivative is s (1 - s); g = tanh(a), whose derivative is 1 - g^2
-    da_i = d_i * i * (1 - i)
-    da_f = d_f * f * (1 - f)
-    da_g = d_g * (1 - g**2)
-    da_o = d_o * o * (1 - o)
-    # a = W x + U h + b, for each of the four gates
-    dx = np.zeros_like(x)
-    dh_before = np.zeros_like(h)
-    for da, W, U in zip((da_i, da_f, da_g, da_o), np.split(weight_ih, 4), np.split(weight_hh, 4), strict=True):
-        dx += da @ W
-        dh_before += da @ U
-    da = np.concatenate([da_i, da_f, da_g, da_o], axis=1)
-    return StepGradients(dx, dh_before, dc_before, da.T @ x, da.T @ h, da.sum(axis=0))
+    gates = _gates(cell)
+    W, U = _by_gate(gates, weight_ih), _by_gate(gates, weight_hh)
+    p, gain = _by_gate(gates.replace("g", ""), extras.weight_peephole), _by_gate(gates, extras.weight_norm_gates)
+    of_gates, of_candidate, of_output = cell.activations
+    h_seen = _masked(h, masks)
+    z_h, z_c = _zoneout(cell, masks, x.dtype)
+    i, f, g, o, a, norms = step.i, step.f, step.g, step.o, step.sums, step.norms
+    c_new = np.clip(step.c_sum, -cell.cell_clip, cell.cell_clip)
+    dextras = {}
+
+    # h = z h_before + (1 - z) h_new, and c in the same way
+    dh_before, dh_new = _between_backward(z_h, dh)
+    dc_before, dc_new = _between_backward(z_c, dc)
+    # h_new = W_hr m
+    dm = dh_new
+    if extras.weight_hr is not None:
+        dm = dh_new @ extras.weight_hr
+        dextras["weight_hr"] = dh_new.T @ step.m
+    # m = o r,  r = activation(q)
+    d_o = dm * activate(of_output, step.q)
+    dq = dm * o * activation_slope(of_output, step.q)
+    # q = weight norm(c_new) + bias
+    if extras.weight_norm_cell is not None:
+        dextras["weight_norm_cell"] = (dq * norms["c"].values).sum(axis=0)
+        if extras.bias_norm_cell is not None:
+            dextras["bias_norm_cell"] = dq.sum(axis=0)
+        dq = normalise_backward(norms["c"], dq * extras.weight_norm_cell)
+    dc_new = dc_new + dq
+    # o = activation(a_o), which has p_o c_new in it
+    da, dp = {}, {}
+    da["o"] = d_o * activation_slope(of_gates, a["o"], cell.gate_clip)
+    if p:
+        dc_new = dc_new + da["o"] * p["o"]
+        dp["o"] = (da["o"] * c_new).sum(axis=0)
+    # c_new = clip(f c + i g)
+    dc_sum = np.where(np.abs(step.c_sum) <= cell.cell_clip, dc_new, 0)
+    d_i, d_f, d_g = dc_sum * g, dc_sum * c, dc_sum * i
+    dc_before = dc_before + dc_sum * f
+    if cell.coupled:  # i = 1 - f
+        d_f = d_f - d_i
+    else:
+        da["i"] = d_i * activation_slope(of_gates, a["i"], cell.gate_clip)
+    da["f"] = d_f * activation_slope(of_gates, a["f"], cell.gate_clip)
+    da["g"] = d_g * activation_slope(of_candidate, a["g"], cell.gate_clip)
+    # a = gain norm(W x + U h) + b + p c, for each of the gates
+    dx, dh_seen = np.zeros_like(x), np.zeros_like(h)
+    db, dgain = {}, {}
+    for k in gates:
+        if p and k in "if":
+            dc_before = dc_before + da[k] * p[k]
+            dp[k] = (da[k] * c).sum(axis=0)
+        db[k] = da[k].sum(axis=0)
+        if gain:
+            dgain[k] = (da[k] * norms[k].values).sum(axis=0)
+            da[k] = normalise_backward(norms[k], da[k] * gain[k])
+        dx += da[k] @ W[k]
+        dh_seen += da[k] @ U[k]
+    if p:
+        dextras["weight_peephole"] = np.concatenate([dp[k] for k in gates if k != "g"])
+    if gain:
+        dextras["weight_norm_gates"] = np.concatenate([dgain[k] for k in gates])
+    da_all = np.concatenate([da[k] for k in gates], axis=1)
+    return StepGradients(
+        dx,
+        dh_before + _masked(dh_seen, masks),
+        dc_before,
+        da_all.T @ x,
+        da_all.T @ h_seen,
+        np.concatenate([db[k] for k in gates]),
+        Extras(**dextras),
+    )
+
+
+def _gates(cell):
+    return "fgo" if cell.coupled else "ifgo"
+
+
+def _by_gate(gates, array, axis=0):
+    """Cut an array into the parts of each gate, by name; none where there is no array."""
+    return {} if array is None else dict(zip(gates, np.split(array, len(gates), axis), strict=True))
+
+
+def _masked(h, masks):
+    return h if masks is None or masks.recurrent is None else h * masks.recurrent
+
+
+def _zoneout(cell, masks, dtype):
+    """Return how much of the old h and of the old c stays: 0 or 1 in training, the probability in inference."""
+    if masks is None:
+        return tuple(z or None for z in cell.zoneout)
+    return tuple(None if mask is None else mask.astype(dtype) for mask in (masks.zoneout_h, masks.zoneout_c))
+
+
+def _between(z, before, new):
+    return new if z is None else z * before + (1 - z) * new
+
+
+def _between_backward(z, gradient):
+    return (np.zeros_like(gradient), gradient) if z is None else (z * gradient, (1 - z) * gradient)
 
 
 # One direction of one layer ------------------------------------------------------------------------------------------
@@ -199,6 +468,24 @@ def _visits(lengths: np.ndarray, reverse: bool) -> Iterator[tuple[np.ndarray, np
         yield rows, (lengths[rows] - 1 - step if reverse else np.full(len(rows), step))
 
 
+def _starts_afresh(reset, lengths, rows, t, reverse):
+    """Tell which rows start afresh at their time t: there, or, coming from above, where t + 1 did."""
+    if reset is None:
+        return np.zeros(len(rows), bool)
+    if reverse:
+        return (t + 1 < lengths[rows]) & reset[np.minimum(t + 1, len(reset) - 1), rows]
+    return reset[t, rows]
+
+
+def _masks_at(masks, rows, t):
+    if masks is None:
+        return None
+    return Masks(
+        None if masks.recurrent is None else masks.recurrent[rows],
+        *(None if mask is None else mask[t, rows] for mask in (masks.zoneout_h, masks.zoneout_c)),
+    )
+
+
 def lstm_direction(
     x: np.ndarray,
     h0: np.ndarray,
@@ -208,41 +495,56 @@ def lstm_direction(
     bias: np.ndarray,
     lengths: np.ndarray | None = None,
     reverse: bool = False,
+    *,
+    extras: Extras = NO_EXTRAS,
+    cell: Cell = PLAIN,
+    masks: Masks | None = None,
+    reset: np.ndarray | None = None,
+    fresh: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Run:
     """One direction of one layer, over all time steps.
 
     Parameters
     ----------
     x : ndarray (T, B, I)
-    h0, c0 : ndarray (B, H)
-    weight_ih, weight_hh, bias : ndarray
+    h0, c0 : ndarray (B, P), (B, H)
+    weight_ih, weight_hh, bias, extras, cell
         As for `lstm_cell`.
     lengths : ndarray of int (B,), optional
         Real steps of each row; all T where None. A row of length 0 keeps h0 and c0.
     reverse : bool
         Run from each row's last real step to its first.
+    masks : Masks, optional
+        By real time, also for the reverse direction.
+    reset : ndarray of bool (T, B), optional
+        Where a row starts afresh: what lies before and from there on are as sequences of their own.
+    fresh : ndarray (P,), ndarray (H,), optional
+        The state in which it does; zeros where None.
 
     Returns
     -------
     Run
     """
     time, batch, _ = x.shape
+    P, H = h0.shape[1], c0.shape[1]
     lengths = np.full(batch, time) if lengths is None else np.asarray(lengths)
-    run = Run(
-        np.zeros((time, batch, h0.shape[1]), x.dtype),
-        h0.copy(),
-        c0.copy(),
-        *(np.zeros((time, batch, h0.shape[1]), x.dtype) for _ in range(7)),
+    fresh_h, fresh_c = (0, 0) if fresh is None else fresh
+    y, i, f, g, o, c_after, h_before, c_before = (
+        np.zeros((time, batch, size), x.dtype) for size in (P, H, H, H, H, H, P, H)
     )
-    h, c = run.h_n, run.c_n
+    h, c, steps = h0.copy(), c0.copy(), []
     for rows, t in _visits(lengths, reverse):
-        run.h_before[t, rows] = h[rows]
-        run.c_before[t, rows] = c[rows]
-        step = lstm_cell(x[t, rows], h[rows], c[rows], weight_ih, weight_hh, bias)
-        run.i[t, rows], run.f[t, rows], run.g[t, rows], run.o[t, rows] = step.i, step.f, step.g, step.o
-        run.c[t, rows] = c[rows] = step.c
-        run.y[t, rows] = h[rows] = step.h
-    return run
+        afresh = rows[_starts_afresh(reset, lengths, rows, t, reverse)]
+        h[afresh], c[afresh] = fresh_h, fresh_c
+        h_before[t, rows], c_before[t, rows] = h[rows], c[rows]
+        step = lstm_cell(
+            x[t, rows], h[rows], c[rows], weight_ih, weight_hh, bias, extras, cell, _masks_at(masks, rows, t)
+        )
+        i[t, rows], f[t, rows], g[t, rows], o[t, rows] = step.i, step.f, step.g, step.o
+        c_after[t, rows] = c[rows] = step.c
+        y[t, rows] = h[rows] = step.h
+        steps.append(step)
+    return Run(y, h, c, i, f, g, o, c_after, h_before, c_before, steps)
 
 
 def lstm_direction_backward(
@@ -255,8 +557,13 @@ def lstm_direction_backward(
     dc_n: np.ndarray,
     lengths: np.ndarray | None = None,
     reverse: bool = False,
+    *,
+    extras: Extras = NO_EXTRAS,
+    cell: Cell = PLAIN,
+    masks: Masks | None = None,
+    reset: np.ndarray | None = None,
 ) -> RunGradients:
-    """The way back through `lstm_direction`, from the gradients of y (T, B, H), h_n and c_n (B, H).
+    """The way back through `lstm_direction`, from the gradients of y (T, B, P), h_n (B, P) and c_n (B, H).
 
     What ``dy`` holds past a row's length is ignored.
     """
@@ -269,19 +576,38 @@ def lstm_direction_backward(
         np.zeros_like(weight_ih),
         np.zeros_like(weight_hh),
         np.zeros(len(weight_ih), weight_ih.dtype),
+        Extras(*(None if weight is None else np.zeros_like(weight) for weight in extras)),
+        np.zeros_like(dh_n[:1]).sum(axis=0),
+        np.zeros_like(dc_n[:1]).sum(axis=0),
     )
     dh, dc = grads.h0, grads.c0  # what comes from the step after; at the start of the row, the gradient of h0 and c0
-    for rows, t in reversed(list(_visits(lengths, reverse))):
-        step = Step(*(part[t, rows] for part in (run.i, run.f, run.g, run.o, run.c, run.y)))
-        h_before, c_before = run.h_before[t, rows], run.c_before[t, rows]
+    visits = list(_visits(lengths, reverse))
+    for step, (rows, t) in zip(reversed(run.steps), reversed(visits), strict=True):
         back = lstm_cell_backward(
-            step, x[t, rows], h_before, c_before, weight_ih, weight_hh, dh[rows] + dy[t, rows], dc[rows]
+            step,
+            x[t, rows],
+            run.h_before[t, rows],
+            run.c_before[t, rows],
+            weight_ih,
+            weight_hh,
+            dh[rows] + dy[t, rows],
+            dc[rows],
+            extras,
+            cell,
+            _masks_at(masks, rows, t),
         )
         grads.x[t, rows] = back.x
         dh[rows], dc[rows] = back.h, back.c
+        afresh = rows[_starts_afresh(reset, lengths, rows, t, reverse)]
+        grads.fresh_h[...] += dh[afresh].sum(axis=0)
+        grads.fresh_c[...] += dc[afresh].sum(axis=0)
+        dh[afresh], dc[afresh] = 0, 0
         grads.weight_ih[...] += back.weight_ih
         grads.weight_hh[...] += back.weight_hh
         grads.bias[...] += back.bias
+        for total, gradient in zip(grads.extras, back.extras, strict=True):
+            if total is not None:
+                total += gradient
     return grads
 
 
@@ -304,88 +630,127 @@ def _weights_of(weights, suffix):
     return weight_ih, weight_hh, np.zeros(len(weight_ih), weight_ih.dtype)
 
 
+def _options_of(weights, cells, masks, layer, direction):
+    """Return what makes one direction of one layer a variant."""
+    suffix = _suffix(layer, direction)
+    return {
+        "extras": Extras(*(weights.get(f"{name}_{suffix}") for name in Extras._fields)),
+        "cell": cells if isinstance(cells, Cell) else cells[direction],
+        "masks": None if masks is None else masks[layer][direction],
+    }
+
+
+def _stacked(states):
+    """Put the states of all layers and directions into one array, where they have one shape."""
+    return np.stack(states) if len({state.shape for state in states}) == 1 else states
+
+
 def lstm(
     x: np.ndarray,
-    h0: np.ndarray,
-    c0: np.ndarray,
+    h0: np.ndarray | Sequence[np.ndarray] | None,
+    c0: np.ndarray | Sequence[np.ndarray] | None,
     weights: Mapping[str, np.ndarray],
     lengths: np.ndarray | None = None,
     dropout_masks: Sequence[np.ndarray] | None = None,
+    *,
+    cell: Cell | Sequence[Cell] = PLAIN,
+    masks: Sequence[Sequence[Masks]] | None = None,
+    reset: np.ndarray | None = None,
+    residual: bool = False,
 ) -> Output:
     """An LSTM of any number of layers, in one direction or both.
 
     Parameters
     ----------
     x : ndarray (T, B, I)
-    h0, c0 : ndarray (L*D, B, H)
-        Layer by layer, in each the forward direction first.
+    h0, c0 : ndarray (L*D, B, P), (L*D, B, H), or as many arrays, or None
+        Layer by layer, in each the forward direction first. None takes those of the weights, or zeros.
     weights : mapping of str to ndarray
         By PyTorch's names: weight_ih_l0, weight_hh_l0, and, where there are biases, bias_ih_l0 and bias_hh_l0;
-        l1, l2 ... for further layers; with the ending _reverse for the other direction.
+        l1, l2 ... for further layers; with the ending _reverse for the other direction. What the variants add is
+        called as the fields of `Extras`; h0_l0 (P,) and c0_l0 (H,) are the learnt initial state.
     lengths : ndarray of int (B,), optional
         Real steps of each row; all T where None.
-    dropout_masks : sequence of L - 1 ndarrays (T, B, D*H), optional
+    dropout_masks : sequence of L - 1 ndarrays (T, B, D*P), optional
         What the output of each layer but the last is multiplied by on its way to the next: 0 or 1 / (1 - p).
+    cell : Cell, or one for each direction
+    masks : sequence of L sequences of D Masks, optional
+        For training; None is inference.
+    reset : ndarray of bool (T, B), optional
+        Where a row starts afresh.
+    residual : bool
+        The output of every layer but the first is its h plus its input.
 
     Returns
     -------
     Output
     """
     layers, directions = _layers_and_directions(weights)
+    learnt = h0 is None
     inputs, runs = [], []
     for layer in range(layers):
         inputs.append(x)
-        first = layer * directions
-        runs.append(
-            [
-                lstm_direction(
-                    x, h0[first + d], c0[first + d], *_weights_of(weights, _suffix(layer, d)), lengths, reverse=d == 1
-                )
-                for d in range(directions)
-            ]
-        )
+        runs.append([])
+        for d in range(directions):
+            place, suffix = layer * directions + d, _suffix(layer, d)
+            W, U, b = _weights_of(weights, suffix)
+            options = _options_of(weights, cell, masks, layer, d)
+            sizes = {"h0": U.shape[1], "c0": len(U) // len(_gates(options["cell"]))}
+            fresh = [weights.get(f"{name}_{suffix}", np.zeros(size, x.dtype)) for name, size in sizes.items()]
+            state = [np.tile(array, (x.shape[1], 1)) for array in fresh] if learnt else (h0[place], c0[place])
+            runs[-1].append(lstm_direction(x, *state, W, U, b, lengths, d == 1, reset=reset, fresh=fresh, **options))
         y = np.concatenate([run.y for run in runs[-1]], axis=2)
+        if residual and layer > 0:
+            y = y + x
         x = y if dropout_masks is None or layer == layers - 1 else y * dropout_masks[layer]
-    h_n = np.stack([run.h_n for layer_runs in runs for run in layer_runs])
-    c_n = np.stack([run.c_n for layer_runs in runs for run in layer_runs])
-    return Output(y, h_n, c_n, inputs, runs)
+    h_n = _stacked([run.h_n for layer_runs in runs for run in layer_runs])
+    c_n = _stacked([run.c_n for layer_runs in runs for run in layer_runs])
+    return Output(y, h_n, c_n, inputs, runs, learnt)
 
 
 def lstm_backward(
     output: Output,
     weights: Mapping[str, np.ndarray],
     dy: np.ndarray,
-    dh_n: np.ndarray,
-    dc_n: np.ndarray,
+    dh_n: np.ndarray | Sequence[np.ndarray],
+    dc_n: np.ndarray | Sequence[np.ndarray],
     lengths: np.ndarray | None = None,
     dropout_masks: Sequence[np.ndarray] | None = None,
+    *,
+    cell: Cell | Sequence[Cell] = PLAIN,
+    masks: Sequence[Sequence[Masks]] | None = None,
+    reset: np.ndarray | None = None,
+    residual: bool = False,
 ) -> Gradients:
-    """The way back through `lstm`, from the gradients of y (T, B, D*H), h_n and c_n (L*D, B, H).
+    """The way back through `lstm`, from the gradients of y (T, B, D*P), h_n (L*D, B, P) and c_n (L*D, B, H).
 
-    ``weights``, ``lengths`` and ``dropout_masks`` are what `lstm` was given, ``output`` what it returned.
+    All others but ``output``, which is what `lstm` returned, are what it was given.
     """
     layers, directions = _layers_and_directions(weights)
-    dh0, dc0 = np.zeros_like(dh_n), np.zeros_like(dc_n)
+    dh0, dc0 = [None] * layers * directions, [None] * layers * directions
     dweights = {}
     for layer in reversed(range(layers)):
         x = output.inputs[layer]
-        dx = np.zeros_like(x)
+        dx = dy.copy() if residual and layer > 0 else np.zeros_like(x)
         for d, dy_half in enumerate(np.split(dy, directions, axis=2)):
             place, suffix = layer * directions + d, _suffix(layer, d)
-            weight_ih, weight_hh, _ = _weights_of(weights, suffix)
-            run = output.runs[layer][d]
+            W, U, _ = _weights_of(weights, suffix)
             grads = lstm_direction_backward(
-                run, x, weight_ih, weight_hh, dy_half, dh_n[place], dc_n[place], lengths, reverse=d == 1
-            )
+                output.runs[layer][d], x, W, U, dy_half, dh_n[place], dc_n[place], lengths, d == 1,
+                reset=reset, **_options_of(weights, cell, masks, layer, d),
+            )  # fmt: skip
             dx += grads.x
             dh0[place], dc0[place] = grads.h0, grads.c0
             dweights[f"weight_ih_{suffix}"] = grads.weight_ih
             dweights[f"weight_hh_{suffix}"] = grads.weight_hh
-            if f"bias_ih_{suffix}" in weights:  # the two biases are added, so each has the gradient of the sum
-                dweights[f"bias_ih_{suffix}"] = grads.bias
-                dweights[f"bias_hh_{suffix}"] = grads.bias.copy()
+            # the two biases are added, so each has the gradient of the sum
+            dweights[f"bias_ih_{suffix}"] = grads.bias
+            dweights[f"bias_hh_{suffix}"] = grads.bias.copy()
+            dweights |= {f"{name}_{suffix}": gradient for name, gradient in grads.extras._asdict().items()}
+            for name, fresh, rows in (("h0", grads.fresh_h, grads.h0), ("c0", grads.fresh_c, grads.c0)):
+                dweights[f"{name}_{suffix}"] = fresh + rows.sum(axis=0) if output.learnt else fresh
         dy = dx if dropout_masks is None or layer == 0 else dx * dropout_masks[layer - 1]
-    return Gradients(dx, dh0, dc0, {name: dweights[name] for name in weights})
+    return Gradients(dx, _stacked(dh0), _stacked(dc0), {name: dweights[name] for name in weights})
 
 
 def ctc(logits: np.ndarray, labels: Sequence[int], blank: int) -> tuple[float, np.ndarray]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clstm import _stream, threads
-from clstm.checks import as_array, check_array, check_state
-
-State = tuple[np.ndarray, np.ndarray]
+from clstm.checks import as_array, check_array
+from clstm.states import State, StateLayout
 
 
 class Stream(_stream.Stream):
@@ -33,11 +32,22 @@ class Stream(_stream.Stream):
         h and c.
     """
 
-    __slots__ = ("_batch_first", "_num_threads")
+    __slots__ = ("_batch_first", "_fresh", "_layout", "_num_threads")
 
-    def __init__(self, steps: Any, *, batch_first: bool = False, num_threads: int | None = None) -> None:
+    def __init__(
+        self,
+        steps: Any,
+        layout: StateLayout,
+        fresh: list[list[np.ndarray]],
+        *,
+        batch_first: bool = False,
+        num_threads: int | None = None,
+    ) -> None:
+        self._layout = layout
+        self._fresh = fresh  # (features,) of h and of c for each layer
         self._batch_first = batch_first
         self._num_threads = num_threads
+        self.reset()
 
     if TYPE_CHECKING:
 
@@ -73,7 +83,7 @@ class Stream(_stream.Stream):
         return y
 
     def reset(self, mask: Any = None) -> None:
-        """Set the state to zero.
+        """Set the state to zero, or to what was learnt to begin with.
 
         Parameters
         ----------
@@ -88,24 +98,34 @@ class Stream(_stream.Stream):
             Another thread is using this stream.
         """
         rows = slice(None) if mask is None else check_array("mask", mask, bool, [("batch", self.batch_size)])
-        with self._alone():
-            for array in self._steps.state():
-                array[:, rows] = 0
+        self._set(rows, self._fresh)
 
     @property
     def state(self) -> State:
-        """h and c, copies of shape (num_layers, batch_size, hidden_size); set from a pair of arrays, None for zeros."""
+        """h and c, copies of shape (num_layers, batch_size, hidden_size); set from a pair of arrays, None to reset.
+
+        h has proj_size features where there is one. Of layers whose sizes differ, lists of (1, batch_size, size).
+        """
+        copies, parts = self._layout.empty(self.batch_size, self.dtype)
         with self._alone():
-            h, c = self._steps.state()
-            return h.copy(), c.copy()
+            for layers, state in zip(parts, self._steps.state(), strict=True):
+                for part, layer in zip(layers, state, strict=True):
+                    part[0] = layer
+        return copies
 
     @state.setter
     def state(self, state: State | None) -> None:
-        axes = [("num_layers", self.num_layers), ("batch", self.batch_size), ("hidden_size", self.hidden_size)]
-        new_h, new_c = check_state("(h, c)", state, self.dtype, axes)
+        parts = self._layout.check("(h, c)", state, self.dtype, self.batch_size)
+        if parts is None:
+            self.reset()
+        else:
+            self._set(slice(None), [[part[0] for part in layers] for layers in parts])
+
+    def _set(self, rows: Any, parts: list[list[np.ndarray]]) -> None:
         with self._alone():
-            h, c = self._steps.state()
-            h[...], c[...] = new_h, new_c
+            for layers, state in zip(parts, self._steps.state(), strict=True):
+                for part, layer in zip(layers, state, strict=True):
+                    layer[rows] = part
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -141,7 +161,9 @@ class Stream(_stream.Stream):
         return out
 
     def __copy__(self) -> Stream:
-        twin = Stream(self._steps.twin(), batch_first=self._batch_first, num_threads=self._num_threads)
+        twin = Stream(
+            self._steps.twin(), self._layout, self._fresh, batch_first=self._batch_first, num_threads=self._num_threads
+        )
         twin.state = self.state
         return twin
 

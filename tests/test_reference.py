@@ -1,8 +1,13 @@
-"""The reference itself: against finite differences, PyTorch, and a step worked by hand in docs/equations.md."""
+"""The reference itself: against finite differences, PyTorch, and a step worked by hand in docs/equations.md.
+
+The variants are also checked against a second telling of the equations, in PyTorch, one row and one gate at a time,
+whose gradients are autograd's.
+"""
 
 import ast
 import math
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -62,8 +67,8 @@ def test_split_and_concatenated_forms_are_equal(rng):
     weight_ih, weight_hh, bias = rng.normal(size=(16, 3)), rng.normal(size=(16, 4)), rng.normal(size=16)
     split = reference.lstm_cell(x, h, c, weight_ih, weight_hh, bias)
     joined = reference.lstm_cell_concatenated(x, h, c, np.hstack([weight_hh, weight_ih]), bias)
-    for name, a, b in zip(split._fields, split, joined, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-15, err_msg=name)
+    for name in "ifgoch":
+        np.testing.assert_allclose(getattr(split, name), getattr(joined, name), rtol=1e-14, atol=1e-15, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +124,7 @@ def test_cell_gradients_against_finite_differences(rng):
         return (step.h * dh).sum() + (step.c * dc).sum()
 
     grads = reference.lstm_cell_backward(reference.lstm_cell(*arrays), *arrays[:5], dh, dc)
-    for name, gradient, array in zip(grads._fields, grads, arrays, strict=True):
+    for name, gradient, array in zip(grads._fields[:6], grads[:6], arrays, strict=True):
         np.testing.assert_allclose(gradient, finite_difference(loss, array), rtol=1e-6, atol=1e-8, err_msg=name)
 
 
@@ -243,3 +248,312 @@ def test_against_pytorch(rng, layers, directions, bias, lengths):
         np.testing.assert_allclose(got, want.grad.numpy(), **close)
     for name, parameter in peer.named_parameters():
         np.testing.assert_allclose(grads.weights[name], parameter.grad.numpy(), **close, err_msg=name)
+
+
+# Variants ------------------------------------------------------------------------------------------------------------
+
+UNBOUNDED = {"elu", "selu", "affine", "linear", "softplus", "exponential"}
+
+# Each option alone: all that `variant` takes, but the seed.
+ALONE = {
+    "proj_size": {"proj": 2},
+    "peephole": {"peephole": True},
+    "coupled": {"coupled": True},
+    "cell_clip": {"cell_clip": 0.4},
+    "gate_clip": {"gate_clip": 0.7},
+    "layer_norm": {"layer_norm": True},
+    "layer_norm without bias": {"layer_norm": True, "bias": False},
+    "recurrent_dropout": {"recurrent": 0.5},
+    "zoneout in training": {"zoneout": (0.4, 0.3), "train": True},
+    "zoneout in inference": {"zoneout": (0.4, 0.3)},
+    "zoneout of h": {"zoneout": (0.4, 0.0), "train": True},
+    "reset": {"reset": True},
+    "learnt": {"learnt": True},
+    "learnt and reset": {"learnt": True, "reset": True},
+    "residual": {"residual": True, "layers": 3},
+    "two layers and directions": {"layers": 2, "directions": 2},
+    "unequal sizes": {"hidden": (4, 2, 3), "layers": 3},
+    **{
+        f"activation {name}": {
+            "activations": (name, name, name),
+            "gate_clip": 2.0 if name in UNBOUNDED else np.inf,  # else they grow beyond what a difference can tell
+        }
+        for name in reference.ACTIVATIONS
+    },
+    "activations with alpha and beta": {
+        "activations": (("hard_sigmoid", 1 / 6, 0.5), ("scaled_tanh", 1.7, 0.6), ("leaky_relu", 0.2, 0.0))
+    },
+}
+
+
+def combination(seed):
+    """Draw options at random, each present about as often as not."""
+    rng = np.random.default_rng([11, seed])
+
+    def maybe(value, otherwise):
+        return value if rng.random() < 0.5 else otherwise
+
+    names = sorted(set(reference.ACTIVATIONS) - UNBOUNDED)
+    layers = int(rng.integers(1, 3))
+    return {
+        "layers": layers,
+        "directions": int(rng.integers(1, 3)),
+        "bias": maybe(True, False),
+        "hidden": maybe((3,) * layers, (4, 2)[:layers]),
+        "proj": maybe(2, 0),
+        "peephole": maybe(True, False),
+        "coupled": maybe(True, False),
+        "cell_clip": maybe(0.6, np.inf),
+        "gate_clip": maybe(0.9, np.inf),
+        "layer_norm": maybe(True, False),
+        "recurrent": maybe(0.4, 0.0),
+        "zoneout": maybe((0.3, 0.2), (0.0, 0.0)),
+        "train": maybe(True, False),
+        "activations": maybe(tuple(rng.choice(names, 3)), ("sigmoid", "tanh", "tanh")),
+        "reset": maybe(True, False),
+        "learnt": maybe(True, False),
+        "lengths": LENGTHS[rng.integers(3)],
+    }
+
+
+CASES = ALONE | {f"combination {seed}": combination(seed) for seed in range(30)}
+
+
+@dataclass
+class Variant:
+    """All that the reference and its peer are given."""
+
+    weights: dict
+    x: np.ndarray
+    state: list  # h0 and c0, each one array a layer and direction; None where learnt
+    lengths: list | None
+    options: dict
+    d: list  # gradients of y, h_n and c_n
+
+    def forward(self):
+        return reference.lstm(self.x, *(self.state or (None, None)), self.weights, self.lengths, **self.options)
+
+    def backward(self, out):
+        return reference.lstm_backward(out, self.weights, *self.d, self.lengths, **self.options)
+
+
+def variant(
+    seed=0, *, layers=1, directions=1, bias=True, hidden=None, proj=0, peephole=False, coupled=False, cell_clip=np.inf,
+    gate_clip=np.inf, layer_norm=False, recurrent=0.0, zoneout=(0.0, 0.0), train=False,
+    activations=("sigmoid", "tanh", "tanh"), reset=False, learnt=False, residual=False, lengths=(5, 2, 0, 4), scale=0.8,
+):  # fmt: skip
+    """A random network with some options, and what it is run on."""
+    rng = np.random.default_rng([5, seed])
+    time, batch, width = 5, 4, 3
+    gates = 3 if coupled else 4
+    hidden = (3,) * layers if hidden is None else hidden
+    weights, state, masks = {}, [[], []], []
+    for layer, H in enumerate(hidden):
+        P = proj or H
+        masks.append([])
+        for suffix in (f"_l{layer}", f"_l{layer}_reverse")[:directions]:
+            shapes = {"weight_ih": (gates * H, width), "weight_hh": (gates * H, P)}
+            if bias:
+                shapes |= {"bias_ih": (gates * H,), "bias_hh": (gates * H,)}
+            if proj:
+                shapes |= {"weight_hr": (P, H)}
+            if peephole:
+                shapes |= {"weight_peephole": ((gates - 1) * H,)}
+            if layer_norm:
+                shapes |= {"weight_norm_gates": (gates * H,), "weight_norm_cell": (H,)}
+                shapes |= {"bias_norm_cell": (H,)} if bias else {}
+            if learnt:
+                shapes |= {"h0": (P,), "c0": (H,)}
+            weights |= {name + suffix: rng.normal(size=shape, scale=scale) for name, shape in shapes.items()}
+            state[0].append(rng.normal(size=(batch, P)))
+            state[1].append(rng.normal(size=(batch, H)))
+            masks[-1].append(
+                reference.Masks(
+                    (rng.random((batch, P)) >= recurrent) / (1 - recurrent) if recurrent else None,
+                    rng.random((time, batch, P)) < zoneout[0] if zoneout[0] else None,
+                    rng.random((time, batch, H)) < zoneout[1] if zoneout[1] else None,
+                )
+            )
+        width = P * directions
+    cells = [reference.Cell(coupled, cell_clip, gate_clip, zoneout, activations)] * directions
+    options = {"cell": cells, "masks": masks if train or recurrent else None, "residual": residual}
+    if reset:
+        options["reset"] = rng.random((time, batch)) < 0.4
+        options["reset"][[0, 2], 0] = True
+    d = [rng.normal(size=(time, batch, width)), *([rng.normal(size=a.shape) for a in arrays] for arrays in state)]
+    x = rng.normal(size=(time, batch, 3))
+    return Variant(weights, x, None if learnt else state, list(lengths) if lengths else None, options, d)
+
+
+def arrays_of(problem):
+    """All arrays with a gradient, by name."""
+    state = {} if problem.state is None else {
+        f"{name}[{place}]": array
+        for name, arrays in zip(("h0", "c0"), problem.state, strict=True)
+        for place, array in enumerate(arrays)
+    }  # fmt: skip
+    return {"x": problem.x} | state | problem.weights
+
+
+def gradients_of(problem):
+    grads = problem.backward(problem.forward())
+    state = {f"{name}[{k}]": a for name in ("h0", "c0") for k, a in enumerate(getattr(grads, name))}
+    return {"x": grads.x} | state | grads.weights
+
+
+@pytest.mark.parametrize("case", [*ALONE, *(f"combination {seed}" for seed in range(8))])  # slow: PyTorch has them all
+def test_variant_gradients_against_finite_differences(case):
+    problem = variant(**CASES[case])
+
+    def loss():
+        out = problem.forward()
+        return sum((a * d).sum() for a, d in [(out.y, problem.d[0]), *zip(out.h_n, problem.d[1], strict=True),
+                                              *zip(out.c_n, problem.d[2], strict=True)])  # fmt: skip
+
+    grads = gradients_of(problem)
+    assert list(grads)[-len(problem.weights) :] == list(problem.weights)
+    for name, array in arrays_of(problem).items():
+        np.testing.assert_allclose(grads[name], finite_difference(loss, array), rtol=2e-6, atol=1e-7, err_msg=name)
+
+
+def torch_activation(torch, spec):
+    functional = torch.nn.functional
+    name, *given = (spec,) if isinstance(spec, str) else spec
+    a, b = [*given, None, None][:2]
+    return {
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+        "relu": torch.relu,
+        "hard_sigmoid": lambda x: torch.clamp((0.2 if a is None else a) * x + 0.5, 0, 1),
+        "leaky_relu": lambda x: functional.leaky_relu(x, 0.01 if a is None else a),
+        "thresholded_relu": lambda x: functional.threshold(x, 1, 0),
+        "elu": functional.elu,
+        "affine": lambda x: x,
+        "scaled_tanh": lambda x: (1 if a is None else a) * torch.tanh((1 if b is None else b) * x),
+        "softsign": functional.softsign,
+        "softplus": functional.softplus,
+        "linear": lambda x: x,
+        "exponential": torch.exp,
+        "selu": functional.selu,
+    }[name]
+
+
+def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
+    """One row of one direction, x (T, I), over `times`, yielding h and c after each: the equations told once more."""
+    layer_norm = torch.nn.functional.layer_norm
+    order = "fgo" if cell.coupled else "ifgo"
+
+    def part(name, k):
+        return weights[name + suffix].chunk(len(order))[order.index(k)]
+
+    def peephole(k, c):
+        if "weight_peephole" + suffix not in weights:
+            return 0
+        looking = order.replace("g", "")
+        return weights["weight_peephole" + suffix].chunk(len(looking))[looking.index(k)] * c
+
+    def gate(k, t, act, seen):
+        total = part("weight_ih", k) @ x[t] + part("weight_hh", k) @ (h if masks[0] is None else h * masks[0])
+        if "weight_norm_gates" + suffix in weights:
+            total = layer_norm(total, total.shape, part("weight_norm_gates", k))
+        if "bias_ih" + suffix in weights:
+            total = total + part("bias_ih", k) + part("bias_hh", k)
+        return act((total + seen).clamp(-cell.gate_clip, cell.gate_clip))
+
+    sigma, act_g, act_h = (torch_activation(torch, spec) for spec in cell.activations)
+    for t in times:
+        f = gate("f", t, sigma, peephole("f", c))
+        i = 1 - f if cell.coupled else gate("i", t, sigma, peephole("i", c))
+        new = (f * c + i * gate("g", t, act_g, 0)).clamp(-cell.cell_clip, cell.cell_clip)
+        o = gate("o", t, sigma, peephole("o", new))
+        shown = new
+        if "weight_norm_cell" + suffix in weights:
+            shown = layer_norm(
+                new, new.shape, weights["weight_norm_cell" + suffix], weights.get("bias_norm_cell" + suffix)
+            )
+        out = o * act_h(shown)
+        if "weight_hr" + suffix in weights:
+            out = weights["weight_hr" + suffix] @ out
+        if masks[1] == "inference":
+            (p, q) = cell.zoneout
+            h, c = p * h + (1 - p) * out, q * c + (1 - q) * new
+        else:
+            h = out if masks[1] is None else torch.where(masks[1][t], h, out)
+            c = new if masks[2] is None else torch.where(masks[2][t], c, new)
+        yield t, h, c
+
+
+def torch_network(torch, problem, weights, x, state):
+    """Run the problem's rows one by one, cut into pieces where they are reset."""
+    options = problem.options
+    T, B = x.shape[:2]
+    directions = len(options["cell"])
+    finals = []
+    for layer in range(len(problem.d[1]) // directions):
+        outs = []
+        for d, suffix in enumerate((f"_l{layer}", f"_l{layer}_reverse")[:directions]):
+            place = layer * directions + d
+            fresh = [weights.get(name + suffix, torch.zeros(array.shape[1], dtype=torch.float64))
+                     for name, array in zip(("h0", "c0"), (problem.d[1][place], problem.d[2][place]),
+                                            strict=True)]  # fmt: skip
+            rows = []
+            for b in range(B):
+                length = T if problem.lengths is None else problem.lengths[b]
+                cuts = [0] + [t for t in range(1, length) if "reset" in options and options["reset"][t, b]] + [length]
+                pieces = [range(*ends) for ends in pairwise(cuts)]
+                if d == 1:
+                    pieces = [piece[::-1] for piece in reversed(pieces)]
+                first_afresh = d == 0 and length and "reset" in options and options["reset"][0, b]
+                h, c = fresh if state is None or first_afresh else (state[0][place][b], state[1][place][b])
+                if options["masks"] is None:
+                    masks = (None, "inference", None)
+                else:
+                    masks = [
+                        None if mask is None else torch.tensor(mask[b] if number == 0 else mask[:, b])
+                        for number, mask in enumerate(options["masks"][layer][d])
+                    ]
+                out = [torch.zeros_like(h)] * T
+                for number, piece in enumerate(pieces):
+                    if number:
+                        h, c = fresh
+                    walk = torch_row(torch, weights, suffix, options["cell"][d], masks, x[:, b], h, c, piece)
+                    for t, *after in walk:
+                        out[t], (h, c) = after[0], after
+                rows.append(torch.stack(out))
+                finals.append((place, b, h, c))
+            outs.append(torch.stack(rows, 1))
+        y = torch.cat(outs, 2)
+        x = y + x if options["residual"] and layer else y
+    return x, finals
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_variants_against_a_second_telling_in_pytorch(case):
+    torch = pytest.importorskip("torch")
+    problem = variant(**CASES[case])
+
+    def leaf(array):
+        return torch.tensor(array, requires_grad=True)
+
+    x, weights = leaf(problem.x), {name: leaf(array) for name, array in problem.weights.items()}
+    state = None if problem.state is None else [[leaf(array) for array in arrays] for arrays in problem.state]
+    y, finals = torch_network(torch, problem, weights, x, state)
+    loss = (y * torch.tensor(problem.d[0])).sum()
+    for place, b, h, c in finals:
+        loss = loss + (h * torch.tensor(problem.d[1][place][b])).sum()
+        loss = loss + (c * torch.tensor(problem.d[2][place][b])).sum()
+    loss.backward()
+
+    out = problem.forward()
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    np.testing.assert_allclose(out.y, y.detach().numpy(), **close)
+    for place, b, h, c in finals:
+        np.testing.assert_allclose(out.h_n[place][b], h.detach().numpy(), **close)
+        np.testing.assert_allclose(out.c_n[place][b], c.detach().numpy(), **close)
+    leaves = {"x": x} | weights
+    if state is not None:
+        leaves |= {f"{n}[{k}]": a for n, arrays in zip(("h0", "c0"), state, strict=True) for k, a in enumerate(arrays)}
+    grads = gradients_of(problem)
+    for name, tensor in leaves.items():
+        want = np.zeros_like(grads[name]) if tensor.grad is None else tensor.grad.numpy()
+        np.testing.assert_allclose(grads[name], want, rtol=1e-9, atol=1e-11, err_msg=name)
