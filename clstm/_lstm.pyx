@@ -165,7 +165,7 @@ cdef int plan_forward(Arena arena, const c.clstm_kernels *kernels, Py_ssize_t B,
     """Plan the memory that `set_forward` takes."""
     cdef Py_ssize_t item = kernels.item_size
     arena.plan(2 * B, sizeof(isize))
-    arena.plan(kernels.states_size(B, H, split.row_groups), item)
+    arena.plan(3 * kernels.states_size(B, H, split.row_groups), item)
     arena.plan(projected_rows * kernels.gates_stride(H), item)
     return 0
 
@@ -186,7 +186,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     job.y_steps, job.first, job.last = y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
-    job.h = arena.take(kernels.states_size(B, packed.H, split.row_groups), item)
+    job.h = arena.take(3 * kernels.states_size(B, packed.H, split.row_groups), item)
     job.projected = arena.take(projected_rows * kernels.gates_stride(packed.H), item)
     job.chunk, job.row_groups = split.chunk, split.row_groups
     return 0
@@ -343,6 +343,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
     cdef Py_ssize_t columns = split.threads * kernels.gradient_block * width
     cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H)
+    cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
@@ -351,7 +352,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     for d in range(D):
         arena.plan(4 * B, sizeof(isize))
         arena.plan(B * ld, item)
-        arena.plan(B * ld, item)
+        arena.plan(states, item)
         arena.plan(columns, item)
         arena.plan(sums, item)
     arena.allocate()
@@ -377,7 +378,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].h0 = item_at(h0, d)
         jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
         jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
-        jobs[d].dh, jobs[d].dc = arena.take(B * ld, item), arena.take(B * ld, item)
+        jobs[d].dh, jobs[d].dc = arena.take(B * ld, item), arena.take(states, item)
         jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
         jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add

@@ -16,16 +16,18 @@
 #include "tile.h"
 #include "walk.h"
 
-/* The gate gradients of units [unit0, unit1) of one row; dh holds the part from the step after. */
-INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after)
+/* The gate gradients of units [unit0, unit1) of the share's j-th row; dh_after holds the part from the step after. */
+INLINE void finish_gradients(const clstm_backward *job, const share *mine, isize s, isize j, isize unit0, isize unit1,
+                             const real *dh_after)
 {
+    const isize b = row_of(mine, j);
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H), cell = walk->start[s] + b;
     const real *c = (const real *)job->cells + cell * ld;
     const real *c_before =
         s > 0 ? (const real *)job->cells + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld;
     const real *dy = line_at(&job->dy, b, s);
-    real *dc_row = (real *)job->dc + b * ld, *gate = (real *)job->gates + cell * gates_stride(H);
+    real *dc_row = (real *)job->dc + j * ld, *gate = (real *)job->gates + cell * gates_stride(H);
     for (isize unit = unit0; unit < unit1; unit += VL) {
         const vec i = load(gate + unit), f = load(gate + Hp + unit);
         const vec g = load(gate + 2 * Hp + unit), o = load(gate + 3 * Hp + unit);
@@ -112,12 +114,12 @@ static void backward_step(const clstm_backward *job, const share *mine, isize s)
             }
             gates_product(&group, Ub + q * panel, N, wide, Ub + next * panel, bytes, ask_for_step_before, &asker);
             for (isize j = 0; j < group.rows; j++)
-                finish_gradients(job, s, row_of(mine, j0 + j), unit0, unit1, group.to[j]);
+                finish_gradients(job, mine, s, j0 + j, unit0, unit1, group.to[j]);
         }
         /* rows whose last step this is */
         for (isize j = after; j < alive; j++) {
             const isize b = row_of(mine, j);
-            finish_gradients(job, s, b, unit0, unit1, (const real *)job->dh + b * ld + unit0);
+            finish_gradients(job, mine, s, j, unit0, unit1, (const real *)job->dh + b * ld + unit0);
         }
     }
 }
@@ -213,15 +215,17 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
     outer_bias_end(&sum, job->db);
 }
 
-static void backward_all(const clstm_backward *job, const clstm_team *team)
+static void backward_all(const clstm_backward *given, const clstm_team *team)
 {
-    const clstm_walk *walk = job->walk;
-    const isize H = job->H, ld = state_stride(H);
-    const group own_group = group_of(team, job->row_groups);
+    const clstm_walk *walk = given->walk;
+    const isize H = given->H, ld = state_stride(H);
+    const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, product_panels(H));
+    clstm_backward own = *given, *job = &own;
+    job->dc = (real *)job->dc + own_group.index * ((walk->rows + own_group.count - 1) / own_group.count * ld + STATES_APART);
     for (isize b = rows.first; b < rows.end; b += rows.step) {
         load_state(job->dhn, walk, b, H, (real *)job->dh + b * ld);
-        load_state(job->dcn, walk, b, H, (real *)job->dc + b * ld);
+        load_state(job->dcn, walk, b, H, (real *)job->dc + index_of(&mine, b) * ld);
     }
     barrier(&own_group.team);
     for (isize s = walk->steps - 1; s >= 0; s--) {
@@ -233,7 +237,7 @@ static void backward_all(const clstm_backward *job, const clstm_team *team)
     barrier(team);
     for (isize b = rows.first; b < rows.end; b += rows.step) {
         save_state(job->dh0, walk, b, H, (const real *)job->dh + b * ld);
-        save_state(job->dc0, walk, b, H, (const real *)job->dc + b * ld);
+        save_state(job->dc0, walk, b, H, (const real *)job->dc + index_of(&mine, b) * ld);
     }
     weight_gradients(job, team);
 }

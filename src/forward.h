@@ -74,7 +74,7 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
 /* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a share */
 INLINE isize state_of(const clstm_forward *job, const share *mine, isize b)
 {
-    return job->apart ? (b - mine->first) / mine->step : b;
+    return job->apart ? index_of(mine, b) : b;
 }
 
 INLINE isize state_row(const clstm_forward *job, const share *mine, isize j) { return job->apart ? j : row_of(mine, j); }

@@ -56,7 +56,7 @@ typedef struct {
     ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
     const void *h0, *c0;    /* [B][H], the caller's order */
     void *hn, *cn;          /* [B][H], the caller's order */
-    void *h;                /* states_size() reals: h of the step before and of this one in turn, in inference c, by groups */
+    void *h;                /* 3 states_size(): h of the step before and of this one in turn, in inference c, by groups */
     void *c;                /* training: [B][state_stride], the initial c */
     ptrdiff_t half;         /* set by the kernels: from one h to the other, */
     int apart;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
@@ -81,7 +81,8 @@ typedef struct {
     const void *h0;           /* [B][H], the caller's order */
     const void *dhn, *dcn;    /* [B][H], the caller's order */
     void *dh0, *dc0;          /* [B][H], the caller's order */
-    void *dh, *dc;            /* [B][state_stride] */
+    void *dh;                 /* [B][state_stride] */
+    void *dc;                 /* states_size(), by groups */
     const void *c;            /* [B][state_stride]: the initial c */
     void *gates;
     const void *cells;

@@ -22,10 +22,10 @@ static isize state_stride(isize H)
     return stride * (isize)sizeof(real) % 512 ? stride : stride + VL;
 }
 
-/* Reals for h, in two halves, and c of B rows in up to `groups` groups. */
+/* Reals for a state of B rows in up to `groups` groups. */
 static isize states_size(isize B, isize H, isize groups)
 {
-    return 3 * ((B + groups) * state_stride(H) + groups * STATES_APART);
+    return (B + groups) * state_stride(H) + groups * STATES_APART;
 }
 
 /* Columns of [x, h] side by side, each part padded. */

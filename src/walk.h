@@ -73,6 +73,9 @@ INLINE isize panel_in_turn(const share *mine, isize s, isize done, int Q)
 /* The j-th row of the share */
 INLINE isize row_of(const share *mine, isize j) { return mine->first + j * mine->step; }
 
+/* Which row of the share sorted row b is */
+INLINE isize index_of(const share *mine, isize b) { return (b - mine->first) / mine->step; }
+
 INLINE real *line_at(const clstm_lines *lines, isize b, isize s)
 {
     return (real *)lines->data + lines->row[b] + s * lines->step;
