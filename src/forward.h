@@ -171,8 +171,7 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
     }
     if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
         for (isize j = 0; j < alive; j++)
-            for (isize unit = 0; unit < H; unit += CACHE_LINE / (isize)sizeof(real))
-                __builtin_prefetch(h + state_row(job, mine, j) * ld + unit, 0, 3);
+            ask_for_all(h + state_row(job, mine, j) * ld, H);
     int Q = 1;
     isize asked = 0;
     for (isize done = 0; done < panels; done += Q) {
