@@ -39,6 +39,7 @@ def peers(monkeypatch):
     modules = {name.strip("_"): importlib.import_module(f"benchmarks.peers.{name}") for name in names}
     monkeypatch.setattr(modules["timing"], "PAUSE", 0.001)
     monkeypatch.setattr(modules["timing"], "SAMPLE", 0.001)
+    monkeypatch.setattr(modules["timing"], "ATTEMPTS", 1)
     monkeypatch.setattr(modules["roofline"], "SAMPLE", 0.0001)
     monkeypatch.setattr(modules["roofline"], "ROUNDS", 1)
     monkeypatch.setattr(modules["roofline"], "LARGEST", 1 << 20)
@@ -217,7 +218,7 @@ def result(label, peer, ratio, shares=None, mode="training", threads=1):
     }  # fmt: skip
 
 
-def test_summary_names_what_is_behind_and_where_a_peer_is_near_the_roofline(peers):
+def test_summary_names_what_is_behind_and_what_is_slower_than_wanted(peers):
     results = [
         result("a", "PyTorch", 4.0, {"clstm": 0.4, "PyTorch": 0.1}),
         result("b", "PyTorch", 1.0, {"clstm": 0.80, "PyTorch": 0.80}),
@@ -238,12 +239,12 @@ def test_summary_names_what_is_behind_and_where_a_peer_is_near_the_roofline(peer
     assert "c: 0.90, JAX at 99% of the roofline, clstm at 95%: roofline" in text
 
 
-def test_the_attainable_counts_where_a_peer_is_near_the_roofline(peers):
+def test_the_attainable_counts_where_the_ratio_is_beyond_the_machine(peers):
     met = peers["summary"].met
     near = result("a", "JAX", 1.0, {"clstm": 0.85, "JAX": 0.8})
-    assert met(near) == ""
+    assert met(near) == met(near | {"attained": 0.85}) == ""
     assert met(near | {"attained": 0.95}) == "attainable"
-    assert met(near | {"attained": 0.95, "shares": {"clstm": 0.85, "JAX": 0.5}}) == ""
+    assert met(near | {"attained": 0.92, "ratio": 1.2}) == ""  # 1.3 could be reached, and 1.25 is wanted
     assert met(result("a", "JAX", 1.4, threads=2)) == ""
     assert met(result("a", "JAX", 1.5, threads=2)) == met(result("a", "JAX", 1.3, mode="inference")) == "ratio"
 
@@ -252,6 +253,7 @@ def test_a_disturbed_turn_is_repeated(peers, monkeypatch):
     timing = peers["timing"]
     switches, seconds = iter([0, 5, 5, 8, 8, 9]), iter([3.0, 2.0, 1.0])
     monkeypatch.setattr(timing, "resource", object())
+    monkeypatch.setattr(timing, "ATTEMPTS", 4)
     monkeypatch.setattr(timing, "switches", lambda: next(switches))
     monkeypatch.setattr(timing, "sample", lambda *arguments: next(seconds))
     assert timing.quiet_sample(lambda: None, 1) == (1.0, 2)

@@ -39,9 +39,9 @@ def measure(
         "case", "mode", "threads"; "seconds" of a call for each round, by system; "gflops" from their medians;
         "ratios" and "differences", by peer; "best", the peer to which the ratio is least, and "ratio", to it (None
         without a peer); "roofline", the GFLOP/s that the machine can reach, and "shares" of it by system (None and
-        empty without limits, and of a classifier, which isn't the LSTM's products alone); "attainable", the GFLOP/s with
-        the activations counted, and "attained", clstm's share of it; "settings" that a system chose; "disturbed", turns
-        that had to be repeated because others took the processors.
+        empty without limits, and of a classifier, which isn't the LSTM's products alone); "attainable", the GFLOP/s
+        with the activations counted, and "attained", clstm's share of it; "settings" that a system chose; "disturbed",
+        turns that had to be repeated because others took the processors.
 
     Raises
     ------

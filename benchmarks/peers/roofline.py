@@ -8,8 +8,8 @@ The limit of a problem is that of docs/benchmarks.md: every multiply-add at the 
 weights read once from wherever they fit, the slower of both. With several threads each reads its share of the weights
 only, which lies in a cache of its own; no other way to split the work is faster, so it is a bound.
 
-That of what is attainable adds the gates' sigmoids and tanhs at the speed that this library's have by themselves, in the
-first level of the cache: they keep the same units busy as the multiply-adds.
+That of what is attainable adds the gates' sigmoids and tanhs at the speed that this library's have by themselves, in
+the first level of the cache: they keep the same units busy as the multiply-adds.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def limits(num_threads: int, isa: str) -> Limits:
     """Measure; `isa` is the instruction set in use, and tells one measurement from another."""
     peaks = {dtype: peak(np.dtype(dtype), num_threads) for dtype in ("float32", "float64")}
     speeds = {
-        dtype: {name: activations(name, np.dtype(dtype), num_threads) for name in ("sigmoid", "tanh")} for dtype in peaks
+        dtype: {name: activations(name, np.dtype(dtype), num_threads) for name in ("sigmoid", "tanh")}
+        for dtype in peaks
     }
     return Limits(num_threads, peaks, bandwidths(num_threads), speeds)
 
@@ -229,7 +230,7 @@ def least_seconds(problem: Problem, limits: Limits) -> float:
 
 
 def attainable_seconds(problem: Problem, limits: Limits) -> float:
-    """Return `least_seconds` and the time of the activations: three sigmoids and two tanhs for each unit of a step and row.
+    """Return `least_seconds` and the time of the activations: three sigmoids and two tanhs a unit of each step and row.
 
     In training tanh of the cell state is computed once more on the way back.
     """
