@@ -86,7 +86,9 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H), gate_step = Q * VL;
-    for (int r = 0; r < R; r++) {
+    const int among_others = job->gates && job->apart; /* behind each row of gates lies one of another thread's */
+    for (int i = 0; i < R; i++) {
+        const int r = among_others ? (int)uneven(i, R) : i;
         const isize b = row_of(mine, j0 + r);
         real *c_now = (real *)job->c + state_row(job, mine, j0 + r) * ld, *kept = NULL;
         const real *c_before = c_now;
@@ -98,21 +100,22 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             real *a = pre + (r * 4 * Q + q) * VL;
-            const vec i = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
+            const vec in = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
             const vec g = tanh_(load(a + 2 * gate_step)), o = sigmoid(load(a + 3 * gate_step));
-            const vec c = f * load(c_before + unit) + i * g;
+            const vec c = f * load(c_before + unit) + in * g;
             store(c_now + unit, c);
             store(a, c);
             store(a + gate_step, o);
             if (kept) {
-                store(kept + unit, i);
+                store(kept + unit, in);
                 store(kept + Hp + unit, f);
                 store(kept + 2 * Hp + unit, g);
                 store(kept + 3 * Hp + unit, o);
             }
         }
     }
-    for (int r = 0; r < R; r++) {
+    for (int i = 0; i < R; i++) {
+        const int r = among_others ? (int)uneven(i, R) : i;
         const isize b = row_of(mine, j0 + r);
         real *y = line_at(&job->y, b, s);
         real *h_row = (real *)job->h + ((s + 1) & 1) * job->half + state_row(job, mine, j0 + r) * ld;

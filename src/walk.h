@@ -73,6 +73,14 @@ INLINE isize panel_in_turn(const share *mine, isize s, isize done, int Q)
 /* The j-th row of the share */
 INLINE isize row_of(const share *mine, isize j) { return mine->first + j * mine->step; }
 
+/* The i-th of n rows in an order of uneven strides: 0, 2, 1, 3, 4, 6, 5, 7 and so on. After even ones a core fetches what comes
+ * next, and behind the last row that is one which another thread is about to write. */
+INLINE isize uneven(isize i, isize n)
+{
+    const int middle = (i & 3) == 1 || (i & 3) == 2;
+    return middle && (i | 3) <= n ? i ^ 3 : i;
+}
+
 /* Which row of the share sorted row b is */
 INLINE isize index_of(const share *mine, isize b) { return (b - mine->first) / mine->step; }
 
