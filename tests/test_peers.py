@@ -34,6 +34,7 @@ def peers(monkeypatch):
         "summary",
         "systems",
         "timing",
+        "pages",
         "__main__",
     )
     modules = {name.strip("_"): importlib.import_module(f"benchmarks.peers.{name}") for name in names}
@@ -202,6 +203,19 @@ def test_missing_peers_are_named_with_the_extra_and_left_out(peers, monkeypatch,
     ]
     assert captured.out.count("| 5, 2, 3, 4") == 2
     assert "inference, float32, 1 thread**: no peer" in captured.out
+
+
+def test_reports_become_tables_of_both_numbers_of_threads(peers):
+    def measured(label, ratio, threads):
+        found = result(label, "JAX", ratio, {"clstm": 0.5, "JAX": 0.4}, "inference", threads)
+        return found | {"gflops": {"clstm": 10.0 * threads}, "attained": 0.6}
+
+    results = [measured("a", 2.0, 1), measured("b", 1.0, 1), measured("b", 3.0, 2)]
+    report = dict.fromkeys(("date", "processor", "instruction_set", "load", "load_at_end", "command"), "x")
+    text = peers["pages"].page([report | {"versions": {"jax": "1"}, "results": results}])
+    assert "| a | 10 | 2.00 | 50 | 60 |" in text
+    assert "| b | 10 / 20 | 1.00 / 3.00 | 50 / 50 | 60 / 60 |" in text
+    assert "| inference, float32, to JAX | 2 | 1.41 / 3.00 | 1.00 / 3.00 |" in text
 
 
 def test_ratios_pair_the_times_of_a_round(peers):
