@@ -34,6 +34,36 @@ class Import:
     track_peak_numpy.unit = track_peak_lstm.unit = "MB"
 
 
+class OnnxModel:
+    """A process that loads an ONNX model and runs it once."""
+
+    STATEMENT = """
+import numpy as np, clstm
+clstm.onnx.load("tagger.onnx").run(None, {"x": np.zeros((1, 20), np.int64)})
+"""
+
+    def setup_cache(self):
+        import clstm
+        from clstm.models import SequenceNetwork
+
+        network = SequenceNetwork(64, 128, 10, 2, vocab_size=1000, bidirectional=True, pooling=None, seed=0)
+        clstm.onnx.save(network, "tagger.onnx", state=False)
+
+    def timeraw_numpy(self):
+        return "import numpy"
+
+    def timeraw_onnx_beyond_numpy(self):
+        return "import onnx", "import numpy"
+
+    def time_load_and_run(self):
+        subprocess.run([sys.executable, "-c", self.STATEMENT], check=True)
+
+    def track_peak(self):
+        return peak_megabytes(self.STATEMENT.strip().replace("\n", "; "))
+
+    track_peak.unit = "MB"
+
+
 class CommandLine:
     def setup_cache(self):
         import clstm

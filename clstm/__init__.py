@@ -9,10 +9,14 @@ from clstm import openmp as _openmp_first  # noqa: F401 (before any other extens
 
 if TYPE_CHECKING:
     from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import keras as keras
+    from clstm import onnx as onnx
+    from clstm import torch as torch
     from clstm.base import load
     from clstm.classifier import LSTMClassifier as LSTMClassifier
     from clstm.config import show_config
     from clstm.forecaster import LSTMForecaster
+    from clstm.gates import reorder_gates
     from clstm.language_model import LanguageModel
     from clstm.layers import Dropout, Embedding, Linear
     from clstm.lstm import LSTM
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
     from clstm.text import Vocabulary
     from clstm.text_classifier import TextClassifier
     from clstm.threads import get_num_threads, set_num_threads
+    from clstm.torch_files import read_state_dict
     from clstm.translator import Translator
 
 __version__ = "0.1.0"
 
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these.
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras`,
+# `onnx` and `torch`, which would hide the packages themselves.
 __all__ = [
     "LSTM",
     "Dropout",
@@ -48,6 +54,8 @@ __all__ = [
     "models",
     "optim",
     "plot",
+    "read_state_dict",
+    "reorder_gates",
     "schedules",
     "set_num_threads",
     "show_config",
@@ -56,7 +64,21 @@ __all__ = [
 ]
 
 # Loaded when first used, so that `import clstm` and `clstm --version` take no time.
-_MODULES = ("datasets", "decoding", "losses", "mixture", "models", "optim", "plot", "schedules", "text", "train")
+_MODULES = (
+    "datasets",
+    "decoding",
+    "keras",
+    "losses",
+    "mixture",
+    "models",
+    "onnx",
+    "optim",
+    "plot",
+    "schedules",
+    "text",
+    "torch",
+    "train",
+)
 _HOMES = {
     "LSTM": "clstm.lstm",
     "Dropout": "clstm.layers",
@@ -73,6 +95,8 @@ _HOMES = {
     "Vocabulary": "clstm.text",
     "get_num_threads": "clstm.threads",
     "load": "clstm.base",
+    "read_state_dict": "clstm.torch_files",
+    "reorder_gates": "clstm.gates",
     "set_num_threads": "clstm.threads",
     "show_config": "clstm.config",
 }
@@ -89,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES})
+    return sorted({*globals(), *__all__, *_HOMES, *_MODULES})

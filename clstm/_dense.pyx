@@ -110,6 +110,7 @@ def backward(Packed packed, cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dx, cnp.n
     outer.a, outer.a_stride = cnp.PyArray_DATA(x), x.strides[0] // item
     outer.gradient = cnp.PyArray_DATA(dweight)
     outer.bias_gradient = cnp.PyArray_DATA(dbias) if dbias is not None else NULL
+    outer.add = False
     outer.columns = arena.take(n * kernels.gradient_block * width, item)
     outer.sums = arena.take(N * width + kernels.padded(N), item)
     with nogil:

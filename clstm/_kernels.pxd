@@ -25,9 +25,45 @@ cdef extern from "kernels.h" nogil:
         const Py_ssize_t *row
         Py_ssize_t step
 
+    ctypedef struct clstm_activation:
+        int code
+        double alpha, beta
+
+    ctypedef struct clstm_cell:
+        bint coupled
+        double cell_clip, gate_clip
+        clstm_activation gate, candidate, output
+        const void *peephole
+        const void *gate_gain
+        const void *gate_shift
+        const void *cell_gain
+        const void *cell_shift
+        const void *R
+        const void *Rb
+
+    ctypedef struct clstm_variant:
+        const clstm_cell *cell
+        const void *h_mask
+        clstm_lines h_stays, c_stays
+        double h_part, c_part
+        void *sums
+        void *update
+        void *normed
+        void *statistics
+        void *m
+        void *dh
+        void *row_sums
+        void *dR
+        void *dpeephole
+        void *dgate_gain
+        void *dgate_shift
+        void *dcell_gain
+        void *dcell_shift
+
     ctypedef struct clstm_forward:
         const clstm_walk *walk
-        Py_ssize_t I, H
+        Py_ssize_t I, H, P
+        const clstm_variant *variant
         const void *W
         const void *U
         const void *bias
@@ -51,7 +87,8 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct clstm_backward:
         const clstm_walk *walk
-        Py_ssize_t I, H
+        Py_ssize_t I, H, P
+        const clstm_variant *variant
         const void *Ub
         const void *Wb
         clstm_lines x, y, dy, dx
@@ -92,6 +129,7 @@ cdef extern from "kernels.h" nogil:
         void *bias_gradient
         void *columns
         void *sums
+        int add
 
     ctypedef struct clstm_kernels:
         const char *name
@@ -100,10 +138,12 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*state_stride)(Py_ssize_t H) noexcept nogil
         Py_ssize_t (*gates_stride)(Py_ssize_t H) noexcept nogil
         Py_ssize_t (*states_size)(Py_ssize_t B, Py_ssize_t H, Py_ssize_t groups) noexcept nogil
-        Py_ssize_t (*columns_width)(Py_ssize_t I, Py_ssize_t H) noexcept nogil
+        Py_ssize_t (*columns_width)(Py_ssize_t I, Py_ssize_t P) noexcept nogil
+        Py_ssize_t (*row_sums)(const clstm_cell *cell) noexcept nogil
+        Py_ssize_t cell_statistics
         void (*pack_forward)(const void *weight, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                              Py_ssize_t last) noexcept nogil
-        void (*pack_bias)(const void *bias, Py_ssize_t H, void *packed) noexcept nogil
+        void (*pack_bias)(const void *bias, Py_ssize_t gates, Py_ssize_t H, void *packed) noexcept nogil
         void (*repack_backward)(const void *forward, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                                 Py_ssize_t last) noexcept nogil
         void (*pack_product)(const void *matrix, Py_ssize_t K, Py_ssize_t N, Py_ssize_t k_stride,

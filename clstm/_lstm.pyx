@@ -1,114 +1,71 @@
 """The vector path: jobs and threads over the kernels of src/.
 
-`pack`, `forward` and `backward` are what `clstm.backend` promises; `_portable` has the same. They allocate, plan how
-the work is split, fill in a job for each direction and enter one parallel region; the loops over time and batch are in
-C (src/kernels.h says how a batch is visited and how arrays are laid out). Arguments are trusted.
+`pack`, `pack_cell`, `forward` and `backward` are what `clstm.backend` promises; `_portable` has the same. They allocate,
+plan how the work is split, fill in a job for each direction and enter one parallel region; the loops over time and
+batch are in C (src/kernels.h says how a batch is visited and how arrays are laid out). Arguments are trusted.
 """
 
 import numpy as np
 
 cimport numpy as cnp
-from cython.parallel cimport parallel, prange
+from cython.parallel cimport parallel
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
+
+from clstm._pack import pack, pack_cell  # noqa: F401
+from clstm.rows import Rows
 
 from clstm cimport _kernels as c
+from clstm._pack cimport Packed
 from clstm._plan cimport Split, Stack, split_backward, split_forward, stack_forward
-from clstm._runtime cimport Arena, kernels_of, new_counters, region_threads, team_of
+from clstm._runtime cimport Arena, new_counters, region_threads, team_of
 
 cnp.import_array()
 
 ctypedef cnp.intp_t isize
 
-cdef class Packed:
-    """The weights of one direction as panels; never changed, so that any number of calls may share it."""
-
-    cdef int prepare_backward(self, bint need_input, int num_threads) except -1:
-        if self.Ub == NULL:
-            self.hidden_arena = Arena()
-            self.Ub = self.product_panels(self.hidden_arena, self.U, self.H, num_threads)
-        if need_input and self.Wb == NULL:
-            self.input_arena = Arena()
-            self.Wb = self.product_panels(self.input_arena, self.W, self.I, num_threads)
-        return 0
-
-    cdef void *product_panels(self, Arena arena, const void *panels, Py_ssize_t K, int num_threads) except NULL:
-        cdef const c.clstm_kernels *kernels = self.kernels
-        cdef Py_ssize_t H = self.H, size = arena.plan(4 * H * kernels.padded(K), kernels.item_size), q
-        arena.allocate()
-        cdef void *product = arena.take(size, kernels.item_size)
-        cdef Py_ssize_t width = 4 * kernels.vector_length, count = (K + width - 1) // width
-        cdef int threads = pack_threads(4 * H * K, num_threads)
-        if threads == 1:
-            kernels.repack_backward(panels, H, K, product, 0, count)
-        else:
-            for q in prange(count, nogil=True, num_threads=threads, schedule="static"):
-                kernels.repack_backward(panels, H, K, product, q, q + 1)
-        return product
-
-
-cdef int pack_threads(Py_ssize_t size, int num_threads) noexcept:
-    """Threads that pay for packing a matrix of `size` numbers."""
-    return num_threads if size >= 1 << 18 else 1
-
-
-def pack(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num_threads) -> Packed:
-    """Return a snapshot of one direction's weights: weight_ih (4H, I), weight_hh (4H, H), bias (4H,), C-contiguous."""
-    cdef const c.clstm_kernels *kernels = kernels_of(weight_ih)
-    cdef Py_ssize_t item = kernels.item_size, I = weight_ih.shape[1], H = weight_hh.shape[1], p
-    cdef Py_ssize_t Hp = kernels.padded(H), count = Hp // kernels.vector_length
-    cdef Packed packed = Packed()
-    cdef Arena arena = Arena()
-    packed.kernels, packed.I, packed.H, packed.forward_arena = kernels, I, H, arena
-    arena.plan(4 * Hp * I, item)
-    arena.plan(4 * Hp * H, item)
-    arena.plan(4 * Hp, item)
-    arena.allocate()
-    packed.W = arena.take(4 * Hp * I, item)
-    packed.U = arena.take(4 * Hp * H, item)
-    packed.bias = arena.take(4 * Hp, item)
-    cdef const void *w_ih = cnp.PyArray_DATA(weight_ih)
-    cdef const void *w_hh = cnp.PyArray_DATA(weight_hh)
-    kernels.pack_bias(cnp.PyArray_DATA(bias), H, packed.bias)
-    cdef void *W = packed.W
-    cdef void *U = packed.U
-    cdef int threads = pack_threads(4 * H * (I + H), num_threads)
-    if threads == 1:
-        kernels.pack_forward(w_ih, H, I, W, 0, count)
-        kernels.pack_forward(w_hh, H, H, U, 0, count)
-    else:
-        for p in prange(count, nogil=True, num_threads=threads, schedule="static"):
-            kernels.pack_forward(w_ih, H, I, W, p, p + 1)
-            kernels.pack_forward(w_hh, H, H, U, p, p + 1)
-    return packed
-
-
 cdef class Walk:
     """The order in which a batch is visited (clstm_walk), and the memory it lies in."""
 
     cdef c.clstm_walk walk
+    cdef bint pieces         # the rows are pieces of those of the batch:
+    cdef const isize *batch  # which row of the batch each sorted row is a piece of,
+    cdef const isize *begin  # and the time at which it begins
     cdef Arena arena
 
-    def __cinit__(self, cnp.ndarray lengths, Py_ssize_t T, Py_ssize_t B):
+    def __cinit__(self, lengths, Py_ssize_t T, Py_ssize_t B):
         cdef Py_ssize_t b, s, steps
         cdef isize *order
         cdef isize *length
         cdef isize *active
         cdef isize *start
+        cdef isize *batch
+        cdef isize *begin
+        cdef cnp.ndarray sorted_rows, given, of_batch = None, of_begin = None
+        self.pieces = lengths is not None and isinstance(lengths, Rows)
+        if self.pieces:
+            of_batch, of_begin, lengths = lengths.batch, lengths.start, lengths.length
+            B = len(lengths)
         self.arena = Arena()
-        self.arena.plan(2 * (T + B), sizeof(isize))
+        self.arena.plan(2 * T + 4 * B, sizeof(isize))
         self.arena.allocate()
-        order = <isize *>self.arena.take(2 * (T + B), sizeof(isize))
-        length, active, start = order + B, order + 2 * B, order + 2 * B + T
-        cdef cnp.ndarray sorted_rows
+        active = <isize *>self.arena.take(2 * T + 4 * B, sizeof(isize))
+        start, order, length = active + T, active + 2 * T, active + 2 * T + B
+        batch, begin = length + B, length + 2 * B
         if lengths is None:
             for b in range(B):
                 order[b], length[b] = b, T
         else:
-            sorted_rows = np.argsort(-lengths, kind="stable")
+            given = lengths
+            sorted_rows = np.argsort(-given, kind="stable")
             for b in range(B):
                 order[b] = (<isize *>cnp.PyArray_DATA(sorted_rows))[b]
-                length[b] = (<cnp.int64_t *>cnp.PyArray_DATA(lengths))[order[b]]
+                length[b] = (<cnp.int64_t *>cnp.PyArray_DATA(given))[order[b]]
+        if self.pieces:
+            for b in range(B):
+                batch[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_batch))[order[b]]
+                begin[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_begin))[order[b]]
+            self.batch, self.begin = batch, begin
         steps = length[0] if B > 0 else 0
         b = B
         self.walk.cells = 0
@@ -122,15 +79,14 @@ cdef class Walk:
         self.walk.active, self.walk.start = <const Py_ssize_t *>active, <const Py_ssize_t *>start
 
 
-cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, const c.clstm_walk *walk,
-                            isize *row) noexcept:
-    """Where each sorted row's steps lie in array (T, B, features), from feature `column` on; `row` holds B offsets."""
+cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, Walk walk, isize *row) noexcept:
+    """Where each sorted row's steps lie in array (T, B, features), from feature `column` on; `row` holds the offsets."""
     cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(array), b
     cdef Py_ssize_t time = array.strides[0] // item, batch = array.strides[1] // item
-    for b in range(walk.rows):
-        row[b] = walk.order[b] * batch
+    for b in range(walk.walk.rows):
+        row[b] = walk.batch[b] * batch + walk.begin[b] * time if walk.pieces else walk.walk.order[b] * batch
         if reverse:
-            row[b] += (walk.length[b] - 1) * time
+            row[b] += (walk.walk.length[b] - 1) * time
     cdef c.clstm_lines lines
     lines.data = <char *>cnp.PyArray_DATA(array) + column * item
     lines.row = <const Py_ssize_t *>row
@@ -139,12 +95,14 @@ cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, 
 
 
 cdef class Tape:
-    """What backward needs of one forward: the walk, and each direction's gates, cell states and initial c."""
+    """What backward needs of one forward: the walk, and each direction's gates, cell states, initial c and variant."""
 
     cdef tuple packs
+    cdef object masks
     cdef bint reverse
     cdef Walk walk
     cdef Arena arena
+    cdef c.clstm_variant variants[2]
     cdef void *gates[2]
     cdef void *cells[2]
     cdef void *c[2]
@@ -160,13 +118,14 @@ cdef Py_ssize_t projected_rows_of(Split split, Py_ssize_t steps, Py_ssize_t B) n
     return min(split.chunk, steps) * (B + split.row_groups) if split.chunk > 0 else 0
 
 
-cdef int plan_forward(Arena arena, const c.clstm_kernels *kernels, Py_ssize_t B, Py_ssize_t H,
-                      Split split, Py_ssize_t projected_rows) except -1:
+cdef int plan_forward(Arena arena, Packed packed, Split split, Py_ssize_t rows, Py_ssize_t projected_rows) except -1:
     """Plan the memory that `set_forward` takes."""
+    cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size
-    arena.plan(2 * B, sizeof(isize))
-    arena.plan(3 * kernels.states_size(B, H, split.row_groups), item)
-    arena.plan(projected_rows * kernels.gates_stride(H), item)
+    arena.plan(2 * rows, sizeof(isize))
+    arena.plan(2 * kernels.states_size(rows, packed.P, split.row_groups), item)
+    arena.plan(kernels.states_size(rows, packed.H, split.row_groups), item)
+    arena.plan(projected_rows * kernels.gates_stride(packed.H), item)
     return 0
 
 
@@ -179,58 +138,139 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     cdef isize *rows = <isize *>arena.take(2 * B, sizeof(isize))
     memset(job, 0, sizeof(c.clstm_forward))
     job.walk = &walk.walk
-    job.I, job.H = packed.I, packed.H
+    job.I, job.H, job.P = packed.I, packed.H, packed.P
     job.W, job.U, job.bias = packed.W, packed.U, packed.bias
-    job.x = lines_of(x, 0, reverse, &walk.walk, rows)
-    job.y = lines_of(y, column, reverse, &walk.walk, rows + B)
-    job.y_steps, job.first, job.last = y.shape[0], 0, walk.walk.steps
+    job.x = lines_of(x, 0, reverse, walk, rows)
+    job.y = lines_of(y, column, reverse, walk, rows + B)
+    job.y_steps, job.first, job.last = 0 if walk.pieces else y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
-    job.h = arena.take(3 * kernels.states_size(B, packed.H, split.row_groups), item)
+    job.h = arena.take(2 * kernels.states_size(B, packed.P, split.row_groups), item)
+    job.c = arena.take(kernels.states_size(B, packed.H, split.row_groups), item)
     job.projected = arena.take(projected_rows * kernels.gates_stride(packed.H), item)
     job.chunk, job.row_groups = split.chunk, split.row_groups
     return 0
 
 
+# What a cell beyond the plain one needs --------------------------------------------------------------------------------
+
+cdef int plan_kept(Arena arena, Packed packed, Py_ssize_t cells) except -1:
+    """Plan the memory that `set_kept` takes: what a training forward leaves for backward."""
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    if packed.cell.gate_gain != NULL:
+        arena.plan(cells * kernels.gates_stride(packed.H), kernels.item_size)
+        arena.plan(cells * kernels.cell_statistics, kernels.item_size)
+    if packed.cell.R != NULL:
+        arena.plan(cells * kernels.state_stride(packed.H), kernels.item_size)
+    return 0
+
+
+cdef void set_kept(c.clstm_variant *variant, Arena arena, Packed packed, Py_ssize_t cells) noexcept:
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    if packed.cell.gate_gain != NULL:
+        variant.normed = arena.take(cells * kernels.gates_stride(packed.H), kernels.item_size)
+        variant.statistics = arena.take(cells * kernels.cell_statistics, kernels.item_size)
+    if packed.cell.R != NULL:
+        variant.m = arena.take(cells * kernels.state_stride(packed.H), kernels.item_size)
+
+
+cdef int plan_variant(Arena arena, Packed packed, Py_ssize_t rows) except -1:
+    """Plan the memory that `set_variant` takes."""
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    arena.plan(2 * rows, sizeof(isize))
+    if packed.cell.gate_gain != NULL:
+        arena.plan(2 * rows * kernels.gates_stride(packed.H), kernels.item_size)
+    return 0
+
+
+cdef int set_variant(c.clstm_variant *variant, Arena arena, Packed packed, Walk walk, masks, bint reverse) except -1:
+    """Fill in what forward and backward have in common; `masks` are those of the direction, None in inference."""
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t rows = walk.walk.rows, item = kernels.item_size, stride = kernels.gates_stride(packed.H)
+    cdef isize *offsets = <isize *>arena.take(2 * rows, sizeof(isize))
+    cdef cnp.ndarray array
+    variant.cell = &packed.cell
+    if packed.cell.gate_gain != NULL:
+        variant.sums = arena.take(2 * rows * stride, item)
+        variant.update = <char *>variant.sums + rows * stride * item
+    if masks is None:
+        variant.h_part, variant.c_part = packed.h_part, packed.c_part
+        return 0
+    recurrent, h_stays, c_stays = masks
+    variant.h_mask = data_of(recurrent)
+    if h_stays is not None:
+        array = h_stays
+        variant.h_stays = lines_of(array, 0, reverse, walk, offsets)
+    if c_stays is not None:
+        array = c_stays
+        variant.c_stays = lines_of(array, 0, reverse, walk, offsets + rows)
+    return 0
+
+
+cdef void *data_of(array) noexcept:
+    """Where an array lies; NULL for None."""
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+# Forward ---------------------------------------------------------------------------------------------------------------
+
 def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
             cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False, masks=None):
     """Run one layer of one or two directions; see `clstm.backend`. Returns a Tape if `keep`.
 
-    With `reverse` the first direction, too, reads each row from its end.
+    With `reverse` the first direction, too, reads each row from its end. Instead of lengths, `clstm.rows.Rows`: then y
+    gets nothing past their ends. masks, for packs of `pack_cell`: for each direction the mask (B, P) of h where it enters
+    the gates, and of what zoneout lets stay of h (T, B, P) and c (T, B, H), bytes; any None.
     """
-    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], D = len(packs), d
+    cdef Py_ssize_t T = x.shape[0], D = len(packs), d
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
     cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
-    cdef Walk walk = Walk(lengths, T, B)
-    cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps
+    cdef Walk walk = Walk(lengths, T, x.shape[1])
+    cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps, B = walk.walk.rows
+    cdef bint plain = packed.plain and (D == 1 or (<Packed>packs[1]).plain)
     cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
     cdef Py_ssize_t projected_rows = 0 if keep else projected_rows_of(split, steps, B)
 
     cdef Tape tape = None
     if keep:
         tape = Tape()
-        tape.packs, tape.reverse, tape.walk, tape.arena = tuple(packs), reverse, walk, Arena()
+        tape.packs, tape.reverse, tape.walk, tape.arena, tape.masks = tuple(packs), reverse, walk, Arena(), masks
         for d in range(D):
             tape.arena.plan(cells * gates_stride, item)
             tape.arena.plan(cells * ld, item)
             tape.arena.plan(B * ld, item)
+            if not plain:
+                plan_kept(tape.arena, packs[d], cells)
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
-        plan_forward(arena, kernels, B, H, split, projected_rows)
+        plan_forward(arena, packed, split, B, projected_rows)
+        if not plain:
+            plan_variant(arena, packs[d], B)
+            arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
+    cdef c.clstm_variant variants[2]
+    if not plain:
+        memset(variants, 0, sizeof(variants))
     for d in range(D):
-        set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * H, reverse or d == 1, h0, c0,
-                    h_n, c_n, d)
+        set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * packed.P, reverse or d == 1, h0,
+                    c0, h_n, c_n, d)
+        if not plain:
+            set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
+            variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
+            jobs[d].variant = &variants[d]
         if keep:
             jobs[d].projected = NULL
             jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
             jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
+            if not plain:
+                set_kept(&variants[d], tape.arena, packs[d], cells)
+                tape.variants[d] = variants[d]
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -266,14 +306,15 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
     packs : one for each layer; ys : the output of each, (T, B, H), which is the input of the next; states (L, B, H).
     Returns whether it did; else nothing has been done.
     """
-    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], L = len(packs), layer
+    cdef Py_ssize_t T = x.shape[0], B, L = len(packs), layer
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t H = packed.H, projected_rows
-    if num_threads == 1:
+    if num_threads == 1 or not alike(packs):
         return False
-    cdef Walk walk = Walk(lengths, T, B)
+    cdef Walk walk = Walk(lengths, T, x.shape[1])
     cdef Py_ssize_t steps = walk.walk.steps
+    B = walk.walk.rows
     cdef Stack stack = stack_forward(kernels, packed.I, H, L, steps, walk.walk.cells, num_threads)
     if stack.teams < 2:
         return False
@@ -283,7 +324,7 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
     cdef Split split
     for layer in range(L):
         split = stack.first if layer == 0 else stack.others
-        plan_forward(arena, kernels, B, H, split, projected_rows_of(split, steps, B))
+        plan_forward(arena, packed, split, B, projected_rows_of(split, steps, B))
     arena.allocate()
     cdef c.clstm_forward *jobs = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
     for layer in range(L):
@@ -327,63 +368,93 @@ cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, 
         kernels.wait(&everyone)
 
 
+# Backward --------------------------------------------------------------------------------------------------------------
+
 def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, lengths, cnp.ndarray dy,
              cnp.ndarray dh_n, cnp.ndarray dc_n, cnp.ndarray dx, cnp.ndarray dh0, cnp.ndarray dc0, weight_grads,
              int num_threads, bint add=False):
     """Write the gradients of one layer; see `clstm.backend`. Uses the tape up.
 
-    With `add` those of the weights are added to what is there.
+    weight_grads: for each direction those of weight_ih, weight_hh and bias, and of a cell of `pack_cell` those of
+    weight_hr, the peepholes, and the gains of the gates and of c and c's shift, None where the option is off. With `add`
+    they are added to what is there.
     """
-    cdef Py_ssize_t B = x.shape[1], D = len(tape.packs), d
+    cdef Py_ssize_t D = len(tape.packs), d
     cdef Packed packed = tape.packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
-    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
-    cdef Py_ssize_t ld = kernels.state_stride(H), width = kernels.columns_width(I, H)
+    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H, P = packed.P
+    cdef Py_ssize_t ld = kernels.state_stride(H), ld_h = kernels.state_stride(P), width = kernels.columns_width(I, P)
     cdef const c.clstm_walk *walk = &tape.walk.walk
+    cdef Py_ssize_t B = walk.rows
+    cdef bint plain = packed.plain and (D == 1 or (<Packed>tape.packs[1]).plain)
     cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
-    cdef Py_ssize_t columns = split.threads * kernels.gradient_block * width
-    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H)
+    cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
+    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_cells = 0
     cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
 
+    if not plain:
+        row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
+    if packed.cell.R != NULL:
+        dh_cells = walk.cells * ld_h
+        sums = max(sums, P * kernels.padded(H) + kernels.padded(P))
     cdef Arena arena = Arena()
     for d in range(D):
         arena.plan(4 * B, sizeof(isize))
-        arena.plan(B * ld, item)
+        arena.plan(B * ld_h, item)
         arena.plan(states, item)
         arena.plan(columns, item)
         arena.plan(sums, item)
+        if not plain:
+            plan_variant(arena, packed, B)
+            arena.plan(row_sums, item)
+            arena.plan(dh_cells, item)
     arena.allocate()
 
     cdef c.clstm_backward jobs[2]
+    cdef c.clstm_variant *variant = NULL
     cdef isize *rows
     cdef cnp.ndarray dweight_ih, dweight_hh, dbias
+    cdef bint reverse
     for d in range(D):
         packed = tape.packs[d]
         packed.prepare_backward(need_input, num_threads)
-        dweight_ih, dweight_hh, dbias = weight_grads[d]
+        dweight_ih, dweight_hh, dbias = weight_grads[d][:3]
+        reverse = tape.reverse or d == 1
         memset(&jobs[d], 0, sizeof(c.clstm_backward))
         rows = <isize *>arena.take(4 * B, sizeof(isize))
         jobs[d].walk = walk
-        jobs[d].I, jobs[d].H = I, H
+        jobs[d].I, jobs[d].H, jobs[d].P = I, H, P
         jobs[d].Ub, jobs[d].Wb = packed.Ub, packed.Wb
-        jobs[d].x = lines_of(x, 0, tape.reverse or d == 1, walk, rows)
-        jobs[d].y = lines_of(y, d * H, tape.reverse or d == 1, walk, rows + B)
-        jobs[d].dy = lines_of(dy, d * H, tape.reverse or d == 1, walk, rows + 2 * B)
+        jobs[d].x = lines_of(x, 0, reverse, tape.walk, rows)
+        jobs[d].y = lines_of(y, d * P, reverse, tape.walk, rows + B)
+        jobs[d].dy = lines_of(dy, d * P, reverse, tape.walk, rows + 2 * B)
         if need_input:
-            jobs[d].dx = lines_of(dx, 0, tape.reverse or d == 1, walk, rows + 3 * B)
+            jobs[d].dx = lines_of(dx, 0, reverse, tape.walk, rows + 3 * B)
         jobs[d].add_dx = d == 1
         jobs[d].h0 = item_at(h0, d)
         jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
         jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
-        jobs[d].dh, jobs[d].dc = arena.take(B * ld, item), arena.take(states, item)
+        jobs[d].dh, jobs[d].dc = arena.take(B * ld_h, item), arena.take(states, item)
         jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
         jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
         jobs[d].row_groups = split.row_groups
+        if plain:
+            continue
+        variant = &tape.variants[d]
+        set_variant(variant, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
+        variant.row_sums = arena.take(row_sums, item)
+        variant.dh = arena.take(dh_cells, item)
+        dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = weight_grads[d][3:]
+        variant.dR, variant.dpeephole, variant.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
+        variant.dcell_gain, variant.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
+        if packed.cell.gate_gain != NULL:  # the bias comes after the norm
+            variant.dgate_shift, jobs[d].db = jobs[d].db, NULL
+        jobs[d].variant = variant
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -416,8 +487,45 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
             kernels.input_gradient(&jobs[d], everyone)
 
 
+def kept(Tape tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
+    """Return the gates i, f, g, o (T, B, 4, H) and the cell states (T, B, H) of direction d, before backward uses them up.
+
+    They are zero where there was no step.
+    """
+    cdef Packed packed = tape.packs[d]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef const c.clstm_walk *walk = &tape.walk.walk
+    cdef Py_ssize_t item = kernels.item_size, H = packed.H, Hp = kernels.padded(H), s, b, gate, cell
+    cdef bint reverse = tape.reverse or d == 1
+    dtype = np.float32 if item == 4 else np.float64
+    cdef cnp.ndarray gates = np.zeros((T, B, 4 * H), dtype), cells = np.zeros((T, B, H), dtype)
+    cdef cnp.ndarray offsets = np.empty((2, walk.rows), np.intp)
+    cdef c.clstm_lines to_gates = lines_of(gates, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets))
+    cdef c.clstm_lines to_cells = lines_of(cells, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets) + walk.rows)
+    for s in range(walk.steps):
+        for b in range(walk.active[s]):
+            cell = walk.start[s] + b
+            for gate in range(4):
+                memcpy(<char *>to_gates.data + (to_gates.row[b] + s * to_gates.step + gate * H) * item,
+                       <char *>tape.gates[d] + (cell * kernels.gates_stride(H) + gate * Hp) * item, H * item)
+            memcpy(<char *>to_cells.data + (to_cells.row[b] + s * to_cells.step) * item,
+                   <char *>tape.cells[d] + cell * kernels.state_stride(H) * item, H * item)
+    return gates.reshape(T, B, 4, H), cells
+
+
+cdef bint alike(packs) except -1:
+    """Whether all layers are plain and of one width."""
+    cdef Packed packed
+    for packed in packs:
+        if not packed.plain or packed.H != (<Packed>packs[0]).H:
+            return False
+    return True
+
+
 def steps(packs, Py_ssize_t batch_size, int num_threads, bint residual=False):
     """Return what steps a stream of stacked layers; see `clstm._stream`."""
-    from clstm._step import VectorSteps  # which needs this module
+    from clstm._step import LayerSteps, VectorSteps  # which need this module
 
-    return VectorSteps(packs, batch_size, num_threads)
+    if alike(packs) and not residual:
+        return VectorSteps(packs, batch_size, num_threads)
+    return LayerSteps(packs, batch_size, num_threads, residual)

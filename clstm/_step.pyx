@@ -1,4 +1,8 @@
-"""The vector path's steps for streams: the jobs of all layers, made once and used again at each step (src/step.h)."""
+"""The vector path's steps for streams.
+
+Of plain layers of one width the jobs are made once and used again at each step (src/step.h); of others each step is a
+forward of each layer.
+"""
 
 import numpy as np
 
@@ -9,7 +13,7 @@ from libc.string cimport memset
 from clstm import _lstm
 
 from clstm cimport _kernels as c
-from clstm._lstm cimport Packed
+from clstm._pack cimport Packed
 from clstm._plan cimport Split, split_step
 from clstm._runtime cimport Arena, may_use_threads, team_of
 from clstm._stream cimport Steps
@@ -151,3 +155,55 @@ cdef class VectorSteps(Steps):
 
     def twin(self):
         return VectorSteps(self.packs, self.batch_size, self.num_threads)
+
+
+cdef class LayerSteps(Steps):
+    """Steps of layers of any kind, each by its forward; each but the first added to its input if `residual`."""
+
+    cdef tuple packs
+    cdef object h, c        # [layer] (batch_size, its width)
+    cdef int num_threads
+    cdef bint residual
+
+    def __cinit__(self, packs, Py_ssize_t batch_size, int num_threads, bint residual):
+        cdef Packed packed
+        self.packs, self.num_threads, self.residual = tuple(packs), num_threads, residual
+        self.batch_size, self.num_layers = batch_size, len(packs)
+        self.brief = True  # it takes the GIL anyhow
+        self.h, self.c = [], []
+        for packed in packs:
+            if not self.h:
+                self.input_size = packed.I
+                self.dtype = np.dtype(np.float32 if packed.kernels.item_size == 4 else np.float64)
+            self.hidden_size = packed.P
+            self.h.append(np.zeros((batch_size, packed.P), self.dtype))
+            self.c.append(np.zeros((batch_size, packed.H), self.dtype))
+
+    cdef void step(self, const void *x, void *out) noexcept nogil:
+        with gil:
+            self.run_one(<size_t>x, <size_t>out)
+
+    cdef int run_one(self, size_t x, size_t out) except -1:
+        cdef cnp.npy_intp[3] shape
+        shape[0], shape[1], shape[2] = 1, self.batch_size, self.input_size
+        source = cnp.PyArray_SimpleNewFromData(3, shape, self.dtype.num, <void *>x)
+        shape[2] = self.hidden_size
+        self.run(source, cnp.PyArray_SimpleNewFromData(3, shape, self.dtype.num, <void *>out), self.num_threads)
+        return 0
+
+    def run(self, cnp.ndarray x, cnp.ndarray y, int num_threads):
+        cdef bint last
+        for layer, pack in enumerate(self.packs):
+            last = layer == self.num_layers - 1
+            h, c = self.h[layer][np.newaxis], self.c[layer][np.newaxis]
+            result = y if last else np.empty((len(x), self.batch_size, h.shape[2]), self.dtype)
+            _lstm.forward((pack,), x, h.copy(), c.copy(), None, result, h, c, num_threads, False)
+            if self.residual and layer > 0:
+                np.add(result, x, out=result)
+            x = result
+
+    def state(self):
+        return self.h, self.c
+
+    def twin(self):
+        return LayerSteps(self.packs, self.batch_size, self.num_threads, self.residual)

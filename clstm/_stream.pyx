@@ -54,7 +54,7 @@ cdef class Steps:
             y[...] = target
 
     def state(self):
-        """Return h and c, (num_layers, batch_size, hidden_size), as views to read and write."""
+        """Return h and c to read and write: of each layer (batch_size, its width), in one array or in a list."""
         raise NotImplementedError
 
     def twin(self):

@@ -9,6 +9,8 @@ from clstm.cell import ACTIVATIONS, ALPHA_BETA, Activation
 from clstm.checks import check_choice, check_real
 
 DEFAULT = ("sigmoid", "tanh", "tanh")
+# With an alpha below, a value wouldn't tell which side of 0 it comes from, and so not the slope there.
+LOWEST_ALPHA = {"leaky_relu": 0.0, "elu": 0.0}
 
 
 def check_activations(value: Any, num_directions: int) -> tuple[tuple[Activation, Activation, Activation], ...]:
@@ -23,7 +25,7 @@ def check_activations(value: Any, num_directions: int) -> tuple[tuple[Activation
     Raises
     ------
     TypeError, ValueError
-        Another number of them, an unknown name, or an alpha or beta that the function doesn't have.
+        Another number of them, an unknown name, or an alpha or beta that the function doesn't have or can't have.
     """
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise TypeError(f"activations is {value!r}, expected a sequence of three: of the gates, of g and of the output")
@@ -35,11 +37,17 @@ def check_activations(value: Any, num_directions: int) -> tuple[tuple[Activation
 
 
 def _check_activation(name: str, value: Any) -> Activation:
-    chosen, *parameters = (value,) if isinstance(value, str) else value if isinstance(value, Sequence) else (value,)
+    chosen, *parameters = value if isinstance(value, Sequence) and value and not isinstance(value, str) else (value,)
     chosen = check_choice(name, chosen, ACTIVATIONS)
     defaults = ALPHA_BETA.get(chosen, ())
     if len(parameters) > len(defaults):
         raise ValueError(f"{name} is {value!r}, but {chosen} has {'no' if not defaults else 'two'} parameters")
-    given = [check_real(f"{name}'s {which}", number) for which, number in zip(("alpha", "beta"), parameters)]  # noqa: B905
+    lowest = LOWEST_ALPHA.get(chosen), None
+    given = [
+        check_real(f"{name}'s {which}", number, low=low)
+        for which, number, low in zip(("alpha", "beta"), parameters, lowest)  # noqa: B905
+    ]
     alpha, beta = (*given, *defaults[len(given) :]) if defaults else (0.0, 0.0)
+    if chosen == "scaled_tanh" and alpha == 0:
+        raise ValueError(f"{name}'s alpha is 0, with which scaled_tanh is 0 everywhere; expected another number")
     return ACTIVATIONS.index(chosen), alpha, beta

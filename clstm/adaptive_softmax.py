@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from clstm.checks import check_array, check_dtype, check_index, check_positive, 
 from clstm.layer import Layer
 from clstm.layers import LayerContext, LayerGradients, Linear
 from clstm.losses import cross_entropy
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class AdaptiveLogSoftmax(Layer):
@@ -159,6 +162,9 @@ class AdaptiveLogSoftmax(Layer):
                 found = [projected.weights["weight"], scored.weights["weight"]]
             weights |= {f"tail.{i}.{j}.weight": grad for j, grad in enumerate(found)}
         return LayerGradients(weights, dx)
+
+    def _output_axes(self) -> Axes:
+        return ("...", self.n_classes)
 
     def __repr__(self) -> str:
         return f"AdaptiveLogSoftmax({self.in_features}, {self.n_classes}, {list(self.cutoffs)}, {self.div_value})"

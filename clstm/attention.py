@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm.checks import check_array, check_choice, check_dtype, check_index, check_lengths, random_generator
 from clstm.layer import Layer
 from clstm.layers import LayerContext, Linear, take_context
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 SCORES = ("general", "dot")
 
@@ -195,6 +198,9 @@ class Attention(Layer):
         if shortest < 1:
             raise ValueError("a row of memory has length 0, expected 1 or more places to look at")
         return queries, memory, lengths
+
+    def _output_axes(self) -> Axes:
+        return ("batch", "queries", self.output_size)
 
     def __repr__(self) -> str:
         return f"Attention({self.query_size}, {self.memory_size}, {self.output_size}, score={self.score!r})"

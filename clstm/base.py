@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     from clstm.files import ModelFile
+    from clstm.summary import Summary
+    from clstm.trace import Trace
 
 Self = TypeVar("Self", bound="BaseModel")
 
@@ -161,6 +164,53 @@ class BaseModel:
             content = model_from_bytes(state["fitted"], type(self).__name__)
             self._restore(content.config, content.arrays)
         self.__dict__.update(state["params"])
+
+    # ---------------------------------------------------------------------------------------------------- inside
+
+    def trace(self, X: Any) -> Trace:
+        """Return the gates, cell states and outputs of the LSTM at every step, while it reads texts.
+
+        Parameters
+        ----------
+        X : str or collection of str
+            A text, whose trace has no batch axis, or several, each a row. A `Translator`'s encoder reads them.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            With the tokens that were read. `clstm.plot.gates` draws it.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            Something else than texts, or none.
+        """
+        return self._trace(X)
+
+    def _trace(self, X: Any, **options: Any) -> Trace:
+        """Trace the network while it reads X, or a single row of it that is a string, a series and the like."""
+        self._check_fitted()
+        single = isinstance(X, str)
+        x, lengths, tokens = self._read_to_trace([X] if single else X, **options)
+        trace = replace(self.network_.trace(x, lengths=lengths), tokens=tokens)
+        return trace.row(0) if single else trace
+
+    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]] | None]:
+        """Return X as the network takes it, each row's length, and the tokens of each row where it has some."""
+        raise NotImplementedError
+
+    def summary(self) -> Summary:
+        """Return a table of the network's layers: output shapes, parameters and memory of the weights; print it.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`, which finds the sizes.
+        """
+        self._check_fitted()
+        return replace(self.network_.summary(), title=type(self).__name__)
 
     # --------------------------------------------------------------------------------------------------- fitted?
 

@@ -46,7 +46,7 @@ class Cell:
     coupled : bool
         The input gate is 1 - f. Weights, biases and gains still have the rows of i, which are zero.
     cell_clip, gate_clip : float
-        The limits of c, and of what goes into an activation; infinite for none.
+        The limits of c, and of what goes into the activations of i, f, g and o; infinite for none.
     layer_norm, peephole : bool
     projected : bool
         The output is weight_hr m.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from clstm.checks import (
 from clstm.layer import Layer
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.lstm import LSTM, State
+from clstm.network import LSTMNetwork
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class EncoderDecoderContext:
     parts: dict[str, Any]
 
 
-class EncoderDecoder(Layer):
+class EncoderDecoder(LSTMNetwork):
     """An LSTM that reads the source in both directions, and one that writes the target with an eye on what was read.
 
     The decoder starts from the encoder's last state, each layer from the same layer's, both directions side by side.
@@ -77,6 +81,8 @@ class EncoderDecoder(Layer):
     source_embedding, encoder, target_embedding, decoder, attention, fc
         The parts that have weights.
     """
+
+    _reader = ("source_embedding", "encoder")
 
     def __init__(
         self,
@@ -240,6 +246,9 @@ class EncoderDecoder(Layer):
             "decoder": decoder, "attention": attention, "fc": fc,
         }  # fmt: skip
         return {f"{part}.{name}": gradient for part, grads in found.items() for name, gradient in grads.weights.items()}
+
+    def _output_axes(self) -> Axes:
+        return ("target tokens", self.target_size)
 
     def __repr__(self) -> str:
         return (

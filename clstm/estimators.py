@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,9 @@ from clstm.sequences import (
 )
 from clstm.text import Vocabulary, check_texts
 from clstm.train import fit
+
+if TYPE_CHECKING:
+    from clstm.trace import Trace
 
 Self = TypeVar("Self", bound="SequenceEstimator")
 
@@ -409,6 +412,36 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
             y = read_step_targets(y, rows, lengths).values
             sample_weight = None if sample_weight is None else np.repeat(sample_weight, rows.lengths)
         return float(self._score(y, out, sample_weight))
+
+    def trace(self, X: Any, *, lengths: Any = None) -> Trace:
+        """Return the gates, cell states and outputs of the LSTM at every step, while it reads sequences.
+
+        Parameters
+        ----------
+        X
+            Sequences of the kind that `fit` was given. A single string is one text, whose trace has no batch axis.
+        lengths : array_like of int, shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            Of the sequences as the network reads them: standardised. Of texts, with their tokens.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            As of `predict`.
+        """
+        return self._trace(X, lengths=lengths)
+
+    def _read_to_trace(self, X: Any, lengths: Any = None) -> tuple[np.ndarray, np.ndarray, list[list[str]] | None]:
+        rows = self._standardized(self._read(X, lengths), self.network_.dtype)
+        vocabulary = self._input.vocabulary
+        tokens = None if vocabulary is None else [vocabulary.tokens(text) for text in X]
+        return *rows.batch(np.arange(len(rows))), tokens
 
     def stream(self, batch_size: int = 1) -> Any:
         """Return a stream, which takes sequences step by step and says at each step what is predicted so far.

@@ -92,12 +92,17 @@ def load_model(path: str | os.PathLike[str], kind: str | None = None) -> ModelFi
     ModelFileError
         Anything is wrong with what it holds; the file and the reason are named.
     """
+    with regular_file(path) as file:
+        return _read(file, os.fstat(file.fileno()).st_size, repr(os.fsdecode(path)), kind)
+
+
+def regular_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file to read it; what isn't one raises OSError, or ModelFileError where open could wait for ever."""
     path = os.fsdecode(path)
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # open could wait forever for a pipe
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe, for one
         raise ModelFileError(f"{path!r} isn't a regular file")
-    with open(path, "rb") as file:
-        return _read(file, os.fstat(file.fileno()).st_size, repr(path), kind)
+    return open(path, "rb")
 
 
 def model_to_bytes(kind: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -163,9 +168,9 @@ def _read(file: BinaryIO, size: int, name: str, kind: str | None) -> ModelFile:
     try:
         content = _read_content(file, size)
         if kind is not None and content["kind"] != kind:
-            raise ModelFileError(f"it holds a {_shown(content['kind'])}, not a {kind!r}")
+            raise ModelFileError(f"it holds a {shown(content['kind'])}, not a {kind!r}")
         file.seek(0)
-        arrays = _arrays(file.read(size))
+        arrays = read_safetensors(file.read(size))
         if content.pop("crc32") != _checksum(content, arrays):
             raise ModelFileError("its content doesn't match its checksum: it is corrupt")
     except ModelFileError as error:
@@ -189,16 +194,16 @@ def _read_content(file: BinaryIO, size: int) -> dict[str, Any]:
     content = _parsed(text, "metadata")
     version = content.get("format_version")
     if type(version) is not int or version < 1:
-        raise ModelFileError(f"its format version is {_shown(version)}, expected {FORMAT_VERSION}")
+        raise ModelFileError(f"its format version is {shown(version)}, expected {FORMAT_VERSION}")
     if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"it was written by clstm {_shown(content.get('clstm_version'))} in format {_shown(version)}, newer than "
+            f"it was written by clstm {shown(content.get('clstm_version'))} in format {shown(version)}, newer than "
             f"format {FORMAT_VERSION}, the newest that this version reads: upgrade clstm"
         )
     expected = {"format_version": int, "clstm_version": str, "kind": str, "config": dict, "crc32": int}
     for key, type_ in expected.items():
         if type(content.get(key)) is not type_:
-            raise ModelFileError(f"its metadata has {key} = {_shown(content.get(key))}, expected {type_.__name__}")
+            raise ModelFileError(f"its metadata has {key} = {shown(content.get(key))}, expected {type_.__name__}")
     return content
 
 
@@ -216,7 +221,8 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} isn't a JSON number")
 
 
-def _arrays(data: bytes) -> dict[str, np.ndarray]:
+def read_safetensors(data: bytes, dtypes: Mapping[str, np.dtype] = _DTYPES) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file, as it stores them; `dtypes` has those allowed, by safetensors' names."""
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -225,13 +231,13 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
         raise ModelFileError(str(error)) from None
     arrays = {}
     for name, part in parts:
-        dtype = _DTYPES.get(part["dtype"])
+        dtype = dtypes.get(part["dtype"])
         if dtype is None:
-            raise ModelFileError(f"array {_shown(name)} is {part['dtype']}, expected {', '.join(_DTYPES)}")
+            raise ModelFileError(f"array {shown(name)} is {part['dtype']}, expected {', '.join(dtypes)}")
         try:
             arrays[name] = np.frombuffer(part["data"], dtype).reshape(part["shape"])
         except (ValueError, OverflowError):  # more axes or elements than NumPy can have
-            raise ModelFileError(f"array {_shown(name)} has an impossible shape") from None
+            raise ModelFileError(f"array {shown(name)} has an impossible shape") from None
     return arrays
 
 
@@ -283,7 +289,7 @@ def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> i
     return checksum
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a short text for any value, whoever wrote it."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
         return "a huge number"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm.distributions import Output
-from clstm.layer import Layer
 from clstm.layers import Dropout, Linear
 from clstm.lstm import LSTM, State
+from clstm.network import LSTMNetwork
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 @dataclass
@@ -22,7 +25,7 @@ class ForecastContext:
     fc: Any
 
 
-class ForecastNetwork(Layer):
+class ForecastNetwork(LSTMNetwork):
     """Steps in, the raw numbers that describe the next step's values out.
 
     The linear layer sees the input beside the LSTM's output, so that what depends on the calendar or on the last value
@@ -105,6 +108,9 @@ class ForecastNetwork(Layer):
         if self.output.shared:
             parts["shared"] = shared.sum(axis=tuple(range(draw.ndim - 2)))
         return parts
+
+    def _output_axes(self) -> Axes:
+        return ("time", "batch", self.columns, self.output.size)
 
     def _raw(self, values: np.ndarray) -> np.ndarray:
         raw = values.reshape(*values.shape[:-1], self.columns, -1)

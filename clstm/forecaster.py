@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from clstm.layer import blank_weights
 from clstm.lstm import State
 from clstm.rollout import pad, roll, states_along
 from clstm.series import Form, Panel, check_dates, read_exogenous, read_series, settle_dates
+
+if TYPE_CHECKING:
+    from clstm.trace import Trace
 
 # An epoch of a short series has few steps: where the number of epochs is left open, it makes this many steps at least.
 MIN_EPOCHS, MIN_STEPS = 10, 1000
@@ -513,6 +516,40 @@ class LSTMForecaster(BaseModel):
             here = point[place], *_by_level(levels, ends[:, :, place]), ahead[place]
             results.append(Backtest(*here, actual=actual[place], cutoffs=cutoffs[place]))
         return self.form_.shown(results)
+
+    def trace(self, y: Any, X: Any = None) -> Trace:
+        """Return the gates, cell states and outputs of the LSTM at every step, while it reads series.
+
+        Parameters
+        ----------
+        y, X
+            Series from the beginning, as for `backtest`.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            Of one series without a batch axis; of several, time first. A step reads a value (or its difference from
+            those that `season_length` tells) and what is known of the next: so the first has the number of the first
+            difference, and there is none for the last value.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        TypeError, ValueError
+            As of `backtest`.
+        """
+        trace = self._trace(y, exogenous=X)
+        return trace.row(0) if self.form_.single else trace
+
+    def _read_to_trace(self, X: Any, exogenous: Any = None) -> tuple[np.ndarray, np.ndarray, None]:
+        panel = self._panel(X, exogenous, None, self.form_)
+        shortest, needed = int(panel.lengths.argmin()), self._differences.order + 2
+        if panel.lengths[shortest] < needed:
+            name = panel.form.name(shortest)
+            raise ValueError(f"{name} has {panel.lengths[shortest]} values, expected {needed} or more")
+        inputs, _, lengths = self._inputs(panel)
+        return inputs, lengths, None
 
     def calibrate(self, y: Any, X: Any = None, *, h: int, n_windows: int, step_size: int = 1) -> LSTMForecaster:
         """Make intervals as wide as the errors of a backtest say: split conformal intervals, for each step ahead.

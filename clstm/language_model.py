@@ -10,6 +10,7 @@ import numpy as np
 
 from clstm.adaptive_softmax import check_cutoffs
 from clstm.base import BaseModel
+from clstm.batches import PaddedRows
 from clstm.characters import Characters
 from clstm.checks import (
     check_choice,
@@ -358,6 +359,13 @@ class LanguageModel(BaseModel):
             return "".join(self.vocabulary_.decode(ids))
         words = (" " + self.vocabulary_.decode([number])[0] if number else "\n" for number in ids)
         return "".join(words).replace("\n ", "\n").removeprefix(" ")
+
+    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+        texts = check_texts("text", X)
+        rows = PaddedRows([_encode(self.vocabulary_, text) for text in texts], self.vocabulary_.PADDING)
+        ids, lengths = rows.batch(np.arange(len(rows)))
+        split = list if self.unit == "character" else self.vocabulary_.tokens
+        return ids.T, lengths, [["\n", *split(text)] for text in texts]  # behind the end of another, as `decode` has it
 
     # ------------------------------------------------------------------------------------------------- arguments
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from clstm.layer import Layer
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.losses import cross_entropy
 from clstm.lstm import LSTM, State
+from clstm.network import LSTMNetwork
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 # Scores of so many numbers are held at once where a long text is read.
 READ_SCORES = 1 << 21
@@ -42,7 +46,7 @@ class TiedLinear(Linear):
         self._packed = dense.pack(self._embedding._weights["weight"], self._weights["bias"])
 
 
-class LSTMLanguageNetwork(Layer):
+class LSTMLanguageNetwork(LSTMNetwork):
     """Embedding, LSTM, softmax over the tokens: reads token ids and tells the probabilities of each next one.
 
     Weights are named ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``projection.weight`` (where tied weights are of
@@ -206,6 +210,9 @@ class LSTMLanguageNetwork(Layer):
         if targets.shape != ids.shape:
             raise ValueError(f"targets has shape {targets.shape}, expected that of ids, {ids.shape}")
         return ids, targets
+
+    def _output_axes(self) -> Axes:
+        return ("time", "batch", self.vocab_size)
 
     def __repr__(self) -> str:
         sizes = f"{self.vocab_size}, {self.lstm.input_size}, {self.lstm.hidden_size}, {self.lstm.num_layers}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm.checks import check_state_dict
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes, Summary
 
 _blank: ContextVar[bool] = ContextVar("blank", default=False)
 
@@ -75,6 +78,37 @@ class Layer:
     def num_parameters(self) -> int:
         """Return how many numbers the weights hold in all."""
         return sum(view.size for view in self.parameters().values())
+
+    def summary(self) -> Summary:
+        """Return a table of the layers that this one is made of: output shapes, parameters and memory of the weights.
+
+        Returns
+        -------
+        clstm.summary.Summary
+            To be printed; its `rows` hold the numbers.
+
+        Examples
+        --------
+        >>> import clstm
+        >>> print(clstm.LSTM(8, 32, batch_first=True).summary())
+        ------------------------------------------------------
+        layer           output shape       parameters   memory
+        ------------------------------------------------------
+        LSTM            (batch, time, 32)       5,376  21.5 kB
+        ------------------------------------------------------
+        total, float32                          5,376  21.5 kB
+        """
+        from clstm.summary import summarise
+
+        return summarise(self)
+
+    def _output_axes(self) -> Axes:
+        """Return the output's shape for `summary`: names of axes that may have any size, and sizes."""
+        return ()
+
+    def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
+        """Return the output's shape and the weights of each of several layers that are one above the other in this."""
+        return []
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return a copy of the weights, by name."""

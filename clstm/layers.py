@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,10 @@ from clstm.checks import (
 from clstm.layer import Layer
 from clstm.masks import draw_factors
 from clstm.sparse import RowGradient
+from clstm.torch_weights import make, read_source, refuse_options, to_module
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class LayerGradients(NamedTuple):
@@ -202,8 +206,51 @@ class Embedding(Layer):
         _embedding.scatter_add(values, places, dy, -1)
         return LayerGradients({"weight": RowGradient(rows, values, (self.num_embeddings, self.embedding_dim))}, None)
 
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        padding_idx: int | None = None,
+        sparse: bool | None = None,
+        dtype: Any = None,
+    ) -> Embedding:
+        """Return an embedding with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Parameters
+        ----------
+        source, prefix, dtype
+            As for `LSTM.from_torch`, of a torch.nn.Embedding.
+        padding_idx, sparse
+            What a state_dict doesn't tell; None takes the module's own, or the default.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No embedding's weights, or a module with max_norm or scale_grad_by_freq, which this layer doesn't have.
+        """
+        module, arrays = read_source("Embedding", source, prefix, dtype, "weight")
+        if module is not None:
+            refuse_options(module, "clstm.Embedding", {"max_norm": None, "scale_grad_by_freq": False})
+            padding_idx = module.padding_idx if padding_idx is None else padding_idx
+            sparse = module.sparse if sparse is None else sparse
+        weight = arrays["weight"]
+        if weight.ndim != 2:
+            raise ValueError(f"weight has shape {weight.shape}, expected (num_embeddings, embedding_dim)")
+        sizes = {"num_embeddings": weight.shape[0], "embedding_dim": weight.shape[1]}
+        return make(cls, arrays, **sizes, padding_idx=padding_idx, sparse=bool(sparse))
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.Embedding with a copy of the weights; needs PyTorch."""
+        sizes = {"num_embeddings": self.num_embeddings, "embedding_dim": self.embedding_dim}
+        return to_module(self, "Embedding", **sizes, padding_idx=self.padding_idx, sparse=self.sparse)
+
     def _look_up(self, ids: np.ndarray) -> np.ndarray:
         return np.take(self._weights["weight"], ids, axis=0)
+
+    def _output_axes(self) -> Axes:
+        return ("...", self.embedding_dim)
 
     def __repr__(self) -> str:
         options = {"padding_idx": (self.padding_idx, None), "std": (self.std, 1.0), "sparse": (self.sparse, False)}
@@ -306,6 +353,31 @@ class Linear(Layer):
         weights = {"weight": dweight} | ({"bias": dbias} if self.bias else {})
         return LayerGradients(weights, dx.reshape(x.shape))
 
+    @classmethod
+    def from_torch(cls, source: Any, *, prefix: str = "", dtype: Any = None) -> Linear:
+        """Return a layer with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Parameters
+        ----------
+        source, prefix, dtype
+            As for `LSTM.from_torch`, of a torch.nn.Linear.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such weights.
+        """
+        _, arrays = read_source("Linear", source, prefix, dtype, "weight")
+        weight = arrays["weight"]
+        if weight.ndim != 2:
+            raise ValueError(f"weight has shape {weight.shape}, expected (out_features, in_features)")
+        return make(cls, arrays, in_features=weight.shape[1], out_features=weight.shape[0], bias="bias" in arrays)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.Linear with a copy of the weights; needs PyTorch."""
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return to_module(self, "Linear", **sizes, bias=self.bias)
+
     def _weights_changed(self) -> None:
         self._packed = dense.pack(self._weights["weight"], self._weights.get("bias"))
 
@@ -321,6 +393,9 @@ class Linear(Layer):
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """View the leading axes as one: (n, features), each row contiguous."""
         return dense_rows(array.reshape(math.prod(array.shape[:-1]), array.shape[-1]))
+
+    def _output_axes(self) -> Axes:
+        return ("...", self.out_features)
 
     def __repr__(self) -> str:
         return _represent(

@@ -17,12 +17,15 @@ from clstm.activations import DEFAULT
 from clstm.checkpoint import Checkpointed, cut
 from clstm.checks import check_array, check_flag, check_index, check_lengths, check_real
 from clstm.layers import Dropout
-from clstm.recurrent import LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
 from clstm.reset import Pieces
 from clstm.states import Parts, State, StateLayout
+from clstm.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
 if TYPE_CHECKING:
     from clstm.stream import Stream
+    from clstm.summary import Axes
+    from clstm.trace import Trace
 
 
 class LSTM(Recurrent):
@@ -334,6 +337,107 @@ class LSTM(Recurrent):
             for d, suffix in enumerate(self._suffixes[layer * D : (layer + 1) * D]):
                 weights[name + suffix] = learnt[d]
 
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        batch_first: bool | None = None,
+        dropout: float | None = None,
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTM:
+        """Return an LSTM with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Sizes, layers, directions, bias and projection follow from the names and shapes of the weights.
+
+        Parameters
+        ----------
+        source : torch.nn.Module or mapping of str to tensor or array
+            A torch.nn.LSTM, a module that holds one, or a state_dict of either; `clstm.read_state_dict` reads one from
+            a file. The weights are copied.
+        prefix : str, default ""
+            Where the LSTM stands in it, such as "encoder.lstm".
+        batch_first, dropout
+            What a state_dict doesn't tell; None takes the module's own, or the default.
+        dtype : dtype, optional
+            To convert the weights to. None leaves float32 and float64 as they are, and makes float16 and bfloat16
+            float32, which holds the same values.
+        seed, num_threads
+            As for `LSTM`.
+
+        Raises
+        ------
+        TypeError
+            Another kind of module, or weights of several dtypes.
+        ValueError
+            No LSTM's weights under this prefix; the error names the prefixes where there are some.
+
+        Examples
+        --------
+        >>> weights = clstm.LSTM(8, 32, num_layers=2, seed=0).state_dict()
+        >>> clstm.LSTM.from_torch({f"encoder.{name}": weight for name, weight in weights.items()}, prefix="encoder")
+        LSTM(8, 32, num_layers=2)
+        """
+        module, arrays = read_source("LSTM", source, prefix, dtype, "weight_ih_l0")
+        sizes = lstm_sizes(arrays, layers=True)
+        if module is not None:
+            batch_first = module.batch_first if batch_first is None else batch_first
+            dropout = module.dropout if dropout is None else dropout
+        sizes |= {"batch_first": bool(batch_first), "dropout": dropout or 0.0}
+        return make(cls, arrays, **sizes, seed=seed, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTM with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The LSTM has an option that PyTorch's doesn't have.
+        """
+        refuse_options(self, "torch.nn.LSTM", {**BEYOND_PYTORCH, "residual": False})
+        sizes = set(self._layout.c_sizes)
+        if len(sizes) > 1:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, expected one size for all layers, as torch.nn.LSTM has"
+            )
+        names = ("input_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional", "proj_size")
+        return to_module(self, "LSTM", hidden_size=sizes.pop(), **{name: getattr(self, name) for name in names})
+
+    def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None) -> Trace:
+        """Run the layer for inference and return what its gates and cells were at every step.
+
+        Parameters
+        ----------
+        x, state, lengths, reset
+            As for a call, whose errors this raises too.
+
+        Returns
+        -------
+        clstm.trace.Trace
+            Of every layer and direction i, f, g, o, c and h, in the layout of `x`, beside what a call returns (the same
+            bits). Six numbers a unit of every step are kept, and while it runs five more.
+        """
+        from clstm.trace import LayerTrace, Trace
+
+        y, state, context = self._run(x, state, lengths, reset, keep=True, drop=False)
+        batched, layers = context.batched, []
+        for run in context.take(self):
+            compiled, tape = run.tape
+            T, B, _ = run.y.shape
+            directions = []
+            for d, h in enumerate(np.split(run.y, self.num_directions, axis=2)):
+                gates, c = compiled.kept(tape, d, T, B)
+                arrays = *(gates[:, :, k] for k in range(4)), c, h
+                directions.append(LayerTrace(*(self._user_layout(array, batched) for array in arrays)))
+            layers.append(tuple(directions))
+        if not batched:
+            return Trace(tuple(layers), y, state, T, None)
+        lengths = np.full(B, T, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+        return Trace(tuple(layers), y, state, lengths, 0 if self.batch_first else 1)
+
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
 
@@ -385,7 +489,8 @@ class LSTM(Recurrent):
             stream.state = state
         return stream
 
-    def _run(self, x, state, lengths, reset, keep, checkpoint=False):
+    def _run(self, x, state, lengths, reset, keep, checkpoint=False, drop=True):
+        """Run all layers; `keep` what backward needs, and then, unless for a trace, `drop` what training drops."""
         x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
@@ -398,10 +503,10 @@ class LSTM(Recurrent):
         given = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
 
         D, num_threads = self.num_directions, threads.resolve(self.num_threads)
-        if keep:
+        compiled, packs = self._packed
+        connections = [None] * len(packs)
+        if keep and drop:
             compiled, packs, connections = self._training_packs(num_threads)
-        else:
-            compiled, packs = self._packed
         state, final = self._layout.empty(B, self.dtype)
         segments = cut(T, B) if checkpoint else []
         checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
@@ -420,10 +525,12 @@ class LSTM(Recurrent):
                 # backward reads them again: they must not change with the caller's arrays
                 h0, c0 = h0.copy(), c0.copy()
             h_n, c_n = (parts[layer] for parts in final) if pieces is None else (np.empty_like(h0), np.empty_like(c0))
-            masks = self._draw_masks(T, B, h0.shape[1], self._layout.c_sizes[layer]) if keep else None
+            masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep and drop else None
             y = self._empty_output(T, B, layer)
-            if pieces is not None and lengths is not None:
-                y[np.arange(T)[:, np.newaxis] >= lengths] = 0
+            if pieces is not None:
+                masks = pieces.masks(masks)
+                if lengths is not None:
+                    y[np.arange(T)[:, np.newaxis] >= lengths] = 0
             arguments = packs[part], x, h0, c0, rows, y, h_n, c_n, num_threads
             if checkpointed is not None:
                 tape = checkpointed, checkpointed.forward(*arguments, masks)
@@ -439,7 +546,7 @@ class LSTM(Recurrent):
                 y.flags.writeable = out.flags.writeable = False
                 context.runs.append(Run(tape, x, h0, c0, y, connections[part], dropped))
                 dropped = None
-                if not last and self.dropout > 0:
+                if drop and not last and self.dropout > 0:
                     out, dropped = self._dropout.forward_train(out)
             x = out
         y = self._user_layout(x, batched)
@@ -511,6 +618,26 @@ class LSTM(Recurrent):
     def _empty_output(self, T: int, B: int, layer: int) -> np.ndarray:
         last = layer == self.num_layers - 1
         return self._empty(T, B, self.num_directions * self._layout.h_sizes[layer], self.batch_first and last)
+
+    def _output_axes(self) -> Axes:
+        return self._axes_of_layer(self.num_layers - 1)
+
+    def _axes_of_layer(self, layer: int) -> Axes:
+        features = sum(self._weights["weight_hh" + suffix].shape[1] for suffix in self._suffixes_of(layer))
+        return (*self._leading_names(True), features)
+
+    def _suffixes_of(self, layer: int) -> list[str]:
+        return self._suffixes[layer * self.num_directions : (layer + 1) * self.num_directions]
+
+    def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
+        if self.num_layers == 1:
+            return []
+        layers = []
+        for layer in range(self.num_layers):
+            suffixes = tuple(self._suffixes_of(layer))
+            weights = [weight for name, weight in self._weights.items() if name.endswith(suffixes)]
+            layers.append((self._axes_of_layer(layer), weights))
+        return layers
 
     def __repr__(self) -> str:
         return represent(self, num_layers=1, batch_first=False, dropout=0.0, bidirectional=False, residual=False)

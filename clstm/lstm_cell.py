@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm import threads
 from clstm.activations import DEFAULT
 from clstm.checks import check_array, check_flag, check_index, check_state
-from clstm.recurrent import LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
 from clstm.states import State
+from clstm.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 
 class LSTMCell(Recurrent):
@@ -119,6 +123,35 @@ class LSTMCell(Recurrent):
                 weights[name] = np.zeros_like(total) if context.given else total
         return LSTMGradients(weights, dx, dh0.reshape(dstate[0].shape), dc0.reshape(dstate[1].shape))
 
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTMCell:
+        """Return a cell with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Parameters and errors are those of `LSTM.from_torch`, of a torch.nn.LSTMCell.
+        """
+        _, arrays = read_source("LSTMCell", source, prefix, dtype, "weight_ih")
+        return make(cls, arrays, **lstm_sizes(arrays, layers=False), seed=seed, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTMCell with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The cell has an option that PyTorch's doesn't have.
+        """
+        refuse_options(self, "torch.nn.LSTMCell", {**BEYOND_PYTORCH, "proj_size": 0})
+        names = ("input_size", "hidden_size", "bias")
+        return to_module(self, "LSTMCell", **{name: getattr(self, name) for name in names})
+
     def _step(self, x, state, keep):
         features = ("input_size", self.input_size)
         x = check_array("x", x, self.dtype, [("batch", None), features], [features])
@@ -137,7 +170,7 @@ class LSTMCell(Recurrent):
         num_threads = threads.resolve(self.num_threads)
         if keep:
             compiled, packs, connections = self._training_packs(num_threads)
-            masks = self._draw_masks(1, B, B, self.hidden_size)
+            masks = self._draw_masks(1, B, self.hidden_size)
         else:
             (compiled, packs), masks = self._packed, None
         tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, num_threads, keep, masks=masks)
@@ -151,6 +184,9 @@ class LSTMCell(Recurrent):
         rows = [("batch", batch)] if batched else []
         hidden = [*rows, ("hidden_size", self.hidden_size)]
         return [*rows, ("proj_size", self.proj_size)] if self.proj_size else hidden, hidden
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self._weights["weight_hh"].shape[1])
 
     def __repr__(self) -> str:
         return represent(self)

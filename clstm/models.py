@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,11 @@ from clstm.checks import (
 from clstm.layer import Layer, blank_weights
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.lstm import LSTM, LSTMGradients, State
+from clstm.network import LSTMNetwork
 from clstm.pooling import POOLINGS
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
 
 Network = TypeVar("Network", bound="SequenceNetwork")
 
@@ -41,7 +45,7 @@ class NetworkContext:
     fc: Any
 
 
-class SequenceNetwork(Layer):
+class SequenceNetwork(LSTMNetwork):
     """Embedding (of token ids) or none (of floats), LSTM, pooling over each row's real steps or none, Linear.
 
     Parameters
@@ -299,6 +303,9 @@ class SequenceNetwork(Layer):
         shape = [("num_layers * directions", layers), ("batch", batch), ("hidden_size", self.hidden_size)]
         names = ("dh_n", "dc_n")
         return tuple(check_array(name, value, self.dtype, shape) for name, value in zip(names, dhidden, strict=True))
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self.output_size) if self._pool is not None else ("batch", "time", self.output_size)
 
     def __repr__(self) -> str:
         vocabulary = "" if self.vocab_size is None else f"vocab_size={self.vocab_size}, "

@@ -23,6 +23,12 @@ _OPTIONAL = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_c
 # Gates that stand one below the other in a weight, i first. Coupled, the layer's own weights lack i; a backend's have
 # zeros there.
 _GATES = {"weight_ih": 4, "weight_hh": 4, "bias": 4, "weight_peephole": 3, "weight_norm_gates": 4}
+# The options of a step that PyTorch's LSTM lacks, and what leaves each of them off.
+BEYOND_PYTORCH = {
+    "peephole": False, "coupled": False, "cell_clip": None, "gate_clip": None, "layer_norm": False,
+    "recurrent_dropout": 0.0, "weight_dropout": 0.0, "zoneout": (0.0, 0.0), "activations": DEFAULT,
+    "learn_initial_state": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -224,10 +230,10 @@ class Recurrent(Layer):
             )
         return compiled, packs, connections
 
-    def _draw_masks(self, T: int, B: int, rows: int, hidden_size: int) -> list[tuple | None] | None:
+    def _draw_masks(self, T: int, B: int, hidden_size: int) -> list[tuple] | None:
         """Return one layer's masks for each direction, None where it has none.
 
-        Factors of h before each step (rows, P), and which of h (T, B, P) and c (T, B, H) stay as they were.
+        Factors of h before each step (B, P), and which of h (T, B, P) and c (T, B, H) stay as they were.
         """
         if self.recurrent_dropout == 0 and self.zoneout == (0, 0):
             return None
@@ -235,7 +241,7 @@ class Recurrent(Layer):
 
         def draw():
             p = self.recurrent_dropout
-            factors = draw_factors(generator, p, (rows, P), self.dtype) if p > 0 else None
+            factors = draw_factors(generator, p, (B, P), self.dtype) if p > 0 else None
             kept = [
                 draw_zeros(generator, p, (T, B, size)) if p > 0 else None
                 for p, size in zip(self.zoneout, (P, hidden_size), strict=True)
@@ -282,11 +288,7 @@ def _with_input_gate(weight: np.ndarray, gates: int) -> np.ndarray:
 
 def represent(layer: Recurrent, **defaults: Any) -> str:
     """Return the call that makes such a layer, without options that are at their default."""
-    options = {
-        "bias": True, **defaults, "dtype": "float32", "proj_size": 0, "peephole": False, "coupled": False,
-        "cell_clip": None, "gate_clip": None, "layer_norm": False, "recurrent_dropout": 0.0, "weight_dropout": 0.0,
-        "zoneout": (0.0, 0.0), "activations": DEFAULT, "learn_initial_state": False,
-    }  # fmt: skip
+    options = {"bias": True, **defaults, "dtype": "float32", "proj_size": 0, **BEYOND_PYTORCH}
     values = {name: layer.dtype.name if name == "dtype" else getattr(layer, name) for name in options}
     given = "".join(f", {name}={value}" for name, value in values.items() if value != options[name])
     return f"{type(layer).__name__}({layer.input_size}, {layer.hidden_size}{given})"

@@ -219,16 +219,21 @@ ACTIVATIONS: dict[str, tuple[float, float, Callable, Callable]] = {
 }
 
 
+def clipped(x: np.ndarray, limit: float) -> np.ndarray:
+    """Return x within [-limit, limit]."""
+    return x if limit == np.inf else np.clip(x, -limit, limit)
+
+
 def activate(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np.ndarray:
     """Return the activation, a name or (name, alpha, beta), of x clipped to [-clip, clip]."""
     function, _, alpha, beta = _activation(activation)
-    return function(np.clip(x, -clip, clip), alpha, beta).astype(x.dtype, copy=False)
+    return function(clipped(x, clip), alpha, beta).astype(x.dtype, copy=False)
 
 
 def activation_slope(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np.ndarray:
     """Return the derivative of `activate` by x: none where x is clipped."""
     _, slope, alpha, beta = _activation(activation)
-    inside = slope(np.clip(x, -clip, clip), alpha, beta).astype(x.dtype, copy=False)
+    inside = slope(clipped(x, clip), alpha, beta).astype(x.dtype, copy=False)
     return np.where(np.abs(x) <= clip, inside, 0)
 
 
@@ -309,7 +314,7 @@ def lstm_cell(
     i = 1 - f if cell.coupled else activate(of_gates, a["i"], cell.gate_clip)  # input gate: how much of g enters
     g = activate(of_candidate, a["g"], cell.gate_clip)  # candidate for the cell state
     c_sum = f * c + i * g
-    c_new = np.clip(c_sum, -cell.cell_clip, cell.cell_clip)
+    c_new = clipped(c_sum, cell.cell_clip)
     if p:  # that of o looks at the one after
         a["o"] = a["o"] + p["o"] * c_new
     o = activate(of_gates, a["o"], cell.gate_clip)  # output gate: how much of the cell state shows
@@ -361,7 +366,7 @@ def lstm_cell_backward(
     h_seen = _masked(h, masks)
     z_h, z_c = _zoneout(cell, masks, x.dtype)
     i, f, g, o, a, norms = step.i, step.f, step.g, step.o, step.sums, step.norms
-    c_new = np.clip(step.c_sum, -cell.cell_clip, cell.cell_clip)
+    c_new = clipped(step.c_sum, cell.cell_clip)
     dextras = {}
 
     # h = z h_before + (1 - z) h_new, and c in the same way

@@ -69,6 +69,12 @@ class Pieces:
             others[d, pieces] = 0
         return part, others.sum(axis=1)
 
+    def masks(self, masks: list[tuple] | None) -> list[tuple] | None:
+        """Give each piece its row's factors of h; those of each step are by time and row anyway."""
+        if masks is None:
+            return None
+        return [(None if factors is None else factors[self.rows.batch], *kept) for factors, *kept in masks]
+
     def final(self, states: np.ndarray, part: np.ndarray) -> None:
         """Write the rows' final states (D, B, features), which are those of each direction's last piece."""
         for d, pieces in enumerate((self._last, self._first)[: len(part)]):

@@ -154,6 +154,10 @@ class Vocabulary:
         """Return the tokens of a text, known or not."""
         return tokenize(text)
 
+    def tokens(self, text: str) -> list[str]:
+        """Return the tokens whose ids `encode` gives, known or not; of a text without any, the unknown one's name."""
+        return self.split(text) or [self._NAMES[self.UNKNOWN]]
+
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of a text's tokens.
 

@@ -296,6 +296,12 @@ class TextClassifier(BaseModel):
             scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
         return scores
 
+    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+        texts = check_texts("texts", X)
+        rows = _encode(self.vocabulary_, texts, self.max_length)
+        tokens = [self.vocabulary_.tokens(text)[: self.max_length] for text in texts]
+        return *rows.batch(np.arange(len(rows))), tokens
+
     # ------------------------------------------------------------------------------------------------- arguments
 
     def _check_params(self) -> None:

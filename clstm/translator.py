@@ -310,6 +310,13 @@ class Translator(BaseModel):
         self._check_fitted()
         return bleu(self.translate(sources, beam_size, length_penalty), references)
 
+    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+        source = self.source_vocabulary_
+        words = [source.split(sentence) for sentence in check_texts("sentences", X)]
+        rows = _pad(source.encode_tokens(some) for some in words)
+        tokens = [[*_bare(some), *source.decode([source.END])] for some in words]
+        return *rows.batch(np.arange(len(rows))), tokens
+
     def _words(self, tokens: np.ndarray, places: np.ndarray, source_words: Sequence[str]) -> list[str]:
         """Return the words of a translation, unknown ones copied from the source word with the highest attention."""
         words = self.target_vocabulary_.decode(tokens)

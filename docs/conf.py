@@ -9,6 +9,7 @@ picture.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,6 +39,8 @@ html_title = f"clstm {release}"
 
 myst_heading_anchors = 3  # a section can be linked to as on code hosts: page.md#its-heading
 
+# clstm.torch can be described where PyTorch isn't installed.
+autodoc_mock_imports = [] if importlib.util.find_spec("torch") else ["torch"]
 autodoc_typehints = "none"  # the docstrings say it better
 autosummary_ignore_module_all = False
 numpydoc_show_class_members = False

@@ -16,18 +16,16 @@
 #include "tile.h"
 #include "walk.h"
 
-/* The gate gradients of units [unit0, unit1) of the share's j-th row; dh_after holds the part from the step after. */
-INLINE void finish_gradients(const clstm_backward *job, const share *mine, isize s, isize j, isize unit0, isize unit1,
-                             const real *dh_after)
+/* The gate gradients of units [unit0, unit1) of one row; dh holds the part from the step after. */
+INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after)
 {
-    const isize b = row_of(mine, j);
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H), cell = walk->start[s] + b;
     const real *c = (const real *)job->cells + cell * ld;
     const real *c_before =
         s > 0 ? (const real *)job->cells + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld;
     const real *dy = line_at(&job->dy, b, s);
-    real *dc_row = (real *)job->dc + j * ld, *gate = (real *)job->gates + cell * gates_stride(H);
+    real *dc_row = (real *)job->dc + b * ld, *gate = (real *)job->gates + cell * gates_stride(H);
     for (isize unit = unit0; unit < unit1; unit += VL) {
         const vec i = load(gate + unit), f = load(gate + Hp + unit);
         const vec g = load(gate + 2 * Hp + unit), o = load(gate + 3 * Hp + unit);
@@ -75,19 +73,25 @@ static void ask_for_step_before(void *asker_, segment *at)
 
 /* How many of the next panels in turn have 4 vectors and may be taken at once; of large ones only so many as leave L2 room
  * for others. */
-INLINE isize full_panels(const share *mine, isize s, isize done, isize H)
+INLINE isize full_panels(const share *mine, isize s, isize done, isize H, isize P)
 {
-    const isize first = panel_in_turn(mine, s, done, 1), whole = H / (4 * VL);
+    const isize first = panel_in_turn(mine, s, done, 1), whole = P / (4 * VL);
     const isize full = s & 1 ? (first < whole ? first + 1 - mine->panel0 : 0) : smaller(mine->panel1, whole) - first;
     const isize room = PANELS_STAY / (4 * VL * 4 * H * (isize)sizeof(real));
     return smaller(full, room > 2 ? room : 2);
 }
 
-static void backward_step(const clstm_backward *job, const share *mine, isize s)
+/* finish_gradients, or what another cell does with the gradient of h */
+typedef void finish_gradients_function(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1,
+                                       const real *dh_after);
+
+/* dh of the share's rows and panels of P columns at step s, -1 for the initial state's. */
+INLINE void backward_products(const clstm_backward *job, isize P, const share *mine, isize s,
+                              finish_gradients_function *finish)
 {
     const clstm_walk *walk = job->walk;
-    const isize H = job->H, Hp = padded(H), ld = state_stride(H);
-    const isize alive = rows_below(mine, walk->active[s]);
+    const isize H = job->H, Pp = padded(P), ld = state_stride(P);
+    const isize alive = s >= 0 ? rows_below(mine, walk->active[s]) : 0;
     const isize after = s + 1 < walk->steps ? rows_below(mine, walk->active[s + 1]) : 0;
     const real *Ub = job->Ub;
     const isize panel = 4 * H * 4 * VL, panels = mine->panel1 - mine->panel0;
@@ -98,14 +102,14 @@ static void backward_step(const clstm_backward *job, const share *mine, isize s)
 
     int Q = 1;
     for (isize done = 0; done < panels; done += Q) {
-        const isize full = full_panels(mine, s, done, H);
+        const isize full = full_panels(mine, s, done, H, P);
         tile_function *wide = after > 0 && after <= 3 && full > 1 ? widest_tile(next_rows(after), full, &Q) : NULL;
         if (!wide)
             Q = 1;
         const isize q = panel_in_turn(mine, s, done, Q);
         const isize next = panel_in_turn(mine, s, smaller(done + Q, panels - 1), 1);
-        const int N = panel_vectors(H, q);
-        const isize unit0 = q * 4 * VL, unit1 = smaller(unit0 + Q * 4 * VL, Hp);
+        const int N = panel_vectors(P, q);
+        const isize unit0 = q * 4 * VL, unit1 = smaller(unit0 + Q * 4 * VL, Pp);
         for (isize j0 = 0; j0 < after; j0 += group.rows) {
             group.rows = next_group(after - j0);
             for (isize j = 0; j < group.rows; j++) {
@@ -114,14 +118,19 @@ static void backward_step(const clstm_backward *job, const share *mine, isize s)
             }
             gates_product(&group, Ub + q * panel, N, wide, Ub + next * panel, bytes, ask_for_step_before, &asker);
             for (isize j = 0; j < group.rows; j++)
-                finish_gradients(job, mine, s, j0 + j, unit0, unit1, group.to[j]);
+                finish(job, s, row_of(mine, j0 + j), unit0, unit1, group.to[j]);
         }
         /* rows whose last step this is */
         for (isize j = after; j < alive; j++) {
             const isize b = row_of(mine, j);
-            finish_gradients(job, mine, s, j, unit0, unit1, (const real *)job->dh + b * ld + unit0);
+            finish(job, s, b, unit0, unit1, (const real *)job->dh + b * ld + unit0);
         }
     }
+}
+
+static void backward_step(const clstm_backward *job, const share *mine, isize s)
+{
+    backward_products(job, job->H, mine, s, finish_gradients);
 }
 
 /* dh of the initial state: the first step's dgates times U, into dh. */
@@ -184,14 +193,23 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
     }
 }
 
+/* What sorted row b's h was multiplied with before it met U, or NULL */
+INLINE const real *h_mask_of(const clstm_backward *job, isize b)
+{
+    if (!job->variant || !job->variant->h_mask)
+        return NULL;
+    return (const real *)job->variant->h_mask + job->walk->order[b] * job->P;
+}
+
 /* dW, dU, db: this thread's strips of gate rows over all cells. */
 static void weight_gradients(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;
-    const isize I = job->I, H = job->H, Hp = padded(H), width = columns_width(I, H);
+    const isize I = job->I, H = job->H, P = job->P, Hp = padded(H), width = columns_width(I, P);
     real *columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width;
     outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .add = job->add, .whole_vectors = 1,
                      .sums_width = width, .columns = columns, .sums = job->sums};
+    const int masked = job->variant && job->variant->h_mask;
     outer_begin(&sum, team);
     isize s = 0, b = 0;
     for (isize cell0 = 0; cell0 < walk->cells; cell0 += GRADIENT_BLOCK) {
@@ -200,19 +218,24 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
             while (b == walk->active[s])
                 s++, b = 0;
             const real *h_before =
-                s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + walk->order[b] * H;
-            outer_column(columns, cell - cell0, line_at(&job->x, b, s), I);
-            outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, H);
+                s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + walk->order[b] * P;
+            outer_column(columns, cell - cell0, line_at(&job->x, b, s), NULL, I);
+            if (masked)
+                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, h_mask_of(job, b), P);
+            else
+                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, NULL, P);
         }
         const real *gates = (const real *)job->gates + cell0 * gates_stride(H);
         outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(GRADIENT_BLOCK, walk->cells - cell1));
         outer_block(&sum, gates, cell1 - cell0, padded(I), 0);
-        outer_block(&sum, gates, cell1 - cell0, Hp, padded(I));
-        outer_bias_block(&sum, gates, cell1 - cell0);
+        outer_block(&sum, gates, cell1 - cell0, padded(P), padded(I));
+        if (job->db)
+            outer_bias_block(&sum, gates, cell1 - cell0);
     }
     outer_end(&sum, 0, I, job->dW);
-    outer_end(&sum, padded(I), H, job->dU);
-    outer_bias_end(&sum, job->db);
+    outer_end(&sum, padded(I), P, job->dU);
+    if (job->db)
+        outer_bias_end(&sum, job->db);
 }
 
 static void backward_all(const clstm_backward *given, const clstm_team *team)
@@ -222,10 +245,11 @@ static void backward_all(const clstm_backward *given, const clstm_team *team)
     const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, product_panels(H));
     clstm_backward own = *given, *job = &own;
-    job->dc = (real *)job->dc + own_group.index * ((walk->rows + own_group.count - 1) / own_group.count * ld + STATES_APART);
+    if (!dealt_in_turn(walk))
+        job->dc = (real *)job->dc + own_group.index * STATES_APART;
     for (isize b = rows.first; b < rows.end; b += rows.step) {
         load_state(job->dhn, walk, b, H, (real *)job->dh + b * ld);
-        load_state(job->dcn, walk, b, H, (real *)job->dc + index_of(&mine, b) * ld);
+        load_state(job->dcn, walk, b, H, (real *)job->dc + b * ld);
     }
     barrier(&own_group.team);
     for (isize s = walk->steps - 1; s >= 0; s--) {
@@ -237,7 +261,7 @@ static void backward_all(const clstm_backward *given, const clstm_team *team)
     barrier(team);
     for (isize b = rows.first; b < rows.end; b += rows.step) {
         save_state(job->dh0, walk, b, H, (const real *)job->dh + b * ld);
-        save_state(job->dc0, walk, b, H, (const real *)job->dc + index_of(&mine, b) * ld);
+        save_state(job->dc0, walk, b, H, (const real *)job->dc + b * ld);
     }
     weight_gradients(job, team);
 }

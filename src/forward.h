@@ -150,43 +150,49 @@ INLINE void ask_for_step(const clstm_forward *job, const share *mine, isize s, i
         ask_for_row(at, (const real *)job->cells + cell * state_stride(H), H);
 }
 
-/* One step of the share's rows and panels; `projected`: the share's gate rows before this step's in the chunk. */
-static void forward_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+/* finish_rows, or what another cell does with the sums */
+typedef void finish_function(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
+                             isize p, int Q, real *pre);
+
+/* One step of the share's rows and panels, with h of P features; `projected`: the share's gate rows before this step's in
+ * the chunk. */
+INLINE void forward_products(const clstm_forward *job, isize P, const share *mine, isize s, isize projected,
+                             finish_function *finish)
 {
     const clstm_walk *walk = job->walk;
-    const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(H), stride = gates_stride(H);
+    const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(P), stride = gates_stride(H);
     const isize alive = rows_below(mine, walk->active[s]);
     const real *h = (const real *)job->h + (s & 1) * job->half;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
-    const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + H : H) * (isize)sizeof(real);
+    const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + P : P) * (isize)sizeof(real);
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     if (alive == 0)
         return;
 
     tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1 + fused};
     segment *recurrent = &t.segment[fused];
-    recurrent->w_panel = H * 4 * VL;
-    recurrent->K = H;
+    recurrent->w_panel = P * 4 * VL;
+    recurrent->K = P;
     if (fused) {
         t.segment[0].w_panel = I * 4 * VL;
         t.segment[0].K = I;
     }
     if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
         for (isize j = 0; j < alive; j++)
-            ask_for_all(h + state_row(job, mine, j) * ld, H);
+            ask_for_all(h + state_row(job, mine, j) * ld, P);
     int Q = 1;
     isize asked = 0;
     for (isize done = 0; done < panels; done += Q) {
         tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), panels - done, &Q) : NULL;
         const isize p = panel_in_turn(mine, s, done, Q), next = panel_in_turn(mine, s, smaller(done + Q, panels - 1), 1);
-        recurrent->w = (const real *)job->U + p * H * 4 * VL;
+        recurrent->w = (const real *)job->U + p * P * 4 * VL;
         if (fused)
             t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
         t.to_vector = Q * VL;
         for (isize j = 0, block = 0; j < alive; block++) {
             const int R = next_rows(alive - j);
-            if (!ask_for_panel(recurrent, (const real *)job->U + next * H * 4 * VL, block, bytes))
+            if (!ask_for_panel(recurrent, (const real *)job->U + next * P * 4 * VL, block, bytes))
                 ask_for_step(job, mine, s + 1, asked++, recurrent);
             if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block, bytes))
                 ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
@@ -201,10 +207,36 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
                 }
             }
             (wide ? wide : TILE[R - 1][3])(&t);
-            finish_rows(job, mine, &gates, s, j, R, p, Q, pre);
+            finish(job, mine, &gates, s, j, R, p, Q, pre);
             j += R;
         }
     }
+}
+
+static void forward_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+{
+    forward_products(job, job->H, mine, s, projected, finish_rows);
+}
+
+/* The job with the group's part of `projected` */
+INLINE clstm_forward job_of_group(const clstm_forward *job, const group *g)
+{
+    clstm_forward own = *job;
+    own.half = own.walk->rows * state_stride(own.P);
+    own.apart = 0;
+    if (own.projected) {
+        const isize most_rows = (own.walk->rows + g->count - 1) / g->count;
+        own.projected = (real *)own.projected + g->index * smaller(own.chunk, own.walk->steps) * most_rows * gates_stride(own.H);
+    }
+    return own;
+}
+
+/* Zeros into a row's y past its end: on in time, either direction */
+INLINE void clear_past_end(const clstm_forward *job, isize b)
+{
+    const isize length = job->walk->length[b];
+    for (isize s = length; s < job->y_steps; s++)
+        memset(line_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, job->P * sizeof(real));
 }
 
 static void forward_all(const clstm_forward *given, const clstm_team *team)
@@ -213,16 +245,12 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     const isize H = given->H, ld = state_stride(H);
     const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, padded(H) / VL);
-    const isize most_rows = (walk->rows + own_group.count - 1) / own_group.count;
-    clstm_forward own = *given, *job = &own;
-    if (job->projected)
-        job->projected = (real *)job->projected +
-                         own_group.index * smaller(job->chunk, walk->steps) * most_rows * gates_stride(H);
-    job->half = most_rows * ld + STATES_APART;
+    clstm_forward own = job_of_group(given, &own_group), *job = &own;
+    job->half = (walk->rows + own_group.count - 1) / own_group.count * ld + STATES_APART;
     job->apart = own_group.count > 1;
-    job->h = (real *)job->h + own_group.index * 3 * job->half;
+    job->h = (real *)job->h + own_group.index * 2 * job->half;
     if (!job->gates)
-        job->c = (real *)job->h + 2 * job->half;
+        job->c = (real *)job->c + own_group.index * job->half;
 
     for (isize b = rows.first; b < rows.end && job->first == 0; b += rows.step) {
         const isize row = state_of(job, &mine, b);
@@ -249,8 +277,7 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
             c = (const real *)job->cells + (walk->start[length - 1] + b) * ld;
         save_state(job->hn, walk, b, H, (const real *)job->h + (length & 1) * job->half + row * ld);
         save_state(job->cn, walk, b, H, c);
-        for (isize s = length; s < job->y_steps; s++) /* past the end: on in time, either direction */
-            memset(line_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, H * sizeof(real));
+        clear_past_end(job, b);
     }
 }
 

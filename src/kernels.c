@@ -2,6 +2,8 @@
 #include "kernels.h"
 #include "activations.h"
 #include "backward.h"
+#include "cell_backward.h"
+#include "cell_forward.h"
 #include "forward.h"
 #include "outer.h"
 #include "pack.h"
@@ -41,9 +43,19 @@ static void restore_mode(float_mode mode) { __asm__ volatile("msr fpcr, %0" : : 
         restore_mode(before);                           \
     }
 
-WORKER(forward, clstm_forward)
+static void any_forward_all(const clstm_forward *job, const clstm_team *team)
+{
+    (job->variant ? cell_forward_all : forward_all)(job, team);
+}
+
+static void any_backward_all(const clstm_backward *job, const clstm_team *team)
+{
+    (job->variant ? cell_backward_all : backward_all)(job, team);
+}
+
+WORKER(any_forward, clstm_forward)
 WORKER(step, clstm_step)
-WORKER(backward, clstm_backward)
+WORKER(any_backward, clstm_backward)
 WORKER(input_gradient, clstm_backward)
 WORKER(product, clstm_product)
 WORKER(outer, clstm_outer)
@@ -92,13 +104,15 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .gates_stride = gates_stride,
     .states_size = states_size,
     .columns_width = columns_width,
+    .row_sums = row_sums,
+    .cell_statistics = CELL_STATISTICS,
     .pack_forward = pack_forward,
     .pack_bias = pack_bias,
     .repack_backward = repack_backward,
     .pack_product = pack_product,
-    .forward = forward,
+    .forward = any_forward,
     .step = step,
-    .backward = backward,
+    .backward = any_backward,
     .input_gradient = input_gradient,
     .product = product,
     .outer = outer,

@@ -47,17 +47,51 @@ typedef struct {
     ptrdiff_t step;
 } clstm_lines;
 
+/* A cell beyond the plain one, as its pack has it: see cell.h. NULL where an option is off. */
+typedef struct {
+    int code; /* index in clstm.cell.ACTIVATIONS */
+    double alpha, beta;
+} clstm_activation;
+
+typedef struct {
+    int coupled;
+    double cell_clip, gate_clip;        /* of c, and of what goes into the gates; infinite for none */
+    clstm_activation gate, candidate, output;
+    const void *peephole;               /* [3][Hp] of i, f, o */
+    const void *gate_gain, *gate_shift; /* [4][Hp], with layer norm; then the bias of the job is zero */
+    const void *cell_gain, *cell_shift; /* [Hp] */
+    const void *R, *Rb;                 /* weight_hr (P, H) as product panels of its P rows, and of its H columns */
+} clstm_cell;
+
+/* One call with such a cell; P is the width of h, y and their gradients, where the plain layer has H. */
+typedef struct {
+    const clstm_cell *cell;
+    const void *h_mask;          /* [B][P], the caller's order: what h is multiplied with before it meets U; or NULL */
+    clstm_lines h_stays, c_stays; /* a byte each that tells which of h and c stay at a step; data NULL for none */
+    double h_part, c_part;       /* else the part of h and c that stays */
+    void *sums;                  /* [B][gates_stride(H)], with layer norm: what is normalised, or its gradient */
+    void *update;                /* [B][gates_stride(H)], with layer norm: what passes from one part of a step to the next */
+    void *normed, *statistics;   /* [cell][gates_stride(H)], [cell][CELL_STATISTICS], training with layer norm */
+    void *m;                     /* with a projection: [B][state_stride(H)], in training [cell] */
+    /* backward */
+    void *dh;                    /* [cell][state_stride(P)], with a projection */
+    void *row_sums;              /* [B][row_sums(cell)][Hp]: gradients of what each unit has of its own, a row's steps summed */
+    void *dR, *dpeephole, *dgate_gain, *dgate_shift, *dcell_gain, *dcell_shift;
+    double highest[2], lowest[2]; /* activations of the limits of gates and candidate; set by the worker */
+} clstm_variant;
+
 typedef struct {
     const clstm_walk *walk;
-    ptrdiff_t I, H;
+    ptrdiff_t I, H, P;          /* P: features of h and y; H unless there is a variant */
+    const clstm_variant *variant; /* NULL: the plain cell */
     const void *W, *U, *bias;
     clstm_lines x, y;
     ptrdiff_t y_steps;      /* steps of y in all: those past a row's length are set to zero */
     ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
-    const void *h0, *c0;    /* [B][H], the caller's order */
-    void *hn, *cn;          /* [B][H], the caller's order */
-    void *h;                /* 3 states_size(): h of the step before and of this one in turn, in inference c, by groups */
-    void *c;                /* training: [B][state_stride], the initial c */
+    const void *h0, *c0;    /* [B][P], [B][H], the caller's order */
+    void *hn, *cn;          /* the same */
+    void *h;                /* 2 states_size(P): h of the step before and of this one in turn, by groups of rows */
+    void *c;                /* inference: states_size(H), the running c, by groups; training: [B][state_stride], the initial c */
     ptrdiff_t half;         /* set by the kernels: from one h to the other, */
     int apart;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
     void *gates, *cells;    /* training: what backward reads; NULL in inference */
@@ -74,19 +108,20 @@ typedef struct {
 
 typedef struct {
     const clstm_walk *walk;
-    ptrdiff_t I, H;
+    ptrdiff_t I, H, P;
+    const clstm_variant *variant;
     const void *Ub, *Wb;
     clstm_lines x, y, dy, dx;
     int add_dx;               /* dx += : another direction has written it */
-    const void *h0;           /* [B][H], the caller's order */
-    const void *dhn, *dcn;    /* [B][H], the caller's order */
-    void *dh0, *dc0;          /* [B][H], the caller's order */
-    void *dh;                 /* [B][state_stride] */
-    void *dc;                 /* states_size(), by groups */
+    const void *h0;           /* [B][P], the caller's order */
+    const void *dhn, *dcn;    /* [B][P], [B][H], the caller's order */
+    void *dh0, *dc0;          /* the same */
+    void *dh;                 /* [B][state_stride(P)] */
+    void *dc;                 /* states_size(H): groups of rows that aren't dealt out in turn stand apart */
     const void *c;            /* [B][state_stride]: the initial c */
     void *gates;
     const void *cells;
-    void *dW, *dU, *db;       /* (4H, I), (4H, H), (4H,) as PyTorch lays them out */
+    void *dW, *dU, *db;       /* (4H, I), (4H, P), (4H,) as PyTorch lays them out */
     int add;                  /* they are added to what is there */
     void *columns;            /* [gradient_block][columns_width] for each thread */
     void *sums;               /* [4H][columns_width], behind it [4][Hp] */
@@ -109,6 +144,7 @@ typedef struct {
     ptrdiff_t d_stride, a_stride;
     void *gradient, *bias_gradient; /* (N, K), (N,) or NULL */
     void *columns, *sums;
+    int add;                /* they are added to what is there */
 } clstm_outer;
 
 typedef struct {
@@ -118,10 +154,12 @@ typedef struct {
     ptrdiff_t (*state_stride)(ptrdiff_t H);
     ptrdiff_t (*gates_stride)(ptrdiff_t H);
     ptrdiff_t (*states_size)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t groups);
-    ptrdiff_t (*columns_width)(ptrdiff_t I, ptrdiff_t H);
+    ptrdiff_t (*columns_width)(ptrdiff_t I, ptrdiff_t P);
+    ptrdiff_t (*row_sums)(const clstm_cell *cell);
+    ptrdiff_t cell_statistics;
     /* weight (4H, K) -> forward panels, its panels [first, last) */
     void (*pack_forward)(const void *weight, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
-    void (*pack_bias)(const void *bias, ptrdiff_t H, void *packed);
+    void (*pack_bias)(const void *bias, ptrdiff_t gates, ptrdiff_t H, void *packed); /* (gates * H,) -> [gates][Hp] */
     /* forward panels of (4H, K) -> product panels of K columns, its panels [first, last) */
     void (*repack_backward)(const void *forward, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
     /* matrix with element (k, n) at k * k_stride + n * n_stride -> product panels */

@@ -29,18 +29,18 @@ static isize states_size(isize B, isize H, isize groups)
 }
 
 /* Columns of [x, h] side by side, each part padded. */
-static isize columns_width(isize I, isize H) { return padded(I) + padded(H); }
+static isize columns_width(isize I, isize P) { return padded(I) + padded(P); }
 
 static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
 
 /* Vectors in product panel q of N columns. */
 INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
 
-static void pack_bias(const void *bias, isize H, void *packed)
+static void pack_bias(const void *bias, isize gates, isize H, void *packed)
 {
     isize Hp = padded(H);
-    memset(packed, 0, 4 * Hp * sizeof(real));
-    for (isize gate = 0; gate < 4; gate++)
+    memset(packed, 0, gates * Hp * sizeof(real));
+    for (isize gate = 0; gate < gates; gate++)
         memcpy((real *)packed + gate * Hp, (const real *)bias + gate * H, H * sizeof(real));
 }
 

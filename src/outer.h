@@ -48,17 +48,20 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
     memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
 }
 
-/* Copy one row of n reals into the panels as their k-th. */
-INLINE void outer_column(real *panels, isize k, const real *row, isize n)
+/* Copy one row of n reals into the panels as their k-th, multiplied with `scale` unless that is NULL. */
+INLINE void outer_column(real *panels, isize k, const real *row, const real *scale, isize n)
 {
     for (isize q = 0; q < product_panels(n); q++) {
         const isize width = panel_vectors(n, q) * VL, have = smaller(width, n - q * 4 * VL);
         real *target = panels + q * GRADIENT_BLOCK * 4 * VL + k * width;
+        const isize column = q * 4 * VL;
         isize i = 0;
         for (; i + VL <= have; i += VL)
-            store(target + i, load(row + q * 4 * VL + i));
-        if (i < have)
-            store(target + i, load_part(row + q * 4 * VL + i, have - i));
+            store(target + i, scale ? load(row + column + i) * load(scale + column + i) : load(row + column + i));
+        if (i < have) {
+            const vec rest = load_part(row + column + i, have - i);
+            store(target + i, scale ? rest * load_part(scale + column + i, have - i) : rest);
+        }
     }
 }
 
@@ -160,14 +163,14 @@ static void outer_bias_end(const outer_sum *o, real *result)
 static void outer_all(const clstm_outer *job, const clstm_team *team)
 {
     const isize width = padded(job->K);
-    outer_sum sum = {.groups = 1, .width = job->N, .d_stride = job->d_stride, .sums_width = width, .sums = job->sums,
+    outer_sum sum = {.groups = 1, .width = job->N, .d_stride = job->d_stride, .add = job->add, .sums_width = width, .sums = job->sums,
                      .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width};
     outer_begin(&sum, team);
     for (isize row0 = 0; row0 < job->rows; row0 += GRADIENT_BLOCK) {
         const isize K = smaller(GRADIENT_BLOCK, job->rows - row0);
         const real *d = (const real *)job->d + row0 * job->d_stride;
         for (isize k = 0; k < K; k++)
-            outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, job->K);
+            outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, NULL, job->K);
         outer_ask(&sum, d + K * job->d_stride, smaller(GRADIENT_BLOCK, job->rows - row0 - K));
         outer_block(&sum, d, K, width, 0);
         outer_bias_block(&sum, d, K);

@@ -29,11 +29,14 @@ typedef struct {
     isize first, step, end, panel0, panel1;
 } share;
 
+/* Whether rows end at different steps */
+INLINE int dealt_in_turn(const clstm_walk *walk) { return walk->cells != walk->steps * walk->rows; }
+
 /* Rows of a ragged batch are dealt out in turn, so that threads stay even while rows end. Others in a block for each group,
  * since rows of x and y seldom begin with a line of cache: two threads would write the line that two rows share. */
 INLINE share rows_of_group(const clstm_walk *walk, const group *g)
 {
-    if (walk->cells != walk->steps * walk->rows)
+    if (dealt_in_turn(walk))
         return (share){g->index, g->count, walk->rows, 0, 0};
     return (share){walk->rows * g->index / g->count, 1, walk->rows * (g->index + 1) / g->count, 0, 0};
 }

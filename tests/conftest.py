@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis settings, the instruction set shown at the top, and the --artifacts option."""
+"""What all tests share: hypothesis settings, the instruction set shown at the top, and two options."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def pytest_addoption(parser):
     parser.addoption(
         "--artifacts", help="folder of a built wheel and source distribution, whose contents are tested too"
     )
+    parser.addoption(
+        "--differences", action="store_true", help="print the largest differences that tests have recorded"
+    )
 
 
 def pytest_report_header():
@@ -29,7 +32,8 @@ def pytest_report_header():
     )
 
 
-@pytest.fixture(scope="module", params=backend.available())
+# A run that forces one has it alone: the others have runs of their own.
+@pytest.fixture(scope="module", params=(backend.isa(),) if os.environ.get("CLSTM_ISA") else backend.available())
 def isa(request):
     """Each instruction set in turn; a module asks for all its tests with ``pytest.mark.usefixtures``."""
     before = backend.isa()
@@ -45,3 +49,18 @@ def no_limit_left_behind():
     yield
     if openmp.most_threads() != before and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.getoption("--differences"):
+        return
+    largest = {}  # by the names in a record, its numbers
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "difference" and report.when == "call":
+                key = tuple(part for part in value if isinstance(part, str))
+                numbers = [part for part in value if not isinstance(part, str)]
+                largest[key] = [max(pair) for pair in zip(numbers, largest.get(key, numbers), strict=True)]
+    terminalreporter.section("largest differences")
+    for key, numbers in largest.items():
+        terminalreporter.write_line(f"| {' | '.join([*key, *(f'{number:.0e}' for number in numbers)])} |")

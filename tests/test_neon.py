@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_cell_kernels as of_cells
 from test_activations import EXACT, LARGEST_ULP
 from test_backends import Backend, assert_close, assert_same_bits, expect, make, solve
 
@@ -22,7 +23,7 @@ NATIVE = platform.machine() in ("aarch64", "arm64")
 COMPILER = "cc" if NATIVE else "aarch64-linux-gnu-gcc"
 EMULATOR = None if NATIVE else shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=fast", "-Isrc"]  # setup.py's
-LAYER, DENSE, ACTIVATION = range(3)
+LAYER, DENSE, ACTIVATION, CELL = range(4)
 
 MISSING = [
     name for name, found in ((COMPILER, shutil.which(COMPILER)), ("qemu-aarch64", NATIVE or EMULATOR)) if not found
@@ -104,6 +105,41 @@ def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
     return results
 
 
+def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
+    """The same of a problem of test_cell_kernels.py."""
+    T, B, inputs = problem.x.shape
+    H, P, dtype, options = problem.c0.shape[2], problem.h0.shape[2], problem.x.dtype, problem.options
+    cell, (weights,) = options.cell, problem.weights
+    mask, h_stays, c_stays = problem.masks[0] if problem.masks else (None, None, None)
+    codes, alphas_and_betas = [a[0] for a in cell.activations], [number for a in cell.activations for number in a[1:]]
+    lengths = np.full(B, T) if problem.lengths is None else problem.lengths
+    flags = (options.projected, options.peephole, options.coupled, options.layer_norm)
+    drawn = [array is not None for array in (mask, h_stays, c_stays)]
+    sizes = [T, B, inputs, H, reverse, threads, row_groups, chunk, *lengths, P, *flags, *drawn, *codes]
+    numbers = np.array([cell.cell_clip, cell.gate_clip, *cell.zoneout, *alphas_and_betas])
+    gradients = {
+        "weight_hr": (P, H), "weight_peephole": (3 * H,), "weight_norm_gates": (4 * H,), "weight_norm_cell": (H,),
+        "bias_norm_cell": (H,),
+    }  # fmt: skip
+    extras = [weights.get(name, np.zeros(shape)) for name, shape in gradients.items()]
+    masks = [
+        np.zeros(shape) if array is None else array
+        for array, shape in ((mask, (B, P)), (h_stays, (T, B, P)), (c_stays, (T, B, H)))
+    ]
+    arrays = [numbers, *extras, *masks, *(weights[name] for name in ("weight_ih", "weight_hh", "bias"))]
+    arrays += [problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
+    state = {"h": (1, B, P), "c": (1, B, H)}
+    shapes = {
+        "y": (T, B, P), "h_n": state["h"], "c_n": state["c"], "y in training": (T, B, P), "dx": problem.x.shape,
+        "dh0": state["h"], "dc0": state["c"], "dweight_ih[0]": (4 * H, inputs), "dweight_hh[0]": (4 * H, P),
+        "dbias[0]": (4 * H,), **{f"d{name}[0]": shape for name, shape in gradients.items()},
+    }  # fmt: skip
+    results = run(CELL, sizes, [array.astype(dtype) for array in arrays], shapes.values())
+    results = dict(zip(shapes, results, strict=True))
+    assert_same_bits({"y": results.pop("y in training")}, results)
+    return {name: array for name, array in results.items() if name[1:-3] not in gradients.keys() - weights.keys()}
+
+
 # T, B, inputs, H, lengths
 CASES = [
     (1, 1, 1, 1, None),
@@ -145,6 +181,28 @@ def test_reverse_direction(run, vector):
         want = want[1:] if want.shape[0] == 2 else want[..., 19:] if name == "y" else want
         tolerance = absolute if name in ("y", "h_n", "c_n") else relative * np.abs(want).max()
         np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("option", of_cells.ALONE)
+def test_cell(run, vector, dtype, option):
+    problem = of_cells.make(7, 5, 6, 37, 1, dtype, of_cells.ALONE[option], "ragged")
+    results = run_cell(run, problem)
+    of_cells.assert_close(results, of_cells.expect(problem), dtype)
+    if vector:
+        assert_same_bits(results, of_cells.solve(vector, problem))
+    assert_same_bits(run_cell(run, problem, threads=3, row_groups=1, chunk=0), results)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", of_cells.ACTIVATIONS, ids=str)
+def test_cell_with_activations(run, vector, dtype, name):
+    options = of_cells.Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
+    problem = of_cells.make(3, 4, 3, 19, 1, dtype, options)
+    results = run_cell(run, problem)
+    of_cells.assert_close(results, of_cells.expect(problem), dtype)
+    if vector:
+        assert_same_bits(results, of_cells.solve(vector, problem))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

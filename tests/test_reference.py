@@ -7,7 +7,7 @@ whose gradients are autograd's.
 import ast
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -212,6 +212,28 @@ def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
         assert np.isfinite(array).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble], ids=lambda v: v.__name__)
+@pytest.mark.parametrize("train", [False, True])
+def test_any_float_dtype_stays_as_it_is_with_all_options(dtype, train):
+    exact = variant(
+        layers=2, directions=2, proj=2, peephole=True, coupled=True, cell_clip=0.6, gate_clip=0.9, layer_norm=True,
+        recurrent=0.4 if train else 0.0, zoneout=(0.3, 0.2), train=train, reset=True, residual=True,
+        activations=("hard_sigmoid", "selu", ("scaled_tanh", 1.7, 0.6)),
+    )  # fmt: skip
+    problem = replace(
+        exact, x=exact.x.astype(dtype), weights={name: array.astype(dtype) for name, array in exact.weights.items()},
+        state=[[array.astype(dtype) for array in arrays] for arrays in exact.state],
+        d=[exact.d[0].astype(dtype), *([array.astype(dtype) for array in arrays] for arrays in exact.d[1:])],
+    )  # fmt: skip
+    out, expected = problem.forward(), exact.forward()
+    rtol = 20 * np.finfo(dtype).eps if dtype != np.longdouble else 1e-12
+    for name in ("y", "h_n", "c_n"):
+        assert getattr(out, name).dtype == dtype
+        np.testing.assert_allclose(getattr(out, name).astype(float), getattr(expected, name), rtol=0, atol=rtol)
+    for name, gradient in gradients_of(problem).items():
+        assert gradient.dtype == dtype, name
+
+
 # PyTorch -------------------------------------------------------------------------------------------------------------
 
 
@@ -276,7 +298,9 @@ ALONE = {
     **{
         f"activation {name}": {
             "activations": (name, name, name),
-            "gate_clip": 2.0 if name in UNBOUNDED else np.inf,  # else they grow beyond what a difference can tell
+            # else they grow beyond what a difference can tell
+            "gate_clip": 2.0 if name in UNBOUNDED else np.inf,
+            "cell_clip": 2.0 if name in UNBOUNDED else np.inf,
         }
         for name in reference.ACTIVATIONS
     },
@@ -401,7 +425,103 @@ def gradients_of(problem):
     return {"x": grads.x} | state | grads.weights
 
 
-@pytest.mark.parametrize("case", [*ALONE, *(f"combination {seed}" for seed in range(8))])  # slow: PyTorch has them all
+def small(extras=None, bias=(0, 0, 0, 0, 0, 0, 0, 0), c=(0.5, -1.5), h=(0.0, 0.0), masks=None, **options):
+    """A step of two units without weights on x and h, so that all sums are the biases."""
+    return reference.lstm_cell(
+        np.ones((1, 1)), np.array([h], float), np.array([c], float), np.zeros((8, 1)), np.zeros((8, len(h))),
+        np.array(bias, float), reference.Extras(**(extras or {})), reference.Cell(**options), masks,
+    )  # fmt: skip
+
+
+def test_a_step_of_each_variant_by_hand():
+    tanh, sigmoid = math.tanh, lambda a: 1 / (1 + math.exp(-a))
+
+    def check(array, *values):
+        np.testing.assert_allclose(array[0], values, rtol=1e-14)
+
+    g = 0, 0, 0, 0, 1, 2, 0, 0  # a_g = 1, 2
+    plain = small(bias=g)
+    check(plain.c, 0.25 + tanh(1) / 2, -0.75 + tanh(2) / 2)
+    check(plain.h, tanh(plain.c[0, 0]) / 2, tanh(plain.c[0, 1]) / 2)
+
+    step = small({"weight_hr": np.array([[1.0, 2.0], [3.0, 4.0], [0.0, -1.0]])}, g, h=(0.0, 0.0, 0.0))
+    a, b = plain.h[0]
+    check(step.h, a + 2 * b, 3 * a + 4 * b, -b)
+    check(step.c, *plain.c[0])
+
+    step = small({"weight_peephole": np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])}, g)
+    check(step.i, sigmoid(1 * 0.5), sigmoid(2 * -1.5))
+    check(step.f, sigmoid(3 * 0.5), sigmoid(4 * -1.5))
+    check(step.o, sigmoid(5 * step.c[0, 0]), sigmoid(6 * step.c[0, 1]))
+
+    step = reference.lstm_cell(
+        *(np.ones((1, 1)), np.zeros((1, 2)), np.array([[0.5, -1.5]]), np.zeros((6, 1)), np.zeros((6, 2))),
+        np.array([1.0, -1.0, 0, 0, 0, 0]), cell=reference.Cell(coupled=True),
+    )  # fmt: skip
+    check(step.f, sigmoid(1), sigmoid(-1))
+    check(step.i, sigmoid(-1), sigmoid(1))
+
+    check(small(bias=g, cell_clip=0.6).c, 0.6, -0.75 + tanh(2) / 2)
+    check(small(bias=g, gate_clip=1.5).g, tanh(1), tanh(1.5))
+    check(small(c=(8, -8), gate_clip=1.5).h, tanh(4) / 2, tanh(-4) / 2)  # not the argument of the output's activation
+
+    step = small({"weight_norm_gates": np.ones(8), "weight_norm_cell": np.array([2.0, 3.0]),
+                  "bias_norm_cell": np.array([0.1, 0.2])}, g)  # fmt: skip
+    check(step.g, tanh(1), tanh(2))  # W x + U h is the same for both, so its norm is 0, and the bias isn't in it
+    half = (step.c[0, 0] - step.c[0, 1]) / 2
+    norm = half / math.sqrt(half**2 + 1e-5)
+    check(step.c, 0.25 + tanh(1) / 2, -0.75 + tanh(2) / 2)  # the state itself is not normalised
+    check(step.h, tanh(2 * norm + 0.1) / 2, tanh(-3 * norm + 0.2) / 2)
+
+    stay = reference.Masks(None, np.array([[True, False]]), np.array([[False, True]]))
+    step = small(bias=g, h=(7.0, 9.0), zoneout=(0.3, 0.2), masks=stay)
+    check(step.h, 7, plain.h[0, 1])
+    check(step.c, plain.c[0, 0], -1.5)
+    step = small(bias=g, h=(7.0, 9.0), zoneout=(0.3, 0.2))
+    check(step.h, 0.3 * 7 + 0.7 * plain.h[0, 0], 0.3 * 9 + 0.7 * plain.h[0, 1])
+    check(step.c, 0.2 * 0.5 + 0.8 * plain.c[0, 0], 0.2 * -1.5 + 0.8 * plain.c[0, 1])
+
+    step = reference.lstm_cell(
+        *(np.zeros((1, 1)), np.ones((1, 2)), np.zeros((1, 2)), np.zeros((8, 1)), np.tile([1.0, 10.0], (8, 1))),
+        np.zeros(8), masks=reference.Masks(np.array([[0.0, 2.0]])),
+    )  # fmt: skip
+    check(step.i, sigmoid(20), sigmoid(20))
+    step = small(bias=g, activations=(("hard_sigmoid", 0.2, 0.5), "relu", ("scaled_tanh", 1.7, 0.6)))
+    check(step.c, 0.25 + 1 / 2, -0.75 + 2 / 2)
+    check(step.h, 1.7 * tanh(0.6 * 0.75) / 2, 1.7 * tanh(0.6 * 0.25) / 2)
+
+
+@pytest.mark.parametrize("name", reference.ACTIVATIONS)
+def test_activations_and_their_slopes_and_slopes_by_value(name):
+    """The slopes are those of finite differences, and, as docs/equations.md says, functions of the values."""
+    x = np.array([-3.1, -1.7, -0.4, -0.01, 0.02, 0.3, 0.9, 1.8, 2.6])
+    value, slope = reference.activate(name, x), reference.activation_slope(name, x)
+    difference = (reference.activate(name, x + 1e-6) - reference.activate(name, x - 1e-6)) / 2e-6
+    np.testing.assert_allclose(slope, difference, rtol=1e-8, atol=1e-8)
+    table = EQUATIONS.read_text(encoding="utf-8").split("slope, by the value y |")[1]
+    assert f"\n| {name} |" in table
+    alpha, _, *_ = reference.ACTIVATIONS[name]
+    by_value = {
+        "sigmoid": lambda y: y * (1 - y),
+        "tanh": lambda y: 1 - y**2,
+        "relu": lambda y: y > 0,
+        "hard_sigmoid": lambda y: alpha * ((y > 0) & (y < 1)),
+        "leaky_relu": lambda y: np.where(y > 0, 1, alpha),
+        "thresholded_relu": lambda y: y != 0,
+        "elu": lambda y: np.where(y > 0, 1, y + alpha),
+        "selu": lambda y: np.where(y > 0, reference.SELU_SCALE, y + reference.SELU_SCALE * reference.SELU_ALPHA),
+        "softsign": lambda y: (1 - np.abs(y)) ** 2,
+        "softplus": lambda y: 1 - np.exp(-y),
+        "exponential": lambda y: y,
+    }.get(name, lambda y: np.full_like(y, 1) - (y**2 if name == "scaled_tanh" else 0))
+    np.testing.assert_allclose(slope, by_value(value), rtol=1e-12, atol=1e-14)
+
+
+# Every element of every array of one layer and direction; stacks of them are above, and in PyTorch below.
+SINGLE = [name for name, options in CASES.items() if options.get("layers", 1) * options.get("directions", 1) == 1]
+
+
+@pytest.mark.parametrize("case", SINGLE)
 def test_variant_gradients_against_finite_differences(case):
     problem = variant(**CASES[case])
 
@@ -557,3 +677,45 @@ def test_variants_against_a_second_telling_in_pytorch(case):
     for name, tensor in leaves.items():
         want = np.zeros_like(grads[name]) if tensor.grad is None else tensor.grad.numpy()
         np.testing.assert_allclose(grads[name], want, rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
+@pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (2, 2, False)])
+def test_projection_against_pytorch(layers, directions, bias, lengths):
+    torch = pytest.importorskip("torch")
+    from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+    problem = variant(layers=layers, directions=directions, bias=bias, proj=2, lengths=lengths)
+    peer = torch.nn.LSTM(
+        3, 3, layers, bias, bidirectional=directions == 2, proj_size=2, dtype=torch.float64
+    )  # fmt: skip
+    peer.load_state_dict({name: torch.from_numpy(array) for name, array in problem.weights.items()})
+    tx, th0, tc0 = (
+        torch.tensor(np.asarray(array), requires_grad=True) for array in (problem.x, *map(np.stack, problem.state))
+    )  # fmt: skip
+    packed = pack_padded_sequence(tx, torch.tensor(lengths or [5] * 4), enforce_sorted=False)
+    packed, (th_n, tc_n) = peer(packed, (th0, tc0))
+    ty, _ = pad_packed_sequence(packed, total_length=5)
+    torch.autograd.backward([ty, th_n, tc_n], [torch.tensor(np.asarray(gradient)) for gradient in problem.d])
+
+    out = problem.forward()
+    grads = problem.backward(out)
+    close = {"rtol": 1e-10, "atol": 1e-12}
+    for got, want in [(out.y, ty), (out.h_n, th_n), (out.c_n, tc_n)]:
+        np.testing.assert_allclose(got, want.detach().numpy(), **close)
+    for got, want in [(grads.x, tx), (grads.h0, th0), (grads.c0, tc0)]:
+        np.testing.assert_allclose(got, want.grad.numpy(), **close)
+    for name, parameter in peer.named_parameters():
+        np.testing.assert_allclose(grads.weights[name], parameter.grad.numpy(), **close, err_msg=name)
+
+
+def test_layer_norm_against_pytorch(rng):
+    torch = pytest.importorskip("torch")
+    a, d = rng.normal(size=(2, 4, 7))
+    a[2] *= 1e-3  # where the epsilon counts
+    tensor = torch.tensor(a, requires_grad=True)
+    values = torch.nn.functional.layer_norm(tensor, (7,))
+    values.backward(torch.tensor(d))
+    norm = reference.normalise(a)
+    np.testing.assert_allclose(norm.values, values.detach().numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(reference.normalise_backward(norm, d), tensor.grad.numpy(), rtol=1e-11, atol=1e-12)

@@ -131,7 +131,74 @@ static clstm_walk walk_of(isize T, isize B, const isize *lengths)
     return (clstm_walk){steps, B, cells, active, starts, length, order};
 }
 
-static void run_layer(const files *f)
+/* A cell beyond the plain one, as a case has it: which options there are, then all that they could need. */
+typedef struct {
+    clstm_cell cell;
+    clstm_variant variant;
+    isize P;
+    int h_stays, c_stays;
+    unsigned char *stay_h, *stay_c;
+} variant_case;
+
+static double number(const files *f, const void *reals_, isize i)
+{
+    return f->kernels->item_size == 4 ? ((const float *)reals_)[i] : ((const double *)reals_)[i];
+}
+
+static const void *read_units(const files *f, isize gates, isize H)
+{
+    void *packed = reals(f, gates * f->kernels->padded(H));
+    f->kernels->pack_bias(read_reals(f, gates * H), gates, H, packed);
+    return packed;
+}
+
+static unsigned char *read_bytes(const files *f, isize n)
+{
+    const void *given = read_reals(f, n);
+    unsigned char *bytes = malloc(at_least_one(n));
+    for (isize i = 0; i < n; i++)
+        bytes[i] = number(f, given, i) != 0;
+    return bytes;
+}
+
+/* sizes: P, then whether there are a projection, peepholes, coupled gates, layer norm, a mask of h, zoneout's masks of h and
+ * c, then the activations' codes. */
+static void read_variant(const files *f, variant_case *v, isize T, isize B, isize H)
+{
+    const clstm_kernels *k = f->kernels;
+    isize sizes[11];
+    read_sizes(f, sizes, 11);
+    const isize P = v->P = sizes[0];
+    /* limits of c and gates, parts of h and c that stay, three times alpha and beta */
+    const void *numbers = read_reals(f, 10);
+    clstm_activation *activations[] = {&v->cell.gate, &v->cell.candidate, &v->cell.output};
+    for (int i = 0; i < 3; i++)
+        *activations[i] = (clstm_activation){(int)sizes[8 + i], number(f, numbers, 4 + 2 * i), number(f, numbers, 5 + 2 * i)};
+    v->cell.cell_clip = number(f, numbers, 0), v->cell.gate_clip = number(f, numbers, 1);
+    v->cell.coupled = (int)sizes[3];
+    const void *weight_hr = read_reals(f, P * H);
+    const void *peephole = read_units(f, 3, H), *gain = read_units(f, 4, H);
+    const void *cell_gain = read_units(f, 1, H), *cell_shift = read_units(f, 1, H);
+    const void *mask = read_reals(f, B * P);
+    v->stay_h = read_bytes(f, T * B * P), v->stay_c = read_bytes(f, T * B * H);
+    if (sizes[1]) {
+        void *R = reals(f, H * k->padded(P)), *Rb = reals(f, P * k->padded(H));
+        k->pack_product(weight_hr, H, P, 1, H, R);
+        k->pack_product(weight_hr, P, H, H, 1, Rb);
+        v->cell.R = R, v->cell.Rb = Rb;
+    }
+    if (sizes[2])
+        v->cell.peephole = peephole;
+    if (sizes[4])
+        v->cell.gate_gain = gain, v->cell.cell_gain = cell_gain, v->cell.cell_shift = cell_shift;
+    v->variant.cell = &v->cell;
+    v->variant.h_mask = sizes[5] ? mask : NULL;
+    v->h_stays = (int)sizes[6], v->c_stays = (int)sizes[7];
+    if (!(sizes[5] || sizes[6] || sizes[7]))
+        v->variant.h_part = number(f, numbers, 2), v->variant.c_part = number(f, numbers, 3);
+}
+
+static void run_direction(const files *f, int with_variant)
 {
     const clstm_kernels *k = f->kernels;
     isize sizes[8], lengths[64];
@@ -140,62 +207,101 @@ static void run_layer(const files *f)
     const isize chunk = sizes[7];
     const int reverse = (int)sizes[4];
     read_sizes(f, lengths, B);
-    const void *weight_ih = read_reals(f, 4 * H * I), *weight_hh = read_reals(f, 4 * H * H);
+    variant_case v = {.P = H};
+    clstm_variant *variant = with_variant ? &v.variant : NULL;
+    if (variant)
+        read_variant(f, &v, T, B, H);
+    const isize P = v.P;
+    const void *weight_ih = read_reals(f, 4 * H * I), *weight_hh = read_reals(f, 4 * H * P);
     const void *bias = read_reals(f, 4 * H);
-    void *x = read_reals(f, T * B * I), *h0 = read_reals(f, B * H), *c0 = read_reals(f, B * H);
-    void *dy = read_reals(f, T * B * H), *dhn = read_reals(f, B * H), *dcn = read_reals(f, B * H);
+    void *x = read_reals(f, T * B * I), *h0 = read_reals(f, B * P), *c0 = read_reals(f, B * H);
+    void *dy = read_reals(f, T * B * P), *dhn = read_reals(f, B * P), *dcn = read_reals(f, B * H);
 
     const clstm_walk walk = walk_of(T, B, lengths);
-    const isize Hp = k->padded(H), panels = Hp / k->vector_length, ld = k->state_stride(H);
-    const isize width = 4 * k->vector_length;
-    void *W = reals(f, 4 * Hp * I), *U = reals(f, 4 * Hp * H), *packed_bias = reals(f, 4 * Hp);
-    void *Ub = reals(f, 4 * H * Hp), *Wb = reals(f, 4 * H * k->padded(I));
+    const isize Hp = k->padded(H), panels = Hp / k->vector_length, ld = k->state_stride(H), ld_h = k->state_stride(P);
+    const isize width = 4 * k->vector_length, stride = k->gates_stride(H);
+    void *W = reals(f, 4 * Hp * I), *U = reals(f, 4 * Hp * P), *packed_bias = reals(f, 4 * Hp), *zero = reals(f, 4 * Hp);
+    void *Ub = reals(f, 4 * H * k->padded(P)), *Wb = reals(f, 4 * H * k->padded(I));
     k->pack_forward(weight_ih, H, I, W, 0, panels);
-    k->pack_forward(weight_hh, H, H, U, 0, panels);
-    k->pack_bias(bias, H, packed_bias);
-    k->repack_backward(U, H, H, Ub, 0, (H + width - 1) / width);
+    k->pack_forward(weight_hh, H, P, U, 0, panels);
+    k->pack_bias(bias, 4, H, packed_bias);
+    k->repack_backward(U, H, P, Ub, 0, (P + width - 1) / width);
     k->repack_backward(W, H, I, Wb, 0, (I + width - 1) / width);
+    memset(zero, 0, 4 * Hp * k->item_size);
+    const int layer_norm = v.cell.gate_gain != NULL;
+    if (layer_norm)
+        v.cell.gate_shift = packed_bias;
+    if (variant) {
+        if (v.h_stays)
+            variant->h_stays = lines_of(v.stay_h, &walk, B, P, reverse);
+        if (v.c_stays)
+            variant->c_stays = lines_of(v.stay_c, &walk, B, H, reverse);
+        variant->sums = reals(f, B * stride), variant->update = reals(f, B * stride), variant->m = reals(f, B * ld);
+    }
 
-    void *y = reals(f, T * B * H), *hn = reals(f, B * H), *cn = reals(f, B * H);
+    void *y = reals(f, T * B * P), *hn = reals(f, B * P), *cn = reals(f, B * H);
     clstm_forward job = {
-        .walk = &walk, .I = I, .H = H, .W = W, .U = U, .bias = packed_bias,
-        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, H, reverse), .y_steps = T, .last = walk.steps,
-        .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld), .c = reals(f, B * ld),
-        .projected = reals(f, chunk * (B + groups) * k->gates_stride(H)), .chunk = chunk, .row_groups = groups,
+        .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .W = W, .U = U, .bias = layer_norm ? zero : packed_bias,
+        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, P, reverse), .y_steps = T, .last = walk.steps,
+        .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld_h), .c = reals(f, B * ld),
+        .projected = reals(f, chunk * (B + groups) * stride), .chunk = chunk, .row_groups = groups,
     };
     run_team(forward, &job, threads);
-    write_reals(f, y, T * B * H);
-    write_reals(f, hn, B * H);
+    write_reals(f, y, T * B * P);
+    write_reals(f, hn, B * P);
     write_reals(f, cn, B * H);
 
     job.projected = NULL;
-    job.gates = reals(f, walk.cells * k->gates_stride(H));
+    job.gates = reals(f, walk.cells * stride);
     job.cells = reals(f, walk.cells * ld);
-    memset(y, 0xff, T * B * H * k->item_size);
+    if (variant) {
+        variant->normed = reals(f, walk.cells * stride);
+        variant->statistics = reals(f, walk.cells * k->cell_statistics);
+        variant->m = reals(f, walk.cells * ld);
+    }
+    memset(y, 0xff, T * B * P * k->item_size);
     run_team(forward, &job, threads);
-    write_reals(f, y, T * B * H);
+    write_reals(f, y, T * B * P);
 
-    const isize columns = k->columns_width(I, H);
-    void *dx = reals(f, T * B * I), *dh0 = reals(f, B * H), *dc0 = reals(f, B * H);
-    void *dW = reals(f, 4 * H * I), *dU = reals(f, 4 * H * H), *db = reals(f, 4 * H);
+    const isize columns = k->columns_width(I, P), width_of_m = k->columns_width(H, 0);
+    const isize own_columns = columns > width_of_m ? columns : width_of_m;
+    void *dx = reals(f, T * B * I), *dh0 = reals(f, B * P), *dc0 = reals(f, B * H);
+    void *dW = reals(f, 4 * H * I), *dU = reals(f, 4 * H * P), *db = reals(f, 4 * H);
     memset(dx, 0, T * B * I * k->item_size);
     clstm_backward back = {
-        .walk = &walk, .I = I, .H = H, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
-        .dy = lines_of(dy, &walk, B, H, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
-        .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld), .dc = reals(f, B * ld),
-        .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = db,
-        .columns = reals(f, threads * k->gradient_block * columns), .sums = reals(f, 4 * H * columns + 4 * Hp),
-        .row_groups = groups,
+        .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
+        .dy = lines_of(dy, &walk, B, P, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
+        .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld_h), .dc = reals(f, B * ld),
+        .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = layer_norm ? NULL : db,
+        .columns = reals(f, threads * k->gradient_block * own_columns),
+        .sums = reals(f, 4 * H * columns + 4 * Hp + P * Hp + k->padded(P)), .row_groups = groups,
     };
+    if (variant) {
+        variant->dh = reals(f, walk.cells * ld_h);
+        variant->row_sums = reals(f, B * k->row_sums(&v.cell) * Hp);
+        variant->dR = reals(f, P * H), variant->dpeephole = reals(f, 3 * H), variant->dgate_gain = reals(f, 4 * H);
+        variant->dcell_gain = reals(f, H), variant->dcell_shift = reals(f, H);
+        variant->dgate_shift = layer_norm ? db : NULL;
+    }
     run_team(backward, &back, threads);
     run_team(input_gradient, &back, threads);
     write_reals(f, dx, T * B * I);
-    write_reals(f, dh0, B * H);
+    write_reals(f, dh0, B * P);
     write_reals(f, dc0, B * H);
     write_reals(f, dW, 4 * H * I);
-    write_reals(f, dU, 4 * H * H);
+    write_reals(f, dU, 4 * H * P);
     write_reals(f, db, 4 * H);
+    if (variant) {
+        write_reals(f, variant->dR, P * H);
+        write_reals(f, variant->dpeephole, 3 * H);
+        write_reals(f, variant->dgate_gain, 4 * H);
+        write_reals(f, variant->dcell_gain, H);
+        write_reals(f, variant->dcell_shift, H);
+    }
 }
+
+static void run_layer(const files *f) { run_direction(f, 0); }
+static void run_cell(const files *f) { run_direction(f, 1); }
 
 static void run_dense(const files *f)
 {
@@ -213,7 +319,7 @@ static void run_dense(const files *f)
     const clstm_product forwards = {rows, K, N, x, K, panels, padded_bias, y, N};
     const clstm_product backwards = {rows, N, K, dy, N, back, NULL, dx, K};
     const clstm_outer sum = {rows, N, K, dy, x, N, K, dweight, dbias,
-                             reals(f, threads * k->gradient_block * width), reals(f, N * width + k->padded(N))};
+                             reals(f, threads * k->gradient_block * width), reals(f, N * width + k->padded(N)), 0};
     run_team(product, &forwards, threads);
     run_team(product, &backwards, threads);
     run_team(outer, &sum, threads);
@@ -240,7 +346,7 @@ int main(int count, char **arguments)
     files f = {NULL, fopen(arguments[2], "rb"), fopen(arguments[3], "wb")};
     if (!f.cases || !f.results)
         fail("a file can't be opened");
-    static void (*const run[])(const files *) = {run_layer, run_dense, run_activation};
+    static void (*const run[])(const files *) = {run_layer, run_dense, run_activation, run_cell};
     int64_t kind, item_size;
     while (fread(&kind, 8, 1, f.cases) == 1) {
         if (fread(&item_size, 8, 1, f.cases) != 1)

@@ -1,4 +1,4 @@
-"""See _lstm.pyx."""
+"""See _pack.pyx."""
 
 cimport numpy  # its headers first: kernels.h takes back the name I, which complex.h defines
 
@@ -7,8 +7,11 @@ from clstm._runtime cimport Arena
 
 cdef class Packed:
     cdef const c.clstm_kernels *kernels
-    cdef Py_ssize_t I, H
-    cdef Arena forward_arena, hidden_arena, input_arena
+    cdef Py_ssize_t I, H, P     # P: of h, whose width is H but with a projection
+    cdef bint plain             # else `cell` is what the cell has beyond the plain one
+    cdef c.clstm_cell cell
+    cdef double h_part, c_part  # zoneout of inference
+    cdef Arena forward_arena, cell_arena, hidden_arena, input_arena
     cdef void *W
     cdef void *U
     cdef void *bias

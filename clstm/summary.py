@@ -1,0 +1,128 @@
+"""A table of what a layer, network or model is made of: output shapes, parameters, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from clstm.layer import Layer
+
+
+# A shape: names of axes that may have any size, and sizes.
+Axes = tuple["str | int", ...]
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """A line of a `Summary`.
+
+    Attributes
+    ----------
+    name : str
+        The part's name, as its weights' names have it; empty of the whole.
+    kind : str
+        Its class; of an LSTM's layers, "layer 0" and so on.
+    depth : int
+        How many parts it is inside of.
+    output : tuple of str and int
+        The output's shape: names of axes that may have any size, and sizes. Empty where a class doesn't tell it.
+    parameters : int
+        Numbers in the weights that are its own, not its parts'.
+    nbytes : int
+        Memory of these weights.
+    """
+
+    name: str
+    kind: str
+    depth: int
+    output: Axes
+    parameters: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary` of every layer, network and fitted model returns; as text it is a table.
+
+    Attributes
+    ----------
+    title : str
+        A fitted model's class; empty of a layer or network.
+    dtype : str
+        Of the weights; empty where there are none.
+    rows : tuple of SummaryRow
+        The whole, and its parts in their order.
+    """
+
+    title: str
+    dtype: str
+    rows: tuple[SummaryRow, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all weights, as `Layer.num_parameters` counts them."""
+        return sum(row.parameters for row in self.rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all weights. Their copies for the kernels, gradients and an optimiser's state come on top."""
+        return sum(row.nbytes for row in self.rows)
+
+    def __str__(self) -> str:
+        header = ("layer", "output shape", "parameters", "memory")
+        cells = [
+            (
+                "  " * row.depth + (f"{row.name}: {row.kind}" if row.name else row.kind),
+                f"({', '.join(map(str, row.output))})" if row.output else "",
+                f"{row.parameters:,}" if row.parameters else "",
+                _in_bytes(row.nbytes) if row.parameters else "",
+            )
+            for row in self.rows
+        ]
+        total = ("total" + f", {self.dtype}" * bool(self.dtype), "", f"{self.parameters:,}", _in_bytes(self.nbytes))
+        widths = [max(map(len, column)) for column in zip(header, *cells, total, strict=True)]
+
+        def line(row: tuple[str, ...]) -> str:
+            left, right = zip(row[:2], widths[:2], strict=True), zip(row[2:], widths[2:], strict=True)
+            return "  ".join([*(f"{cell:<{width}}" for cell, width in left), *(f"{c:>{w}}" for c, w in right)]).rstrip()
+
+        rule = "-" * len(line(header))
+        title = [self.title] if self.title else []
+        return "\n".join([*title, rule, line(header), rule, *map(line, cells), rule, line(total)])
+
+    __repr__ = __str__
+
+
+def summarise(layer: Layer) -> Summary:
+    """Return the summary of a layer or network."""
+    dtypes = {weight.dtype.name for weight in layer.parameters().values()}
+    return Summary("", " and ".join(sorted(dtypes)), tuple(_rows_of(layer, "", 0)))
+
+
+def _rows_of(layer: Layer, name: str, depth: int) -> Iterator[SummaryRow]:
+    stacked = layer._stacked()
+    yield _row(name, type(layer).__name__, depth, layer._output_axes(), [] if stacked else layer._weights.values())
+    for number, (output, weights) in enumerate(stacked):
+        yield _row("", f"layer {number}", depth + 1, output, weights)
+    for part_name, part in layer._parts.items():
+        yield from _rows_of(part, part_name, depth + 1)
+
+
+def _row(name: str, kind: str, depth: int, output: Axes, weights: Iterable[np.ndarray]) -> SummaryRow:
+    weights = list(weights)
+    sizes = sum(weight.size for weight in weights), sum(weight.nbytes for weight in weights)
+    return SummaryRow(name, kind, depth, output, *sizes)
+
+
+def _in_bytes(count: int) -> str:
+    """Return a number of bytes in three digits or so: 712 B, 71.2 kB, 7.12 MB."""
+    value, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.5 or unit == "TB":
+            break
+        value /= 1000
+    return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"

@@ -1,0 +1,287 @@
+/* What a step of a cell beyond the plain one computes, of one vector of units: activations, limits, layer norm, zoneout.
+ *
+ * docs/equations.md has the equations, clstm/cell.py the options. Everything here goes unit by unit but the sums over a
+ * row that layer norm needs: those run in lanes of 64 bytes, whatever the width of a vector, and are added in one order.
+ */
+#ifndef CLSTM_CELL_H
+#define CLSTM_CELL_H
+
+#include <math.h>
+
+#include "activations.h"
+#include "layout.h"
+#include "tile.h"
+#include "walk.h"
+
+/* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
+ * choose which addition to fuse with which product, each for each processor as it likes. */
+INLINE vec rounded(vec product)
+{
+    KEEP_IN_REGISTER(product);
+    return product;
+}
+
+/* Activations --------------------------------------------------------------------------------------------------- */
+
+/* clstm.cell.ACTIVATIONS */
+enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFFINE, SCALED_TANH, SOFTSIGN, SOFTPLUS, LINEAR,
+       EXPONENTIAL, SELU };
+
+#define SELU_ALPHA ((real)1.6732632423543772848170429916717)
+#define SELU_SCALE ((real)1.0507009873554804934193349852946)
+#define NORM_EPS ((real)1e-5) /* clstm.cell.NORM_EPS */
+
+#if defined(CLSTM_F32)
+#define EXP_MOST 174 /* from here up e^x is infinite */
+#define LOG1P_TERMS 8
+#else
+#define EXP_MOST 1418
+#define LOG1P_TERMS 17
+#endif
+
+INLINE vec smaller_of(vec a, vec b) { return -larger(-a, -b); }
+INLINE vec absolute(vec x) { return (vec)((ivec)x & ~SIGN_BITS); }
+
+/* x, at least `low` and at most `high`; NaN stays */
+INLINE vec between(real low, vec x, real high) { return smaller_of(broadcast(high), larger(broadcast(low), x)); }
+
+/* The square of e^(x/2), for the scale of e^x itself may be beyond the largest number where e^x isn't. */
+INLINE vec exp_(vec x)
+{
+    vec scale, q = exp_parts((real)0.5 * smaller_of(broadcast(EXP_MOST), x), &scale, 1), root = scale * q + scale;
+    return root * root;
+}
+
+/* e^x - 1 for x <= 0 */
+INLINE vec expm1_(vec x)
+{
+    vec scale, q = exp_parts(x, &scale, 1);
+    return scale * q + (scale - 1);
+}
+
+/* max(x, 0) + log(1 + z), z = e^-|x|: the series of 2 artanh(s), s = z / (2 + z) <= 1/3 */
+INLINE vec softplus(vec x)
+{
+    vec scale, q = exp_parts((vec)((ivec)x | SIGN_BITS), &scale, 1);
+    const vec z = scale * q + scale, s = z / (2 + z), s2 = s * s;
+    vec sum = broadcast((real)1 / (2 * LOG1P_TERMS + 1));
+    UNROLL
+    for (int k = LOG1P_TERMS - 1; k >= 0; k--)
+        sum = sum * s2 + (real)1 / (2 * k + 1);
+    return larger(broadcast(0), x) + 2 * s * sum;
+}
+
+NOINLINE vec any_activation(const clstm_activation *a, vec x)
+{
+    const real alpha = (real)a->alpha, beta = (real)a->beta;
+    switch (a->code) {
+    case SIGMOID: return sigmoid(x);
+    case TANH: return tanh_(x);
+    case RELU: return larger(broadcast(0), x);
+    case HARD_SIGMOID: return between(0, alpha * x + beta, 1);
+    case LEAKY_RELU: return choose(x < 0, alpha * x, x);
+    case THRESHOLDED_RELU: return choose(x > alpha, x, broadcast(0));
+    case ELU: return choose(x < 0, alpha * expm1_(smaller_of(broadcast(0), x)), x);
+    case AFFINE: return alpha * x + beta;
+    case SCALED_TANH: return alpha * tanh_(beta * x);
+    case SOFTSIGN: return x / (1 + absolute(x));
+    case SOFTPLUS: return softplus(x);
+    case EXPONENTIAL: return exp_(x);
+    case SELU: return SELU_SCALE * choose(x < 0, SELU_ALPHA * expm1_(smaller_of(broadcast(0), x)), x);
+    default: return x;
+    }
+}
+
+/* The derivative where the activation is y */
+NOINLINE vec any_slope(const clstm_activation *a, vec y)
+{
+    const real alpha = (real)a->alpha, beta = (real)a->beta;
+    const vec zero = broadcast(0), one = broadcast(1);
+    switch (a->code) {
+    case SIGMOID: return y * (1 - y);
+    case TANH: return 1 - y * y;
+    case RELU: return choose(y > 0, one, zero);
+    case HARD_SIGMOID: return choose((y > 0) & (y < 1), broadcast(alpha), zero);
+    case LEAKY_RELU: return choose(y > 0, one, broadcast(alpha));
+    case THRESHOLDED_RELU: return choose(y == 0, zero, one);
+    case ELU: return choose(y > 0, one, y + alpha);
+    case AFFINE: return broadcast(alpha);
+    case SCALED_TANH: return beta * (alpha - y * (y / alpha));
+    case SOFTSIGN: return (1 - absolute(y)) * (1 - absolute(y));
+    case SOFTPLUS: return -expm1_(-y);
+    case EXPONENTIAL: return y;
+    case SELU: return choose(y > 0, broadcast(SELU_SCALE), y + SELU_SCALE * SELU_ALPHA);
+    default: return one;
+    }
+}
+
+/* `usual`: sigmoid or tanh, known where the code is made; ANY: looked up at each vector */
+enum { ANY = -1 };
+
+INLINE vec activation(const clstm_activation *a, int usual, vec x)
+{
+    return usual == SIGMOID ? sigmoid(x) : usual == TANH ? tanh_(x) : any_activation(a, x);
+}
+
+INLINE vec slope(const clstm_activation *a, int usual, vec y)
+{
+    return usual == SIGMOID ? y * (1 - y) : usual == TANH ? 1 - y * y : any_slope(a, y);
+}
+
+INLINE int is_usual(const clstm_cell *cell)
+{
+    return cell->gate.code == SIGMOID && cell->candidate.code == TANH && cell->output.code == TANH;
+}
+
+/* Limits and zoneout -------------------------------------------------------------------------------------------- */
+
+INLINE vec limited(vec x, double limit) { return limit < INFINITY ? between((real)-limit, x, (real)limit) : x; }
+
+/* A gradient with regard to what came out of `limited` at x, with regard to what went in */
+INLINE vec within(vec gradient, vec x, double limit)
+{
+    return limit < INFINITY ? choose(absolute(x) < (real)limit, gradient, broadcast(0)) : gradient;
+}
+
+typedef uint8_t byte_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(real))));
+
+/* What stays of h or c at step s of row b: a row of bytes, or NULL for `part` of everything */
+typedef struct {
+    int none;
+    const uint8_t *row;
+    real part;
+} stays;
+
+INLINE stays stays_at(const clstm_lines *lines, double part, isize b, isize s)
+{
+    const uint8_t *row = lines->data ? (const uint8_t *)lines->data + lines->row[b] + s * lines->step : NULL;
+    return (stays){!row && part == 0, row, (real)part};
+}
+
+/* Which of n units from `unit` on stay */
+INLINE ivec stay_mask(const uint8_t *row, isize unit, isize n)
+{
+    byte_vec bytes = {0};
+    if (n - unit >= VL)
+        memcpy(&bytes, row + unit, sizeof bytes);
+    else
+        for (isize i = 0; unit + i < n; i++)
+            bytes[i] = row[unit + i];
+    return __builtin_convertvector(bytes, ivec) != 0;
+}
+
+INLINE vec stayed(const stays *z, isize unit, isize n, vec before, vec now)
+{
+    if (z->row)
+        return choose(stay_mask(z->row, unit, n), before, now);
+    return z->part * before + rounded((1 - z->part) * now);
+}
+
+/* Of a gradient, what goes on to the new value; *before gets the rest, which goes to the old one. */
+INLINE vec moved(const stays *z, isize unit, isize n, vec gradient, vec *before)
+{
+    if (z->row) {
+        const ivec stay = stay_mask(z->row, unit, n);
+        *before = choose(stay, gradient, broadcast(0));
+        return choose(stay, broadcast(0), gradient);
+    }
+    *before = rounded(z->part * gradient);
+    return rounded((1 - z->part) * gradient);
+}
+
+/* Rows -------------------------------------------------------------------------------------------------------------- */
+
+/* A vector from `unit` on of a row of n reals anywhere; zeros behind it */
+INLINE vec load_at(const real *row, isize unit, isize n)
+{
+    return n - unit >= VL ? load(row + unit) : load_part(row + unit, n - unit);
+}
+
+INLINE void store_at(real *row, isize unit, isize n, vec x)
+{
+    if (n - unit >= VL)
+        store(row + unit, x);
+    else
+        store_part(row + unit, x, n - unit);
+}
+
+/* Units of the panels of a share, each of `width` units */
+INLINE isize first_unit(const share *mine, isize width) { return mine->panel0 * width; }
+INLINE isize end_unit(const share *mine, isize width, isize H) { return smaller(mine->panel1 * width, padded(H)); }
+
+/* Layer norm: Ba, Kiros & Hinton (2016) ------------------------------------------------------------------------------- */
+
+#define NORM_LANES ((isize)(64 / sizeof(real)))
+#define NORM_VECTORS (64 / VECTOR_BYTES)
+#define CELL_STATISTICS 8 /* of a cell: 1/std of the gates, then mean and 1/std of c */
+
+/* x in the first n lanes, zeros in others */
+INLINE vec first_lanes(vec x, isize n)
+{
+    real lanes[VECTOR_BYTES / sizeof(real)];
+    store(lanes, x);
+    return load_part(lanes, n);
+}
+
+INLINE real add_lanes(const vec *sum)
+{
+    real lanes[64 / sizeof(real)] __attribute__((aligned(64)));
+    memcpy(lanes, sum, sizeof lanes);
+    for (isize half = NORM_LANES / 2; half > 0; half /= 2)
+        for (isize i = 0; i < half; i++)
+            lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* Runs `body` for the units of a row: `at` is the first of VL, n how many of them there are, v the vector of the sum. */
+#define FOR_NORM_LANES(H, body)                                             \
+    {                                                                  \
+        isize unit_ = 0;                                               \
+        for (; unit_ + NORM_LANES <= (H); unit_ += NORM_LANES)                   \
+            UNROLL for (int v = 0; v < NORM_VECTORS; v++) {            \
+                const isize at = unit_ + v * VL, n = VL;               \
+                body                                                   \
+            }                                                          \
+        for (int v = 0; v < NORM_VECTORS && unit_ + v * VL < (H); v++) { \
+            const isize at = unit_ + v * VL, n = smaller(VL, (H) - at); \
+            body                                                       \
+        }                                                              \
+    }
+
+/* Mean and 1 / sqrt(variance + eps) of H reals, which stand in whole vectors */
+static void norm_statistics(const real *row, isize H, real *mean, real *scale)
+{
+    vec sum[NORM_VECTORS] = {0}, squares[NORM_VECTORS] = {0};
+    FOR_NORM_LANES(H, sum[v] += n == VL ? load(row + at) : first_lanes(load(row + at), n);)
+    *mean = add_lanes(sum) / (real)H;
+    FOR_NORM_LANES(H, {
+        const vec d = load(row + at) - *mean;
+        const vec own = n == VL ? d : first_lanes(d, n);
+        squares[v] += rounded(own * own);
+    })
+    const real variance = add_lanes(squares) / (real)H;
+#if defined(CLSTM_F32)
+    *scale = 1 / sqrtf(variance + NORM_EPS);
+#else
+    *scale = 1 / sqrt(variance + NORM_EPS);
+#endif
+}
+
+/* The means of a gradient with regard to normalised reals, and of its products with them */
+static void norm_means(const real *gradient, const real *normed, isize H, real *mean, real *product)
+{
+    vec sum[NORM_VECTORS] = {0}, products[NORM_VECTORS] = {0};
+    FOR_NORM_LANES(H, {
+        const vec d = n == VL ? load(gradient + at) : first_lanes(load(gradient + at), n);
+        const vec x = n == VL ? load(normed + at) : first_lanes(load(normed + at), n);
+        sum[v] += d;
+        products[v] += rounded(d * x);
+    })
+    *mean = add_lanes(sum) / (real)H;
+    *product = add_lanes(products) / (real)H;
+}
+
+/* Gradients of what each unit has of its own: of [peephole i, f, o], [gains, shifts of the gates, gain, shift of the cell] */
+static isize row_sums(const clstm_cell *cell) { return (cell->peephole ? 3 : 0) + (cell->gate_gain ? 10 : 0); }
+
+#endif

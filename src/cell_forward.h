@@ -1,0 +1,332 @@
+/* Forward of a cell beyond the plain one: the plain one's products, then more to do with their sums.
+ *
+ * Without layer norm, the rows of a tile are finished at once, as in the plain cell. With it a step has parts, between which
+ * the threads of a group wait for each other, since a part needs whole rows of the one before:
+ *
+ *     sums of the gates  |  norm, gates, c  |  norm, m  |  h = weight_hr m
+ *
+ * The last part is there where there is a projection. `h` holds what enters the gates, times its mask; y has h itself.
+ */
+#ifndef CLSTM_CELL_FORWARD_H
+#define CLSTM_CELL_FORWARD_H
+
+#include "cell.h"
+#include "forward.h"
+#include "product.h"
+
+/* Where one row's step reads and writes */
+typedef struct {
+    const real *c_before;
+    real *c, *kept, *normed; /* the last two: NULL in inference; normed with layer norm only */
+    stays zoneout;
+} cell_row;
+
+INLINE cell_row cell_row_at(const clstm_forward *job, isize s, isize b)
+{
+    const clstm_walk *walk = job->walk;
+    const clstm_variant *variant = job->variant;
+    const isize ld = state_stride(job->H), cell = walk->start[s] + b;
+    cell_row row = {(const real *)job->c + b * ld, (real *)job->c + b * ld, NULL, NULL,
+                    stays_at(&variant->c_stays, variant->c_part, b, s)};
+    if (job->gates) {
+        if (s > 0)
+            row.c_before = (const real *)job->cells + (walk->start[s - 1] + b) * ld;
+        row.c = (real *)job->cells + cell * ld;
+        row.kept = (real *)job->gates + cell * gates_stride(job->H);
+        if (variant->normed)
+            row.normed = (real *)variant->normed + cell * gates_stride(job->H);
+    }
+    return row;
+}
+
+/* The gates of the units of one vector from their sums a, and c; returns c before zoneout. */
+INLINE vec update_units(const clstm_cell *cell, int usual, const cell_row *row, isize H, isize unit, const vec *a, vec *o)
+{
+    const isize Hp = padded(H);
+    const vec c_before = load(row->c_before + unit);
+    const real *peephole = (const real *)cell->peephole + unit;
+    vec a_i = a[0], a_f = a[1], a_o = a[3];
+    if (cell->peephole) {
+        a_i += load(peephole) * c_before;
+        a_f += load(peephole + Hp) * c_before;
+    }
+    const double limit = cell->gate_clip;
+    const vec f = activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_f, limit));
+    const vec i = cell->coupled ? 1 - f : activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_i, limit));
+    const vec g = activation(&cell->candidate, usual ? TANH : ANY, limited(a[2], limit));
+    const vec c = limited(f * c_before + rounded(i * g), cell->cell_clip);
+    if (cell->peephole)
+        a_o += load(peephole + 2 * Hp) * c;
+    *o = activation(&cell->gate, usual ? SIGMOID : ANY, limited(a_o, limit));
+    store(row->c + unit, row->zoneout.none ? c : stayed(&row->zoneout, unit, H, c_before, c));
+    if (row->kept) {
+        store(row->kept + unit, i);
+        store(row->kept + Hp + unit, f);
+        store(row->kept + 2 * Hp + unit, g);
+        store(row->kept + 3 * Hp + unit, *o);
+    }
+    return c;
+}
+
+/* What leaves the cell, of the units of one vector */
+INLINE vec output_units(const clstm_cell *cell, int usual, vec q, vec o)
+{
+    return o * activation(&cell->output, usual ? TANH : ANY, q);
+}
+
+INLINE real *m_row(const clstm_forward *job, isize s, isize b)
+{
+    return (real *)job->variant->m + (job->gates ? job->walk->start[s] + b : b) * state_stride(job->H);
+}
+
+/* Where one row's h goes at a step */
+typedef struct {
+    const real *before, *mask;
+    real *y, *h;
+    stays zoneout;
+} output_row;
+
+INLINE output_row output_row_at(const clstm_forward *job, isize s, isize b)
+{
+    const clstm_walk *walk = job->walk;
+    const clstm_variant *variant = job->variant;
+    const isize P = job->P, given = walk->order[b];
+    return (output_row){
+        s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + given * P,
+        variant->h_mask ? (const real *)variant->h_mask + given * P : NULL,
+        line_at(&job->y, b, s),
+        (real *)job->h + ((s + 1) & 1) * job->half + b * state_stride(P),
+        stays_at(&variant->h_stays, variant->h_part, b, s),
+    };
+}
+
+INLINE void put_out(const output_row *row, isize P, isize unit, vec h)
+{
+    if (!row->zoneout.none)
+        h = stayed(&row->zoneout, unit, P, load_at(row->before, unit, P), h);
+    store_at(row->y, unit, P, h);
+    store(row->h + unit, row->mask ? h * load_at(row->mask, unit, P) : h);
+}
+
+/* finish_rows of a cell without layer norm; in two passes for the same reason */
+INLINE void finish_cell_rows(const clstm_forward *job, const share *mine, isize s, isize j0, int R, isize p, int Q, real *pre,
+                             int usual)
+{
+    const clstm_cell cell = *job->variant->cell;
+    const isize H = job->H, step = Q * VL;
+    for (int r = 0; r < R; r++) {
+        const cell_row row = cell_row_at(job, s, row_of(mine, j0 + r));
+        for (int q = 0; q < Q; q++) {
+            real *a = pre + (r * 4 * Q + q) * VL;
+            const vec sums[] = {load(a), load(a + step), load(a + 2 * step), load(a + 3 * step)};
+            vec o, c = update_units(&cell, usual, &row, H, (p + q) * VL, sums, &o);
+            store(a, c);
+            store(a + step, o);
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        const isize b = row_of(mine, j0 + r);
+        const output_row row = output_row_at(job, s, b);
+        for (int q = 0; q < Q; q++) {
+            const real *a = pre + (r * 4 * Q + q) * VL;
+            const isize unit = (p + q) * VL;
+            const vec m = output_units(&cell, usual, load(a), load(a + step));
+            if (cell.R)
+                store(m_row(job, s, b) + unit, m);
+            else
+                put_out(&row, H, unit, m);
+        }
+    }
+}
+
+#define FINISH(name, usual)                                                                                                  \
+    static void name(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R, isize p, \
+                     int Q, real *pre)                                                                                       \
+    {                                                                                                                        \
+        (void)gates;                                                                                                         \
+        finish_cell_rows(job, mine, s, j0, R, p, Q, pre, usual);                                                             \
+    }
+
+FINISH(finish_usual_rows, 1)
+FINISH(finish_any_rows, 0)
+
+INLINE real *work_row(const void *rows, const clstm_forward *job, isize b) { return (real *)rows + b * gates_stride(job->H); }
+
+/* With layer norm, sums wait until the whole row is there. */
+static void keep_sums(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R, isize p,
+                      int Q, real *pre)
+{
+    const isize Hp = padded(job->H);
+    (void)gates, (void)s;
+    for (int r = 0; r < R; r++) {
+        real *sums = work_row(job->variant->sums, job, row_of(mine, j0 + r)) + p * VL;
+        for (int gate = 0; gate < 4; gate++)
+            for (int q = 0; q < Q; q++)
+                store(sums + gate * Hp + q * VL, load(pre + ((r * 4 + gate) * Q + q) * VL));
+    }
+}
+
+/* Where the statistics of a row's step are kept for the way back; only by the first thread of a group, all of which have
+ * the same */
+INLINE real *statistics_of(const clstm_forward *job, const group *own_group, isize s, isize b)
+{
+    if (!job->gates || own_group->team.rank > 0)
+        return NULL;
+    return (real *)job->variant->statistics + (job->walk->start[s] + b) * CELL_STATISTICS;
+}
+
+/* Norm of the gates, gates and c, of this thread's units */
+INLINE void normed_gates(const clstm_forward *job, const group *own_group, const share *mine, isize s, int usual)
+{
+    const clstm_cell cell = *job->variant->cell;
+    const isize H = job->H, Hp = padded(H), alive = rows_below(mine, job->walk->active[s]);
+    const real *gain = cell.gate_gain, *shift = cell.gate_shift;
+    for (isize j = 0; j < alive; j++) {
+        const isize b = row_of(mine, j);
+        const cell_row row = cell_row_at(job, s, b);
+        const real *sums = work_row(job->variant->sums, job, b);
+        real *update = work_row(job->variant->update, job, b), *statistics = statistics_of(job, own_group, s, b);
+        real mean[4], scale[4];
+        for (int gate = 0; gate < 4; gate++)
+            norm_statistics(sums + gate * Hp, H, &mean[gate], &scale[gate]);
+        if (statistics)
+            memcpy(statistics, scale, sizeof scale);
+        for (isize unit = first_unit(mine, VL); unit < end_unit(mine, VL, H); unit += VL) {
+            vec a[4], o;
+            UNROLL
+            for (int gate = 0; gate < 4; gate++) {
+                const isize at = gate * Hp + unit;
+                const vec normed = (load(sums + at) - mean[gate]) * scale[gate];
+                if (row.normed)
+                    store(row.normed + at, normed);
+                a[gate] = normed * load(gain + at) + load(shift + at);
+            }
+            store(update + unit, update_units(&cell, usual, &row, H, unit, a, &o));
+            store(update + Hp + unit, o);
+        }
+    }
+}
+
+/* Norm of c, and what leaves the cell */
+INLINE void normed_output(const clstm_forward *job, const group *own_group, const share *mine, isize s, int usual)
+{
+    const clstm_cell cell = *job->variant->cell;
+    const isize H = job->H, Hp = padded(H), alive = rows_below(mine, job->walk->active[s]);
+    const real *gain = cell.cell_gain, *shift = cell.cell_shift;
+    for (isize j = 0; j < alive; j++) {
+        const isize b = row_of(mine, j);
+        const output_row row = output_row_at(job, s, b);
+        const real *update = work_row(job->variant->update, job, b);
+        real *statistics = statistics_of(job, own_group, s, b), mean, scale;
+        norm_statistics(update, H, &mean, &scale);
+        if (statistics)
+            statistics[4] = mean, statistics[5] = scale;
+        for (isize unit = first_unit(mine, VL); unit < end_unit(mine, VL, H); unit += VL) {
+            const vec q = (load(update + unit) - mean) * scale * load(gain + unit) + load(shift + unit);
+            const vec m = output_units(&cell, usual, q, load(update + Hp + unit));
+            if (cell.R)
+                store(m_row(job, s, b) + unit, m);
+            else
+                put_out(&row, H, unit, m);
+        }
+    }
+}
+
+/* h = weight_hr m, of this thread's panels */
+static void project_output(const clstm_forward *job, const share *mine, isize s)
+{
+    const isize H = job->H, P = job->P, alive = rows_below(mine, job->walk->active[s]);
+    real h[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    tile t = {.to_vector = VL, .segments = 1};
+    t.segment[0].K = H;
+    for (isize panel = mine->panel0; panel < mine->panel1; panel++) {
+        const int N = panel_vectors(P, panel);
+        t.segment[0].w = (const real *)job->variant->cell->R + panel * H * 4 * VL;
+        ask_for_nothing(&t.segment[0]);
+        for (isize j = 0; j < alive;) {
+            const int R = next_rows(alive - j);
+            for (int r = 0; r < R; r++) {
+                t.segment[0].a[r] = m_row(job, s, row_of(mine, j + r));
+                t.from[r] = ZEROS;
+                t.to[r] = h + r * 4 * VL;
+            }
+            TILE[R - 1][N - 1](&t);
+            for (int r = 0; r < R; r++) {
+                const output_row row = output_row_at(job, s, row_of(mine, j + r));
+                for (int n = 0; n < N; n++)
+                    put_out(&row, P, (panel * 4 + n) * VL, load(t.to[r] + n * VL));
+            }
+            j += R;
+        }
+    }
+}
+
+static void cell_step(const clstm_forward *job, const group *own_group, const share *units, const share *outputs, isize s,
+                      isize projected)
+{
+    const clstm_cell *cell = job->variant->cell;
+    const int usual = is_usual(cell);
+    if (cell->gate_gain) {
+        forward_products(job, job->P, units, s, projected, keep_sums);
+        barrier(&own_group->team);
+        if (usual)
+            normed_gates(job, own_group, units, s, 1);
+        else
+            normed_gates(job, own_group, units, s, 0);
+        barrier(&own_group->team);
+        if (usual)
+            normed_output(job, own_group, units, s, 1);
+        else
+            normed_output(job, own_group, units, s, 0);
+    } else if (usual) {
+        forward_products(job, job->P, units, s, projected, finish_usual_rows);
+    } else {
+        forward_products(job, job->P, units, s, projected, finish_any_rows);
+    }
+    if (cell->R) {
+        barrier(&own_group->team);
+        project_output(job, outputs, s);
+    }
+}
+
+static void cell_forward_all(const clstm_forward *given, const clstm_team *team)
+{
+    const clstm_walk *walk = given->walk;
+    const isize H = given->H, P = given->P, ld_c = state_stride(H), ld_h = state_stride(P);
+    const group own_group = group_of(team, given->row_groups);
+    const share rows = rows_of(walk, &own_group), units = share_of(walk, &own_group, padded(H) / VL);
+    const share outputs = share_of(walk, &own_group, product_panels(P));
+    const clstm_forward own = job_of_group(given, &own_group), *job = &own;
+
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
+        const real *mask = job->variant->h_mask;
+        real *h = (real *)job->h + b * ld_h;
+        load_state(job->h0, walk, b, P, h);
+        for (isize i = 0; i < P && mask; i++)
+            h[i] *= mask[walk->order[b] * P + i];
+        load_state(job->c0, walk, b, H, (real *)job->c + b * ld_c);
+    }
+    barrier(&own_group.team);
+    for (isize s0 = 0; s0 < walk->steps;) {
+        const isize s1 = job->chunk ? smaller(s0 + job->chunk, walk->steps) : walk->steps;
+        if (job->chunk)
+            project(job, &units, s0, s1);
+        isize projected = 0;
+        for (; s0 < s1; s0++) {
+            cell_step(job, &own_group, &units, &outputs, s0, projected);
+            projected += rows_below(&units, walk->active[s0]);
+            barrier(&own_group.team);
+        }
+    }
+    for (isize b = rows.first; b < rows.end; b += rows.step) {
+        const isize length = walk->length[b];
+        const real *c = (const real *)job->c + b * ld_c;
+        if (job->gates && length > 0)
+            c = (const real *)job->cells + (walk->start[length - 1] + b) * ld_c;
+        save_state(job->hn, walk, b, P, length > 0 ? line_at(&job->y, b, length - 1) : (const real *)job->h0 + walk->order[b] * P);
+        save_state(job->cn, walk, b, H, c);
+        clear_past_end(job, b);
+    }
+}
+
+#endif
