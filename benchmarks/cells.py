@@ -111,7 +111,7 @@ def main() -> None:
         least = [[min(part) for part in zip(*own, strict=True)] for own in zip(*pairs, strict=True)]
         ratios = [mine / other for other, mine in zip(*least, strict=True)]
         print(f"| `{option}` | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |", flush=True)
-    times = ", ".join(f"{part} {seconds * 1e3:.1f} ms" for part, seconds in zip(PARTS, timed(plain), strict=True))
+        times = ", ".join(f"{part} {seconds * 1e3:.2f} ms" for part, seconds in zip(PARTS, least[0], strict=True))
     print(f"\nshape {shape}, {arguments.threads} threads, plain: {times}; clstm {clstm.__version__}, load {load:.1f}")
 
 
