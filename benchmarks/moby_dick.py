@@ -48,15 +48,16 @@ def main() -> None:
     options = RECIPE | {"n_epochs": arguments.epochs, "hidden_size": arguments.hidden_size}
     options |= {name: value for name in ("dropout", "lr") if (value := getattr(arguments, name)) is not None}
     set_num_threads(arguments.threads)
-    print("seed  library  bits a character  seconds of training")
+    print("seed  library  bits a character  seconds of training  of the processors")
     for seed in arguments.seeds:
         params = LanguageModel(**options, seed=seed, num_threads=arguments.threads).get_params()
         for library in ("clstm", "torch") if arguments.only is None else (arguments.only,):
             model = make(library, params)
-            start = time.perf_counter()
+            start, processor = time.perf_counter(), time.process_time()
             model.fit(train)
-            seconds = time.perf_counter() - start
-            print(f"{seed:>4}  {library:<7}  {model.bits_per_character(test):>16.4f}  {seconds:>19.1f}", flush=True)
+            seconds, processor = time.perf_counter() - start, time.process_time() - processor
+            bits = model.bits_per_character(test)
+            print(f"{seed:>4}  {library:<7}  {bits:>16.4f}  {seconds:>19.1f}  {processor:>17.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,12 @@ class Attention(Layer):
 
     For each query q (a decoder's output) and each place s of the memory m (an encoder's outputs)::
 
-        score(q, m_s) = q W m_s     "general"                 a_s = softmax_s(score(q, m_s))
-                        q m_s       "dot"                     y = tanh(W_c [sum_s a_s m_s; q])
+        score(q, m_s) = q W m_s / memory_size     "general"   a_s = softmax_s(score(q, m_s))
+                        q m_s                     "dot"       y = tanh(W_c [sum_s a_s m_s; q])
+
+    The paper has no divisor. An optimiser such as Adam moves all of W's entries by as much, and together they move a
+    score in proportion to the size (Yang et al. 2021): without the divisor the softmax is certain of one place, mostly
+    the last, after some hundred steps, has no gradient from then on, and where to look is never learnt.
 
     As a query doesn't depend on the attention of the one before it ("input feeding" in the paper), training needs no
     loop over time: a batch is four batched matrix products forward and six back.
@@ -95,6 +99,7 @@ class Attention(Layer):
             raise ValueError(
                 f"query_size is {query_size} and memory_size {memory_size}; the score 'dot' needs equal ones"
             )
+        self._scale = self.dtype.type(1 / self.memory_size)
         options = {"bias": False, "dtype": self.dtype, "seed": random_generator(seed)}
         self.project = Linear(query_size, memory_size, **options) if score == "general" else None
         self.combine = Linear(memory_size + query_size, output_size, **options)
@@ -127,7 +132,7 @@ class Attention(Layer):
             A wrong shape, or a length below 1 or above the places.
         """
         queries, memory, lengths = self._check(queries, memory, lengths)
-        projected = queries if self.project is None else self.project(queries)
+        projected = queries if self.project is None else self.project(queries) * self._scale
         places = _softmax(projected @ memory.swapaxes(1, 2), lengths)
         y = self.combine(np.concatenate([places @ memory, queries], axis=2))
         return np.tanh(y, out=y), places
@@ -144,7 +149,10 @@ class Attention(Layer):
             For one `backward`.
         """
         queries, memory, lengths = self._check(queries, memory, lengths)
-        projected, project = (queries, None) if self.project is None else self.project.forward_train(queries)
+        projected, project = queries, None
+        if self.project is not None:
+            projected, project = self.project.forward_train(queries)
+            projected *= self._scale
         places = _softmax(projected @ memory.swapaxes(1, 2), lengths)
         y, combine = self.combine.forward_train(np.concatenate([places @ memory, queries], axis=2))
         np.tanh(y, out=y)
@@ -180,6 +188,7 @@ class Attention(Layer):
         dprojected = dscores @ memory
         weights = {}
         if project is not None:
+            dprojected *= self._scale
             projection = self.project.backward(project, dprojected)
             weights["project.weight"] = projection.weights["weight"]
             dprojected = projection.x

@@ -15,6 +15,9 @@ import numpy as np
 # One axis of an expected shape: its name and, where it is fixed, its size.
 Axis = tuple[str, int | None]
 
+# Infinity and NaN that pass the checks are results further in, as in the kernels: NumPy needn't warn of them.
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
 
 def check_dtype(name: str, dtype: Any) -> np.dtype:
     """Return `dtype` as float32 or float64; raise TypeError for any other."""

@@ -65,6 +65,8 @@ same in all its rows), and values. Rows of a sequence stand in order of time.
 SERIES_FORMATS = """\
 DATA is a CSV or TSV file in UTF-8 with a header, or - for standard input. It
 has a row for each step, in order of time, at a constant step. Usual names:
+  id        unique_id, where there are several series; they need dates, and
+            narwhals with pandas, polars or pyarrow
   date      ds, date, datetime, timestamp, time: 2026-11-24, 2026-11-24 13:00;
             there may be none
   value     y, value; or the only column beside the date"""
@@ -76,7 +78,11 @@ METAVARS = {real: "X", str: "NAME"}  # of settings
 # Option, tasks, help.
 COLUMNS = (
     ("--text-column", ("text",), "the text's column by name, or by number from 1; its key"),
-    ("--id-column", ("classify", "regress"), "the column that tells sequences apart, by name, or by number from 1"),
+    (
+        "--id-column",
+        ("classify", "regress", "forecast"),
+        "the column that tells sequences or series apart, by name, or by number from 1",
+    ),
     ("--label-column", ("text", "classify", "regress"), "the label's, likewise"),
     ("--date-column", ("forecast",), "the date's column by name, or by number from 1"),
     ("--value-column", ("forecast",), "the value's, likewise"),

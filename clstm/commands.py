@@ -123,26 +123,48 @@ def predict(arguments: Namespace) -> int:
 
 
 def forecast(arguments: Namespace) -> int:
-    """Print what comes next in a series."""
-    from clstm.tasks import TASKS, check_one_series
+    """Print what comes next in a series, or in several."""
+    from clstm.tasks import TASKS, has_names
 
     model = load(arguments.model, "forecast")
-    check_one_series(model)
+    named = has_names(model)
     if arguments.series is not None:
         move_on(model, TASKS["forecast"].read(arguments.series, arguments))
     found = model.predict(arguments.horizon, level=arguments.level)
-    dates = None if found.dates is None else _written(found.dates)
-    columns = {"forecast": found.point.tolist()}
-    for level in arguments.level:
-        columns[f"lo-{level:g}"], columns[f"hi-{level:g}"] = found.lower[level].tolist(), found.upper[level].tolist()
+    if named:
+        from clstm.frames import DS, ID, read_columns
+
+        table = read_columns(found)
+        dates, columns = table.pop(DS), {ID: table.pop(ID).tolist()}
+        short = {"LSTMForecaster": "forecast", **{f"LSTMForecaster-{end}": end for end in _ends(arguments.level)}}
+        values = {short[name]: column.tolist() for name, column in table.items()}
+    else:
+        dates, columns, values = found.dates, {}, {"forecast": found.point.tolist()}
+        for level in arguments.level:
+            lower, upper = _ends([level])
+            values |= {lower: found.lower[level].tolist(), upper: found.upper[level].tolist()}
+    dates = None if dates is None else _written(dates)
     if arguments.json:
-        emit_json({"dates": dates, **columns})
+        emit_json({**columns, "dates": dates, **values})
         return DONE
-    table = {"date": dates, **columns} if dates else {"step": list(range(1, arguments.horizon + 1)), **columns}
+    steps = {"date": dates} if dates else {"step": list(range(1, arguments.horizon + 1))}
+    table = {**columns, **steps, **values}
     emit(",".join(table))
     for row in zip(*table.values(), strict=True):
-        emit(",".join(f"{cell:.7g}" if isinstance(cell, float) else str(cell) for cell in row))
+        emit(",".join(f"{cell:.7g}" if isinstance(cell, float) else _cell(cell) for cell in row))
     return DONE
+
+
+def _ends(levels: list[float]) -> list[str]:
+    """Return the names of the ends of intervals."""
+    return [f"{end}-{level:g}" for level in levels for end in ("lo", "hi")]
+
+
+def _cell(value: Any) -> str:
+    """Return a value as CSV has it."""
+    text = str(value)
+    quotes = '"'
+    return f'"{text.replace(quotes, 2 * quotes)}"' if any(mark in text for mark in ',"\r\n') else text
 
 
 def generate(arguments: Namespace) -> int:
@@ -247,7 +269,7 @@ def check_writable(path: str) -> None:
 
 
 def move_on(model: Any, series: Series) -> None:
-    """Let a forecaster read what came since it was trained; of a series with dates, the rows that it hasn't seen.
+    """Let a forecaster read what came since it was trained; of series with dates, the rows that it hasn't seen.
 
     Raises
     ------
@@ -256,6 +278,13 @@ def move_on(model: Any, series: Series) -> None:
     """
     import numpy as np
 
+    from clstm.tasks import frame_of, has_names
+
+    if has_names(model, series):
+        new = frame_of(series, model, unseen=True)
+        if len(new):
+            model.update(new)
+        return
     values = series.values
     awaited = model.predict(1, level=[]).dates
     if awaited is not None:

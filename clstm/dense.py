@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from clstm import _dense, backend, threads
+from clstm.checks import quiet
 
 
 def pack(weight: np.ndarray, bias: np.ndarray | None) -> PanelProduct | BlasProduct:
@@ -31,10 +32,6 @@ class PanelProduct:
         dweight, dbias = np.empty((self._out, self._in), x.dtype), np.empty(self._out, x.dtype)
         _dense.backward(self._packed, x, dy, dx, dweight, dbias, threads.resolve())
         return dx, dweight, dbias
-
-
-# What isn't finite passes through in silence, as through the kernels.
-quiet = np.errstate(over="ignore", invalid="ignore")
 
 
 class BlasProduct:

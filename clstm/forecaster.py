@@ -117,7 +117,7 @@ class LSTMForecaster(BaseModel):
     validation_fraction : float, default 0.1
         Share of each series, its end, that isn't trained on, but tells which epoch's weights are kept.
     n_samples : int, default 256
-        Paths drawn for intervals and quantiles.
+        Paths drawn for intervals and quantiles; may be set anew after `fit`.
     dtype : dtype, default float32
         float32 or float64, of the network.
     num_threads : int, optional
@@ -743,9 +743,10 @@ class LSTMForecaster(BaseModel):
 
     def _sampled_quantiles(self, standing: _Standing, known: np.ndarray, levels: Sequence[float]) -> np.ndarray:
         """Return quantiles of `n_samples` paths, whose uniform numbers are one in each of as many equal parts."""
-        shape = (self.n_samples, known.shape[1], self.form_.columns)
-        parts = np.arange(self.n_samples)[:, np.newaxis, np.newaxis]
-        uniform = (np.random.default_rng(0).permuted(np.broadcast_to(parts, shape), axis=0) + 0.5) / self.n_samples
+        n_samples = check_index("n_samples", self.n_samples, low=2)  # may have been set since `fit`
+        shape = (n_samples, known.shape[1], self.form_.columns)
+        parts = np.arange(n_samples)[:, np.newaxis, np.newaxis]
+        uniform = (np.random.default_rng(0).permuted(np.broadcast_to(parts, shape), axis=0) + 0.5) / n_samples
         # The k-th smallest of n such numbers is (k - 1/2) / n, which is Hazen's definition of a quantile
         return np.quantile(self._roll(standing, known, uniform), levels, axis=1, method="hazen")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,29 @@ class FrameForm(Form):
         check_choice("its ds", self.ds, ("Date", "Int64", "s", "ms", "us", "ns"))
         if (self.single, self.flat, self.columns, self.exogenous) != (False, True, 1, len(self.names)):
             raise ValueError("its series aren't those of a frame")
+
+
+def make_frame(content: Mapping[str, Any], backend: str | None = None) -> Any:
+    """Return a frame of these columns, of a library or of the first that is installed.
+
+    Raises
+    ------
+    ImportError
+        narwhals isn't installed, or that library, or none.
+    """
+    nw = _narwhals()
+    found = [name for name in BACKENDS if importlib.util.find_spec(name)]
+    if backend is None and found:
+        backend = found[0]
+    if backend not in found:
+        raise ImportError(f"data frames need {backend or 'pandas, polars or pyarrow'}, which isn't installed")
+    return nw.from_dict(dict(content), backend=backend).to_native()
+
+
+def read_columns(frame: Any) -> dict[str, np.ndarray]:
+    """Return a frame's columns by name."""
+    frame = _narwhals().from_native(frame, eager_only=True)
+    return {name: frame[name].to_numpy() for name in frame.columns}
 
 
 def is_frame(value: Any) -> bool:

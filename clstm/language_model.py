@@ -265,8 +265,10 @@ class LanguageModel(BaseModel):
         ValueError
             A model of words, whose tokens leave out characters: see `perplexity`.
         """
-        if self.unit != "character":
-            raise ValueError(f"unit is {self.unit!r}: its tokens leave out characters, so ask for the perplexity")
+        self._check_fitted()
+        unit = self._fitted_params["unit"]
+        if unit != "character":
+            raise ValueError(f"unit is {unit!r}: its tokens leave out characters, so ask for the perplexity")
         return float(self.bits(text).mean())
 
     def perplexity(self, text: Any) -> float:
@@ -355,7 +357,7 @@ class LanguageModel(BaseModel):
         return self._join(written)
 
     def _join(self, ids: list[int]) -> str:
-        if self.unit == "character":
+        if self._fitted_params["unit"] == "character":
             return "".join(self.vocabulary_.decode(ids))
         words = (" " + self.vocabulary_.decode([number])[0] if number else "\n" for number in ids)
         return "".join(words).replace("\n ", "\n").removeprefix(" ")

@@ -29,10 +29,8 @@ from clstm.checks import (
     check_positive,
     check_real,
     check_token_ids,
+    quiet,
 )
-
-# Infinity and NaN are results here, not accidents: NumPy needn't warn of them.
-quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 Loss = tuple[float, np.ndarray]
 

@@ -1,4 +1,4 @@
-"""Series from tables: many short sequences with a label each, or one long series with its dates.
+"""Series from tables: many short sequences with a label each, or long series with their dates.
 
 A file is CSV or TSV with a header, and has a row for each step. Every error names the file and, where there is one, the
 line.
@@ -16,6 +16,7 @@ from clstm.reading import LABEL_NAMES, Table, read_table
 
 # Names by which a header tells its columns, in order of preference.
 ID_NAMES = ("id", "unique_id", "sequence", "series")
+SERIES_NAMES = ("unique_id",)  # of series that are forecast: an "id" may as well count their rows
 DATE_NAMES = ("ds", "date", "datetime", "timestamp", "time")
 VALUE_NAMES = ("y", "value")
 
@@ -46,20 +47,28 @@ class Sequences:
 
 @dataclass(frozen=True)
 class Series:
-    """One series.
+    """One series, or several in rows of one table.
 
     Attributes
     ----------
     values : ndarray of float64, shape (steps,)
     dates : ndarray of datetime64, shape (steps,), or None
+    ids : ndarray of str, shape (steps,), or None
+        Which series each row is of, where the file says it.
     source, layout : str
         The file's name, and in a few words how it was read.
     """
 
     values: np.ndarray
     dates: np.ndarray | None
+    ids: np.ndarray | None
     source: str
     layout: str
+
+    @property
+    def several(self) -> bool:
+        """Whether the rows are of more than one series."""
+        return self.ids is not None and bool((self.ids != self.ids[0]).any())
 
 
 def read_sequences(
@@ -117,10 +126,11 @@ def read_series(
     path: str | os.PathLike[str],
     *,
     format: str | None = None,
+    id_column: str | None = None,
     date_column: str | None = None,
     value_column: str | None = None,
 ) -> Series:
-    """Read a series: a row for each step, in order of time.
+    """Read a series: a row for each step, in order of time; or several series.
 
     Parameters
     ----------
@@ -128,9 +138,9 @@ def read_series(
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
         If left out, the extension or the first line tells.
-    date_column, value_column : str, optional
-        A column's name, or its number from 1. If left out, the names in `DATE_NAMES` and `VALUE_NAMES` are looked
-        for; a series need not have dates, and of two columns one that is known tells the other.
+    id_column, date_column, value_column : str, optional
+        A column's name, or its number from 1. If left out, the names in `SERIES_NAMES`, `DATE_NAMES` and `VALUE_NAMES`
+        are looked for; there need be no ids and no dates, and where one column is left it has the values.
 
     Raises
     ------
@@ -141,12 +151,14 @@ def read_series(
         It can't be opened or read.
     """
     table = read_table(path, format)
+    by = table.find("ids", id_column, SERIES_NAMES)
     date = table.find("dates", date_column, DATE_NAMES)
-    others = [name for name in table.columns if name != date]
+    others = [name for name in table.columns if name not in (by, date)]
     value = table.need("values", others[0] if value_column is None and len(others) == 1 else value_column, VALUE_NAMES)
     dates = None if date is None else _dates(table, date)
-    layout = f"{table.kind}, {f'dates in {date!r}' if date else 'no dates'}, values in {value!r}"
-    return Series(table.numbers(value), dates, table.source, layout)
+    ids = None if by is None else np.array([cell.strip() for cell in table.columns[by]])
+    layout = f"{table.kind}, {f'ids in {by!r}, ' if by else ''}{f'dates in {date!r}' if date else 'no dates'}"
+    return Series(table.numbers(value), dates, ids, table.source, f"{layout}, values in {value!r}")
 
 
 def _labels(table: Table, column: str, rows: np.ndarray, first: np.ndarray, numeric: bool) -> list[str] | np.ndarray:

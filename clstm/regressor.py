@@ -160,21 +160,26 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
             return -self._loss(out, targets, weight)[0]
         return float(scikit.r2_score(targets, out, sample_weight=weight))
 
+    def _fitted_quantile(self) -> Any:
+        """Return the quantile, or quantiles, that the last fit learnt, whatever is set for the next; else None."""
+        params = self._fitted_params
+        return params["quantile"] if params["loss"] == "quantile" else None
+
     def _predictions(self, out: np.ndarray) -> np.ndarray:
         out = out.reshape(len(out), len(self._target_mean), -1)
         out = out * self._target_scale[:, np.newaxis] + self._target_mean[:, np.newaxis]
-        quantiles = out.shape[2:] if self.loss == "quantile" and np.ndim(self.quantile) else ()
+        quantiles = out.shape[2:] if np.ndim(self._fitted_quantile()) else ()
         return out.reshape(len(out), *self._target_shape, *quantiles)
 
     def _score(self, y: Any, out: np.ndarray, weight: Any) -> float:
-        predicted = self._predictions(out)
-        if self.loss != "quantile":
+        predicted, quantile = self._predictions(out), self._fitted_quantile()
+        if quantile is None:
             return scikit.r2_score(y, predicted, sample_weight=weight)
         y = np.asarray(y).reshape(len(predicted), -1)
         predicted = predicted.reshape(*y.shape, -1)
         scores = [
             scikit.d2_pinball_score(y, predicted[..., place], alpha=q, sample_weight=weight)
-            for place, q in enumerate(self._quantiles())
+            for place, q in enumerate(np.atleast_1d(quantile))
         ]
         return float(np.mean(scores))
 

@@ -191,33 +191,46 @@ class Numbers(Sequences):
 
 
 class Forecasts(Task):
-    """A series that goes on."""
+    """Series that go on."""
 
     model = "LSTMForecaster"
 
     def read(self, path: str, arguments: Namespace, known_labels: Iterable[str] = ()) -> Any:
         from clstm.reading_series import read_series
 
-        series = read_series(
-            path, format=arguments.format, date_column=arguments.date_column, value_column=arguments.value_column
-        )
-        span = "" if series.dates is None else f", {series.dates[0]} to {series.dates[-1]}"
-        say(f"{series.source}: {len(series.values):,} steps{span} ({series.layout})")
+        columns = {name: getattr(arguments, f"{name}_column") for name in ("id", "date", "value")}
+        series = read_series(path, format=arguments.format, **{f"{name}_column": one for name, one in columns.items()})
+        span = "" if series.dates is None else f", {series.dates.min()} to {series.dates.max()}"
+        number = f" of {len(np.unique(series.ids)):,} series" if series.several else ""
+        say(f"{series.source}: {len(series.values):,} steps{number}{span} ({series.layout})")
         return series
 
     def fit(self, model: Any, data: Any, validation: Any) -> None:
-        model.fit(data.values, dates=data.dates)
+        if data.several:
+            model.fit(frame_of(data))
+        else:
+            model.fit(data.values, dates=data.dates)
 
     def count(self, model: Any, data: Any) -> dict[str, Any]:
-        return {"steps": len(data.values)}
+        return {"steps": len(data.values), **({"series": len(model.form_.ids)} if data.several else {})}
 
     def test(self, model: Any, data: Any, arguments: Namespace) -> dict[str, Any]:
-        check_one_series(model)
         h, windows, levels = arguments.horizon, arguments.windows, arguments.level
-        found = model.backtest(data.values, h=h, n_windows=windows, step_size=h, level=levels)
+        options = {"h": h, "n_windows": windows, "step_size": h, "level": levels}
+        if has_names(model, data):
+            from clstm.frames import read_columns
+
+            found = read_columns(model.backtest(frame_of(data, model), **options))
+            actual, name = found["y"], "LSTMForecaster"
+            error = float(np.abs(actual - found[name]).mean())
+            held = [(found[f"{name}-lo-{x:g}"] <= actual) & (actual <= found[f"{name}-hi-{x:g}"]) for x in levels]
+            shares = [float(one.mean()) for one in held]
+        else:
+            backtest = model.backtest(data.values, **options)
+            error, shares = backtest.mean_absolute_error, [backtest.coverage(level) for level in levels]
         return {
-            "mean_absolute_error": found.mean_absolute_error,
-            "coverage": {f"{level:g}": found.coverage(level) for level in levels},
+            "mean_absolute_error": error,
+            "coverage": {f"{level:g}": share for level, share in zip(levels, shares, strict=True)},
             "horizon": h,
             "windows": windows,
         }
@@ -271,10 +284,44 @@ def task_of(model: Any) -> str | None:
     return next((name for name, task in TASKS.items() if task.model == type(model).__name__), None)
 
 
-def check_one_series(model: Any) -> None:
-    """Raise CommandError for a forecaster of several series, or of several columns."""
-    if not (model.form_.single and model.form_.flat):
-        raise CommandError("the model forecasts several series, which is for Python only")
+def has_names(model: Any, data: Any = None) -> bool:
+    """Return whether a forecaster has several series by their names, as long frames have them.
+
+    Raises
+    ------
+    CommandError
+        It has several without names, or several columns; or the data, if there are any, aren't of the same kind.
+    """
+    names = getattr(model.form_, "ids", None)
+    if names is None and not (model.form_.single and model.form_.flat):
+        raise CommandError("the model forecasts several series without names, which is for Python only")
+    if data is not None:
+        if names is None and data.several:
+            raise CommandError(f"{data.source}: holds several series, but the model was trained on one")
+        if names is not None and data.ids is None:
+            raise CommandError(
+                f"{data.source}: has no column of ids, but the model forecasts {listed(map(str, names))}"
+            )
+        if names is not None and model.form_.ds == "Int64":
+            raise CommandError("the model's steps have numbers in place of dates, which is for Python only")
+    return names is not None
+
+
+def frame_of(data: Any, model: Any = None, unseen: bool = False) -> Any:
+    """Return several series as a long frame: of the library that a model had, or of any; or only what is new to it."""
+    from clstm.frames import DS, ID, Y, make_frame, read_columns
+
+    if data.dates is None:
+        raise CommandError(f"{data.source}: has no column of dates, expected one beside the ids of several series")
+    rows = slice(None)
+    if unseen:
+        ahead = read_columns(model.predict(1))
+        awaited = dict(zip(ahead[ID].tolist(), ahead[DS], strict=True))
+        names, series = np.unique(data.ids, return_inverse=True)
+        # What fit had no series of isn't passed over, so that it is refused
+        rows = data.dates >= np.array([awaited.get(name, data.dates.min()) for name in names.tolist()])[series]
+    content = {ID: data.ids[rows].tolist(), DS: data.dates[rows].astype("datetime64[us]"), Y: data.values[rows]}
+    return make_frame(content, None if model is None else model.form_.backend)
 
 
 def listed(names: Iterable[str]) -> str:

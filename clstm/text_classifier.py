@@ -291,8 +291,9 @@ class TextClassifier(BaseModel):
         scores = np.empty((len(texts), len(self.classes_)), self.network_.dtype)
         if len(texts):
             texts = check_texts("texts", texts)
+        max_length = self._fitted_params["max_length"]
         for start in range(0, len(texts), PREDICT_TEXTS):
-            rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], self.max_length)
+            rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], max_length)
             scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
         return scores
 
@@ -338,13 +339,14 @@ class TextClassifier(BaseModel):
         if not isinstance(start, LanguageModel):
             raise TypeError(f"start is {type(start).__name__}, expected a LanguageModel")
         start._check_fitted()
-        if start.unit != "word":
-            raise ValueError(f"start has unit {start.unit!r}, expected 'word'")
+        learnt = start._fitted_params
+        if learnt["unit"] != "word":
+            raise ValueError(f"start has unit {learnt['unit']!r}, expected 'word'")
         if self.vocab_size is not None:
             raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
         for name in ("embedding_dim", "hidden_size", "num_layers"):
-            if getattr(self, name) != getattr(start, name):
-                raise ValueError(f"{name} is {getattr(self, name)}, expected that of start, {getattr(start, name)}")
+            if getattr(self, name) != learnt[name]:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected that of start, {learnt[name]}")
 
     def _take_over(self, network: LSTMClassifierNetwork, start: LanguageModel) -> None:
         """Give the network the language model's embeddings, and its LSTM as far as it reads the same."""

@@ -74,9 +74,9 @@ class Translator(BaseModel):
         Share of each right word spread over all words, in training.
     n_epochs : int, default 8
         Passes over the training sentences.
-    batch_size : int, default 64
+    batch_size : int, default 32
         Pairs a step; of similar length.
-    lr : float, default 5e-3
+    lr : float, default 1e-2
         Learning rate to begin with.
     clip_norm : float or None, default 1.0
         Limit of the gradients' common norm.
@@ -127,8 +127,8 @@ class Translator(BaseModel):
         dropout: float = 0.2,
         label_smoothing: float = 0.1,
         n_epochs: int = 8,
-        batch_size: int = 64,
-        lr: float = 5e-3,
+        batch_size: int = 32,
+        lr: float = 1e-2,
         clip_norm: float | None = 1.0,
         patience: int | None = None,
         num_threads: int | None = None,

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
+import runs
 from datasets import load_births
-from runs import Result, seeds, show, timed, torch_is_there
 
 import clstm
 from clstm.calendars import features
@@ -29,7 +29,7 @@ training, training_days = births[:-TEST], days[:-TEST]
 def run(seed: int, X: np.ndarray | None = None) -> tuple[clstm.LSTMForecaster, float, object]:
     forecaster = clstm.LSTMForecaster(season_length=7, seed=seed, verbose=int(X is None))
     past = None if X is None else X[:-TEST]
-    _, seconds = timed(lambda: forecaster.fit(training, past, dates=training_days))
+    _, seconds = runs.timed(lambda: forecaster.fit(training, past, dates=training_days))
     return (
         forecaster,
         seconds,
@@ -66,22 +66,24 @@ def metrics(backtest: object) -> dict[str, float]:
 # The mean absolute error beside that of "as many as a week ago", the share of the days that the intervals held, and the
 # time that `fit` took; the same without holidays in PyTorch.
 
-results: dict[str, list[Result]] = {"clstm": [], "with holidays": []}
-for seed in seeds():
+results: dict[str, list[runs.Result]] = {"clstm": [], "with holidays": []}
+for seed in runs.seeds():
     forecaster, seconds, backtest = run(seed)
-    results["clstm"].append(Result(metrics(backtest), seconds))
+    results["clstm"].append(runs.Result(metrics(backtest), seconds))
     told, told_seconds, told_backtest = run(seed, holidays(days))
-    results["with holidays"].append(Result(metrics(told_backtest), told_seconds))
-    if torch_is_there():
+    results["with holidays"].append(runs.Result(metrics(told_backtest), told_seconds))
+    if runs.torch_is_there():
         from peers.forecaster import errors
 
         known = features(days, forecaster.calendar_)
         trained = len(training) - len(training) // 10
-        error, torch_seconds = errors(births, known, 7, trained, backtest.cutoffs, 1, forecaster.n_iter_, seed)
+        error, torch_seconds = errors(
+            births, known, 7, trained, backtest.cutoffs, 1, forecaster.n_iter_, seed, runs.clock
+        )
         nothing = dict.fromkeys(("80% interval", "95% interval"), np.nan)
-        results.setdefault("PyTorch", []).append(Result({"error": error} | nothing, torch_seconds))
+        results.setdefault("PyTorch", []).append(runs.Result({"error": error} | nothing, torch_seconds))
 
-show(results, baseline={"error": np.abs(births[-TEST:] - births[-TEST - 7 : -7]).mean()})
+runs.show(results, baseline={"error": np.abs(births[-TEST:] - births[-TEST - 7 : -7]).mean()})
 
 # %%
 # Four weeks ahead, from the middle of December: the intervals are calibrated on the days before, and the state moves on

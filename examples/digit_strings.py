@@ -10,6 +10,7 @@ a digit or a blank, and all ways to spell the right string count.
 import matplotlib.pyplot as plt
 import numpy as np
 import runs
+import step_network
 from classifiers import regression_on_summaries
 from datasets import load_spoken_digits
 from sklearn.model_selection import train_test_split
@@ -17,9 +18,6 @@ from sklearn.model_selection import train_test_split
 from clstm import decoding, losses
 from clstm.batches import BucketedBatches, PaddedRows
 from clstm.models import SequenceNetwork
-from clstm.optim import Adam
-from clstm.schedules import CosineLR
-from clstm.train import fit
 
 RECIPE = {"n_epochs": 10, "lr": 1e-2}
 
@@ -59,28 +57,27 @@ def new_network(seed):
 
 
 def training_data(seed):
-    """Return batches of rows, and what reads their sounds, digits and the lengths of both."""
+    """Return batches of rows, and what reads their sounds, and their digits with the lengths of both."""
     sounds, labels = strings(X, y, 2000, seed=[seed, 1])
-    return BucketedBatches(sounds.lengths, 20, seed=seed), lambda rows: (sounds.batch(rows), labels.batch(rows))
+
+    def read(rows):
+        x, lengths = sounds.batch(rows)
+        targets, counts = labels.batch(rows)
+        return (x, lengths), (targets, lengths, counts)
+
+    return BucketedBatches(sounds.lengths, 20, seed=seed), read
+
+
+def ctc(scores, targets, lengths, counts):
+    """Return the loss of scores (batch, time, classes), and its gradient."""
+    loss, gradient = losses.ctc(scores.swapaxes(0, 1), targets, lengths, counts)
+    return loss, gradient.swapaxes(0, 1)
 
 
 def train(seed):
     """Return a network that can hear strings of digits."""
     network = new_network(seed)
-    batches, read = training_data(seed)
-
-    def loss_step(rows):
-        (x, lengths), (targets, counts) = read(rows)
-        scores, _, context = network.forward_train(x, lengths=lengths)
-        loss, gradient = losses.ctc(scores.swapaxes(0, 1), targets, lengths, counts)
-        return loss, network.backward(context, gradient.swapaxes(0, 1)).weights
-
-    optimizer = Adam(network, lr=RECIPE["lr"])
-    schedule = CosineLR(optimizer, RECIPE["n_epochs"] * len(batches))
-    fit(
-        optimizer, loss_step, batches, n_epochs=RECIPE["n_epochs"],
-        schedule=schedule, schedule_every="batch", clip_norm=1.0,
-    )  # fmt: skip
+    step_network.train(network, ctc, *training_data(seed), **RECIPE)
     return network
 
 
@@ -171,7 +168,7 @@ above.set_title(f"said: {said}    decoded: {heard}, with probability {np.exp(log
 above.set(ylabel="probability", ylim=(0, 1.01))
 above.legend(loc="center right")
 below.imshow(sound.T, aspect="auto", cmap="cividis", origin="lower", vmin=-3, vmax=3)
-below.set(xlabel="frame", ylabel="coefficient (MFCC)")
+below.set(xlabel="frame", ylabel="coefficient (MFCC)", yticks=range(0, 13, 3))
 for ax in (above, below):
     for border in np.cumsum([len(X_test[i]) for i in chosen])[:-1]:
         ax.axvline(border - 0.5, color="0.3" if ax is above else "white", linestyle="--", linewidth=1)

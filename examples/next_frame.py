@@ -86,7 +86,7 @@ def training_data(seed):
         # The second shot is the shorter one
         inputs, targets = sequences[int(rows[0] >= in_shot[0])]
         rows = rows % in_shot[0]
-        return inputs[rows], targets[rows]
+        return (inputs[rows],), (targets[rows],)
 
     return batches, read
 

@@ -12,7 +12,7 @@ import tempfile
 
 import matplotlib.pyplot as plt
 import numpy as np
-from runs import seeds, torch_is_there
+import runs
 
 from clstm import LanguageModel, TextClassifier, get_num_threads
 from clstm.datasets import load_movie_reviews
@@ -34,21 +34,23 @@ def megabytes(model):
         return os.path.getsize(path) / 1e6
 
 
+def learn(classifier):
+    return classifier.fit(train.texts, train.labels, (validation.texts, validation.labels))
+
+
 # %%
 # The classifier, and the same one starting from a language model that has read the training sentences.
 
-for seed in seeds():
+for seed in runs.seeds():
     classifier = TextClassifier(n_epochs=n_epochs, seed=seed)
-    classifier.fit(train.texts, train.labels, (validation.texts, validation.labels))
-    seconds = sum(classifier.history_.seconds)
+    _, seconds = runs.timed(lambda model=classifier: learn(model))
     results.setdefault("clstm", []).append((classifier.score(test.texts, test.labels), seconds, megabytes(classifier)))
 
     language = LanguageModel(unit="word", hidden_size=64, softmax="adaptive", n_epochs=3, dropout=0.3, seed=seed)
-    language.fit(train.texts)
+    _, before = runs.timed(lambda model=language: model.fit(train.texts))
     started = TextClassifier(start=language, n_epochs=n_epochs, seed=seed)
-    started.fit(train.texts, train.labels, (validation.texts, validation.labels))
-    seconds = sum(language.history_.seconds) + sum(started.history_.seconds)
-    row = started.score(test.texts, test.labels), seconds, megabytes(started)
+    _, seconds = runs.timed(lambda model=started: learn(model))
+    row = started.score(test.texts, test.labels), before + seconds, megabytes(started)
     results.setdefault("clstm, started from a language model", []).append(row)
 
 # %%
@@ -60,17 +62,19 @@ else:
     from peers.sentiment import run_fasttext
 
     for name, options in {"fastText": {}, "fastText, bigrams": {"wordNgrams": 2, "epoch": 25, "lr": 0.5}}.items():
-        runs = [run_fasttext(reviews, seed, get_num_threads(), **options) for seed in seeds()]
-        results[name] = [(accuracy, seconds, size / 1e6) for accuracy, seconds, size in runs]
-if torch_is_there():
+        found = [run_fasttext(reviews, seed, get_num_threads(), runs.clock, **options) for seed in runs.seeds()]
+        results[name] = [(accuracy, seconds, size / 1e6) for accuracy, seconds, size in found]
+if runs.torch_is_there():
     from peers.sentiment import run_torch
 
     params = classifier.get_params()
-    results["PyTorch"] = [(*run_torch(params, reviews, seed, get_num_threads()), np.nan) for seed in seeds()]
+    results["PyTorch"] = [
+        (*run_torch(params, reviews, seed, get_num_threads(), runs.clock), np.nan) for seed in runs.seeds()
+    ]
 
 print(f"{'':<36}  accuracy  seconds  model, MB")
-for name, runs in results.items():
-    accuracy, seconds, size = np.mean(runs, axis=0)
+for name, found in results.items():
+    accuracy, seconds, size = np.mean(found, axis=0)
     print(f"{name:<36}  {accuracy:>8.1%}  {seconds:>7.1f}  {size:>9.1f}")
 
 # %%

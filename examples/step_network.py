@@ -1,4 +1,4 @@
-"""How two examples train a network with an output for each step of its input."""
+"""How three examples train a network with an output for each step of its input."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from clstm.train import fit
 
 def train(
     network: SequenceNetwork,
-    loss: Callable[[np.ndarray, np.ndarray], losses.Loss],
+    loss: Callable[..., losses.Loss],
     batches: BucketedBatches,
-    read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+    read: Callable[[np.ndarray], tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]],
     *,
     n_epochs: int,
     lr: float,
 ) -> None:
-    """Train with Adam and a rate that falls to 0 by the cosine; `read` gives the input and targets of a batch."""
+    """Train with Adam and a rate that falls to 0 by the cosine.
+
+    `read` gives a batch: the input, with its lengths where they differ, and what `loss` takes beside the output.
+    """
 
     def loss_step(rows):
-        x, targets = read(rows)
-        out, _, context = network.forward_train(x)
-        value, dout = loss(out, targets)
+        (x, *lengths), targets = read(rows)
+        out, _, context = network.forward_train(x, None, *lengths)
+        value, dout = loss(out, *targets)
         return value, network.backward(context, dout).weights
 
     optimizer = Adam(network, lr=lr)

@@ -12,8 +12,8 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+import runs
 from datasets import load_temperature
-from runs import Result, seeds, show, timed, torch_is_there
 
 import clstm
 
@@ -29,7 +29,7 @@ WINDOWS, CALIBRATION = TEST - H + 1, 672
 
 def run(seed: int) -> tuple[clstm.LSTMForecaster, float]:
     forecaster = clstm.LSTMForecaster(season_length=24, seed=seed)
-    _, seconds = timed(lambda: forecaster.fit(training))
+    _, seconds = runs.timed(lambda: forecaster.fit(training))
     return forecaster, seconds
 
 
@@ -37,22 +37,24 @@ def run(seed: int) -> tuple[clstm.LSTMForecaster, float]:
 # The mean absolute error over 24 hours beside that of "as yesterday at the same hour" (of "as now" it is ten times as
 # much), the share of the hours that the intervals held, and the time that `fit` took.
 
-results: dict[str, list[Result]] = {"clstm": []}
-for seed in seeds():
+results: dict[str, list[runs.Result]] = {"clstm": []}
+for seed in runs.seeds():
     forecaster, seconds = run(seed)
     backtest = forecaster.backtest(temperature, h=H, n_windows=WINDOWS, level=[80, 95], calibration_windows=CALIBRATION)
     shares = {f"{level}% interval": 100 * backtest.coverage(level) for level in (80, 95)}
-    results["clstm"].append(Result({"error": backtest.mean_absolute_error} | shares, seconds))
-    if torch_is_there():
+    results["clstm"].append(runs.Result({"error": backtest.mean_absolute_error} | shares, seconds))
+    if runs.torch_is_there():
         from peers.forecaster import errors
 
         nothing, trained = np.empty((len(temperature), 0)), len(training) - len(training) // 10
-        error, torch_seconds = errors(temperature, nothing, 24, trained, backtest.cutoffs, H, forecaster.n_iter_, seed)
+        error, torch_seconds = errors(
+            temperature, nothing, 24, trained, backtest.cutoffs, H, forecaster.n_iter_, seed, runs.clock
+        )
         metrics = {"error": error} | dict.fromkeys(shares, np.nan)
-        results.setdefault("PyTorch", []).append(Result(metrics, torch_seconds))
+        results.setdefault("PyTorch", []).append(runs.Result(metrics, torch_seconds))
 
 yesterday = np.stack([temperature[cut - H : cut] for cut in backtest.cutoffs])
-show(results, baseline={"error": np.abs(backtest.actual - yesterday).mean()})
+runs.show(results, baseline={"error": np.abs(backtest.actual - yesterday).mean()})
 now = temperature[backtest.cutoffs - 1][:, np.newaxis]
 print(f"as now: {np.abs(backtest.actual - now).mean():.4g}")
 

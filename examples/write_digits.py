@@ -72,7 +72,12 @@ def training_data(seed):
     """Return batches of rows, and what reads their input and targets."""
     generator = np.random.default_rng(seed)
     batches = BucketedBatches(np.full(len(rest), 8), 100, seed=seed)
-    return batches, lambda rows: moves(spread(points[rest[rows]], generator), digits[rest[rows]])
+
+    def read(rows):
+        inputs, targets = moves(spread(points[rest[rows]], generator), digits[rest[rows]])
+        return (inputs,), (targets,)
+
+    return batches, read
 
 
 def train(seed):

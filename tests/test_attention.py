@@ -29,7 +29,9 @@ def by_hand(attention, queries, memory, lengths):
     for b, length in enumerate(lengths):
         for t, query in enumerate(queries[b]):
             seen = memory[b, :length]
-            projected = weights["project.weight"] @ query if attention.score == "general" else query
+            projected = query
+            if attention.score == "general":
+                projected = weights["project.weight"] @ query / seen.shape[1]
             taken = np.exp(seen @ projected)
             taken /= taken.sum()
             places[b, t, :length] = taken
@@ -101,7 +103,7 @@ def test_pytorch_finds_the_same():
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in attention.state_dict().items()}
     queries, memory = (torch.tensor(array, requires_grad=True) for array in arrays())
     dy = draw(BATCH, QUERIES, 7, seed=3)
-    scores = queries @ weights["project.weight"].T @ memory.transpose(1, 2)
+    scores = queries @ weights["project.weight"].T @ memory.transpose(1, 2) / WIDTH
     scores = scores.masked_fill(torch.arange(PLACES) >= torch.tensor(LENGTHS)[:, None, None], -torch.inf)
     looked = scores.softmax(2) @ memory
     expected = torch.tanh(torch.cat([looked, queries], 2) @ weights["combine.weight"].T)

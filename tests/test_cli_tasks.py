@@ -317,6 +317,70 @@ def test_test_of_a_forecaster(forecaster, hours, ask):
     assert out.splitlines()[1].startswith("within the 80% interval: ")
 
 
+@pytest.fixture(scope="module")
+def two_stations(hours, tmp_path_factory):
+    """A forecaster of two series of one table, their rows mixed; what it was trained on, and all."""
+    pytest.importorskip("narwhals")
+    pd = pytest.importorskip("pandas")
+    dates, values = hours
+    parts = {"north": (dates[:340], values[:340]), "south, coast": (dates[100:400], values[100:400])}
+    frames = [pd.DataFrame({"ds": one, "unique_id": name, "y": y}) for name, (one, y) in parts.items()]
+    folder = tmp_path_factory.mktemp("stations")
+    whole = pd.concat(frames).sample(frac=1, random_state=0)
+    seen = whole[whole["ds"] < dates[300]]
+    for name, frame in (("all.csv", whole), ("train.csv", seen)):
+        frame.to_csv(folder / name, index=False)
+    options = ("-o", folder / "model", "--season-length", 24, *SMALL)
+    _, err = run("train", "--task", "forecast", folder / "train.csv", *options)
+    assert "train.csv: 500 steps of 2 series, 2010-01-01T00:00" in err
+    return folder, seen, whole
+
+
+def test_forecast_of_several_series(two_stations, ask):
+    folder, seen, whole = two_stations
+    model = clstm.load(folder / "model")
+    expected = model.predict(5, level=[80])
+    rows = table(ask("forecast", folder / "model", "--horizon", 5, "--level", 80)[0])
+    assert list(rows[0]) == ["unique_id", "date", "forecast", "lo-80", "hi-80"]
+    assert [row["unique_id"] for row in rows] == ["north"] * 5 + ["south, coast"] * 5
+    assert [row["date"] for row in rows] == [str(date)[:16].replace(" ", "T") for date in expected["ds"]]
+    assert np.allclose([float(row["hi-80"]) for row in rows], expected["LSTMForecaster-hi-80"], rtol=1e-6)
+    result = json.loads(ask("forecast", folder / "model", "--horizon", 5, "--json")[0])
+    assert result["forecast"] == expected["LSTMForecaster"].tolist()
+
+    same, _ = ask("forecast", folder / "model", folder / "train.csv")
+    assert same == ask("forecast", folder / "model")[0]
+    out, _ = ask("forecast", folder / "model", folder / "all.csv", "--horizon", 3)
+    expected = model.update(whole[whole["ds"] > seen["ds"].max()]).predict(3)
+    assert np.allclose([float(row["forecast"]) for row in table(out)], expected["LSTMForecaster"], rtol=1e-6)
+
+
+def test_test_of_several_series(two_stations, ask):
+    folder, _, whole = two_stations
+    options = ("--horizon", 8, "--windows", 5, "--level", 80)
+    result = json.loads(ask("test", folder / "model", folder / "all.csv", *options, "--json")[0])
+    found = clstm.load(folder / "model").backtest(whole, h=8, n_windows=5, step_size=8, level=80)
+    assert result["mean_absolute_error"] == pytest.approx((found["y"] - found["LSTMForecaster"]).abs().mean())
+    held = found["y"].between(found["LSTMForecaster-lo-80"], found["LSTMForecaster-hi-80"])
+    assert result["coverage"]["80"] == pytest.approx(held.mean())
+
+
+def test_wrong_tables_of_several_series(two_stations, forecaster, tmp_path):
+    model, path = two_stations[0] / "model", tmp_path / "data.csv"
+    for text, problem in (
+        ("unique_id,ds,y\nnorth,2010-01-13 12:00,1\nwest,2010-01-01,1\n", "holds 'west', which fit did not"),
+        (
+            "unique_id,ds,y\nnorth,2010-01-20 12:00,1\n",
+            "of 'north'[0] is 2010-01-20T12:00:00, expected 2010-01-13T12:00",
+        ),
+        ("ds,y\n2010-01-13 12:00,1\n", "has no column of ids, but the model forecasts north, south, coast"),
+        ("unique_id,y\nnorth,1\n", "has no column of dates"),
+    ):
+        path.write_text(text)
+        fails(problem, "forecast", model, path)
+    fails("holds several series, but the model was trained on one", "forecast", forecaster, two_stations[0] / "all.csv")
+
+
 def test_dates_and_errors_of_series(tmp_path):
     path = tmp_path / "data.csv"
 
@@ -416,11 +480,11 @@ def test_a_model_of_another_kind(forecaster, writer, tmp_path):
     fails("expected TextClassifier or LSTMClassifier or LSTMRegressor", "predict", writer, "text")
 
 
-def test_several_series_are_for_python(hours, tmp_path):
+def test_several_series_without_names_are_for_python(hours, tmp_path):
     _, values = hours
     model = clstm.LSTMForecaster(hidden_size=4, n_epochs=1, verbose=0, seed=0)
     model.fit([values[:100], values[100:200]]).save(tmp_path / "model")
-    fails("forecasts several series, which is for Python only", "forecast", tmp_path / "model")
+    fails("several series without names, which is for Python only", "forecast", tmp_path / "model")
 
 
 @needs_sklearn

@@ -359,6 +359,9 @@ def test_arguments_set_after_fit_are_for_the_next_one(data, model, tmp_path):
     model = clone(model).set_params(hidden_size=6, n_epochs=2).fit(X, y)
     expected = model.predict(X)
     model.set_params(hidden_size=9, num_layers=2, dtype="float64")
+    if isinstance(model, LSTMRegressor):
+        before = model.score(X, y)
+        assert model.set_params(loss="mse").score(X, y) == before
     for twin in (model, pickle.loads(pickle.dumps(model)), copy.copy(model)):
         assert_same(twin.predict(X), expected)
         twin.save(tmp_path / "model.safetensors")

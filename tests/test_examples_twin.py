@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
-from clstm import LanguageModel, LSTMClassifier  # noqa: E402
+from clstm import LanguageModel, LSTMClassifier, Translator  # noqa: E402
 from clstm.characters import Characters  # noqa: E402
+from clstm.checks import random_generator  # noqa: E402
 from clstm.language_network import LSTMLanguageNetwork  # noqa: E402
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -102,3 +103,25 @@ def test_language_model_learns_the_same(monkeypatch):
     model.fit(text)
     twin.fit(text)
     assert twin.bits_per_character(test) == pytest.approx(model.bits_per_character(test), abs=1e-3)
+
+
+def test_translator_learns_the_same(monkeypatch):
+    """From the same weights, without dropout, both come to the same weights: network, smoothing, clipping, rates."""
+    english = ["I sing.", "You sing here.", "I walk.", "You walk a lot today.", "We walk here."] * 3
+    french = ["Je chante.", "Tu chantes ici.", "Je marche.", "Tu marches beaucoup aujourd'hui.", "Nous marchons."] * 3
+    options = {"embedding_dim": 12, "hidden_size": 16, "dropout": 0.0, "batch_size": 15, "n_epochs": 12}
+    model = Translator(**options, seed=0, verbose=0).fit(english, french)
+    twins = load("translator")
+    sizes = len(model.source_vocabulary_), len(model.target_vocabulary_)
+    first = model._make_network(*sizes, random_generator(0)).state_dict()
+
+    def network(*arguments, make=twins.EncoderDecoder):
+        network = make(*arguments)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in first.items()})
+        return network
+
+    monkeypatch.setattr(twins, "EncoderDecoder", network)
+    weights = twins.train(model, english, french, seed=0)
+    for name, weight in model.network_.parameters().items():
+        np.testing.assert_allclose(weights[name], weight, atol=2e-4, err_msg=name)
+        assert np.abs(weight - first[name]).max() > 1e-2

@@ -212,6 +212,11 @@ def test_samples_come_from_the_distribution_that_the_intervals_describe(fitted):
     np.testing.assert_allclose(shares, np.broadcast_to([0.1, 0.9], (5, 2)), atol=0.02)
 
 
+def test_a_wrong_number_of_samples_set_after_fit_is_named(fitted):
+    with pytest.raises(ValueError, match="n_samples is 1, expected at least 2"):
+        copy.copy(fitted).set_params(n_samples=1).predict(3, level=80)
+
+
 def test_update_in_pieces_is_the_same_as_at_once(fitted, births):
     at_once = copy.copy(fitted).update(births[1000:1100])
     in_pieces = copy.copy(fitted)

@@ -287,6 +287,14 @@ def test_top_p_keeps_the_fewest_with_the_share():
         assert np.isfinite(scores).sum() == kept
 
 
+def test_arguments_set_after_fit_are_for_the_next_one(characters):
+    changed = copy.deepcopy(characters).set_params(unit="word", hidden_size=3)
+    assert changed.bits_per_character("the sea") == characters.bits_per_character("the sea")
+    assert changed.generate("the", 9, seed=0) == characters.generate("the", 9, seed=0)
+    with pytest.raises(ValueError, match="start has unit 'character'"):
+        TextClassifier(start=changed).fit(["the sea", "a ship"], ["a", "b"])
+
+
 def test_many_threads_use_one_model(characters):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda seed: characters.generate("Call", 200, seed=seed % 2), range(8)))

@@ -379,7 +379,7 @@ def test_a_failed_save_keeps_the_earlier_file(tiny, tmp_path):
 
 
 def test_arguments_set_after_fit_are_for_the_next_one(tiny, tmp_path):
-    changed = copy.deepcopy(tiny).set_params(hidden_size=99, num_layers=3, embedding_dim=7)
+    changed = copy.deepcopy(tiny).set_params(hidden_size=99, num_layers=3, embedding_dim=7, max_length=1)
     for other in (changed, pickle.loads(pickle.dumps(changed)), copy.copy(changed)):
         assert other.hidden_size == 99
         np.testing.assert_array_equal(other.predict_proba(TEXTS), tiny.predict_proba(TEXTS))

@@ -1,11 +1,13 @@
 """The translator: sentences taken apart and put together, the network, beam search, learning, files, errors."""
 
 import copy
+import gzip
 import pickle
 import sys
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from clstm.files import ModelFileError, load_model, save_model
 from clstm.losses import cross_entropy
 from clstm.sentences import JOINER, SentenceVocabulary, cut, join
 from clstm.translator import bleu
+
+DATA = Path(__file__).parents[1] / "examples" / "data"
 
 SUBJECTS = {"I": ("je", 0), "you": ("tu", 1), "we": ("nous", 2)}
 STEMS = {"sing": "chant", "speak": "parl", "cry": "pleur", "walk": "march", "jump": "saut", "play": "jou"}
@@ -258,6 +262,20 @@ def test_sentences_are_translated_in_any_company_and_order(fitted):
         assert all(some == together for some in pool.map(lambda _: fitted.translate(sources), range(4)))
 
 
+def test_attention_finds_its_places_in_real_sentences():
+    """Scores that grow too fast are certain of one place, mostly the sentence's end, and never learn another."""
+    with gzip.open(DATA / "sentence_pairs" / "en_fr.tsv.gz", "rt", encoding="utf-8") as file:
+        pairs = [line.rstrip("\n").split("\t") for line in file][:3000]
+    sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
+    model = Translator(n_epochs=3, batch_size=32, lr=0.01, seed=0, verbose=0).fit(sources, targets)
+    _, alignments = model.translate(sources[:300], beam_size=1, return_attention=True)
+    weights = [alignment.weights[:-1] for alignment in alignments if len(alignment.target_words) > 4]
+    centres = [rows @ np.arange(rows.shape[1]) / rows.sum(axis=1) for rows in weights]
+    assert np.mean([rows[:, -1].mean() for rows in weights]) < 0.5
+    # Both languages say things in much the same order
+    assert np.mean([np.corrcoef(centre, np.arange(len(centre)))[0, 1] for centre in centres]) > 0.6
+
+
 def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads():
     models = [tiny(num_threads=number, seed=3).fit(SOURCES, TARGETS) for number in (1, 2)]
     for name, weight in models[0].network_.parameters().items():
@@ -280,7 +298,7 @@ def test_pytorch_scores_the_same(fitted):
         memory, (h, c) = lstm("encoder", 48, 24, bidirectional=True)(embedded)
         start = tuple(torch.cat(array.unbind(), 1)[None] for array in (h, c))
         y, _ = lstm("decoder", 48, 48)(state["target_embedding.weight"][torch.tensor(target)], start)
-        places = (y @ state["attention.project.weight"].T @ memory.transpose(1, 2)).softmax(2)
+        places = (y @ state["attention.project.weight"].T @ memory.transpose(1, 2) / 48).softmax(2)
         attended = torch.tanh(torch.cat([places @ memory, y], 2) @ state["attention.combine.weight"].T)
         expected = (attended @ state["fc.weight"].T + state["fc.bias"])[0].numpy()
     np.testing.assert_allclose(network(source, target), expected, rtol=1e-3, atol=1e-4)

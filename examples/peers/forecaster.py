@@ -30,7 +30,7 @@ class Network(nn.Module):
         return StudentT(2 + softplus(self.df), location, softplus(scale) + 1e-3), state
 
 
-def fit(x: np.ndarray, target: np.ndarray, trained: int, n_epochs: int, seed: int) -> tuple[Network, float]:
+def fit(x: np.ndarray, target: np.ndarray, trained: int, n_epochs: int, seed: int, clock) -> tuple[Network, float]:
     """Return the network with the best epoch's averaged weights, and the seconds that the training took.
 
     Parameters
@@ -40,8 +40,10 @@ def fit(x: np.ndarray, target: np.ndarray, trained: int, n_epochs: int, seed: in
     trained : int
         Steps to train on; the others validate.
     n_epochs, seed : int
+    clock : callable
+        Tells seconds.
     """
-    start = time.perf_counter()
+    start = clock()
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     x, target = torch.tensor(x, dtype=torch.float32), torch.tensor(target, dtype=torch.float32)
@@ -76,7 +78,7 @@ def fit(x: np.ndarray, target: np.ndarray, trained: int, n_epochs: int, seed: in
             loss = -average.module(x[:, None])[0].log_prob(target[:, None])[trained:].mean().item()
         if loss < best_loss:
             best, best_loss = copy.deepcopy(average.module), loss
-    return best.eval(), time.perf_counter() - start
+    return best.eval(), clock() - start
 
 
 def states_along(network: Network, x: torch.Tensor, stops: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -117,6 +119,7 @@ def errors(
     h: int,
     n_epochs: int,
     seed: int,
+    clock=time.perf_counter,
 ) -> tuple[float, float]:
     """Return the mean absolute error of forecasts from cut-offs, and the seconds that the training took.
 
@@ -136,13 +139,15 @@ def errors(
     h : int
         Steps ahead, at most `season_length`.
     n_epochs, seed : int
+    clock : callable
+        Tells seconds.
     """
     z = y[season_length:] - y[:-season_length]
     center, scale = z[: trained - season_length].mean(), z[: trained - season_length].std()
     z = (z - center) / scale
     x = np.concatenate([z[:-1, None], known[season_length + 1 :]], axis=1)
     first = cutoffs - season_length - 1
-    network, seconds = fit(x[: first[0]], z[1 : first[0] + 1], trained - season_length - 1, n_epochs, seed)
+    network, seconds = fit(x[: first[0]], z[1 : first[0] + 1], trained - season_length - 1, n_epochs, seed, clock)
     medians = backtest(network, x, first.tolist(), h)
     actual = np.stack([z[1:][place : place + h] for place in first])
     return float(np.abs(medians - actual).mean() * scale), seconds

@@ -21,24 +21,29 @@ class StepNetwork(nn.Module):
         return self.fc(self.lstm(x)[0])
 
 
-def train(weights: dict[str, np.ndarray], loss, batches, read, *, n_epochs: int, lr: float) -> dict[str, np.ndarray]:
+def train(weights: dict[str, np.ndarray], loss, batches, read, **recipe) -> dict[str, np.ndarray]:
     """Return what the weights become by the training that `step_network.train` does, with a loss of tensors."""
-    torch.set_num_threads(clstm.get_num_threads())
     output_size, hidden_size = weights["fc.weight"].shape
     network = StepNetwork(weights["lstm.weight_ih_l0"].shape[1], hidden_size, output_size)
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr, foreach=True)
+    update(network, loss, batches, read, **recipe)
+    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def update(network: nn.Module, loss, batches, read, *, n_epochs: int, lr: float) -> None:
+    """Train a network as `step_network.train` does."""
+    torch.set_num_threads(clstm.get_num_threads())
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs * len(batches))
     for epoch in range(n_epochs):
         total = count = 0
         for rows in batches:
-            x, targets = map(torch.from_numpy, read(rows))
+            inputs, targets = (tuple(map(torch.from_numpy, arrays)) for arrays in read(rows))
             optimizer.zero_grad()
-            value = loss(network(x), targets)
+            value = loss(network(*inputs), *targets)
             value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             total, count = total + value.item() * len(rows), count + len(rows)
         print(f"PyTorch: epoch {epoch + 1}/{n_epochs}: loss {total / count:.4f}")
-    return {name: tensor.numpy() for name, tensor in network.state_dict().items()}

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+import clstm
 from clstm.train import BucketedBatches
 from clstm.translator import SentencePairs
 
@@ -38,7 +39,7 @@ class EncoderDecoder(nn.Module):
         memory, _ = pad_packed_sequence(memory, batch_first=True)
         state = tuple(torch.cat(array.unbind(), dim=1)[None] for array in state)
         y, _ = self.decoder(self.dropout(self.target_embedding(target)), state)
-        scores = self.attention["project"](y) @ memory.transpose(1, 2)
+        scores = self.attention["project"](y) @ memory.transpose(1, 2) / memory.shape[2]
         past = torch.arange(memory.shape[1]) >= source_lengths[:, None]
         places = scores.masked_fill(past[:, None], -torch.inf).softmax(dim=2)
         attended = torch.tanh(self.attention["combine"](torch.cat([places @ memory, y], dim=2)))
@@ -47,6 +48,7 @@ class EncoderDecoder(nn.Module):
 
 def train(translator, sources, targets, seed) -> dict[str, np.ndarray]:
     """Return the weights by name, trained with the arguments and vocabularies of a clstm.Translator."""
+    torch.set_num_threads(clstm.get_num_threads())
     torch.manual_seed(seed)
     vocabularies = translator.source_vocabulary_, translator.target_vocabulary_
     pairs = SentencePairs(*vocabularies, sources, targets)
@@ -54,7 +56,7 @@ def train(translator, sources, targets, seed) -> dict[str, np.ndarray]:
     network = EncoderDecoder(
         *map(len, vocabularies), translator.embedding_dim, translator.hidden_size, translator.dropout
     )
-    optimizer = torch.optim.Adam(network.parameters(), lr=translator.lr)
+    optimizer = torch.optim.Adam(network.parameters(), lr=translator.lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, translator.n_epochs * len(batches))
     for epoch in range(1, translator.n_epochs + 1):
         total = 0.0
