@@ -21,7 +21,7 @@ SHAPES = (
     (100, 512, 128, 128, 1),
 )
 THREADS = (2, 8, 32, 128)
-CACHES = (48 << 10, 2 << 20, 64 << 20)
+MACHINE = {"caches": (48 << 10, 2 << 20, 64 << 20), "multiply_add": 0.5, "l3_speed": 10}
 
 
 def region(threads: int) -> float:
@@ -33,7 +33,7 @@ def cell(shape: tuple[int, ...], threads: int, backward: bool) -> str:
     """Return "groups x threads in each", for each direction where they go side by side, and the speed-up."""
     steps, batch, inputs, hidden, directions = shape
     plan = _plan.plan(
-        inputs, hidden, steps, batch, directions, threads, backward=backward, caches=CACHES, region=region(threads)
+        inputs, hidden, steps, batch, directions, threads, backward=backward, region=region(threads), **MACHINE
     )
     sides = "2 x " if plan["side_by_side"] else ""
     return f"{sides}{plan['row_groups']} x {plan['panel_threads']} ({plan['speedup']:.1f})"

@@ -75,6 +75,7 @@ cdef extern from "kernels.h" nogil:
         void *cn
         void *h
         void *c
+        Py_ssize_t half
         void *gates
         void *cells
         void *projected
@@ -136,6 +137,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*padded)(Py_ssize_t n) noexcept nogil
         Py_ssize_t (*state_stride)(Py_ssize_t H) noexcept nogil
         Py_ssize_t (*gates_stride)(Py_ssize_t H) noexcept nogil
+        Py_ssize_t (*states_size)(Py_ssize_t B, Py_ssize_t H, Py_ssize_t groups) noexcept nogil
         Py_ssize_t (*columns_width)(Py_ssize_t I, Py_ssize_t P) noexcept nogil
         Py_ssize_t (*row_sums)(const clstm_cell *cell) noexcept nogil
         Py_ssize_t cell_statistics

@@ -118,13 +118,13 @@ cdef Py_ssize_t projected_rows_of(Split split, Py_ssize_t steps, Py_ssize_t B) n
     return min(split.chunk, steps) * (B + split.row_groups) if split.chunk > 0 else 0
 
 
-cdef int plan_forward(Arena arena, Packed packed, Py_ssize_t rows, Py_ssize_t projected_rows) except -1:
+cdef int plan_forward(Arena arena, Packed packed, Split split, Py_ssize_t rows, Py_ssize_t projected_rows) except -1:
     """Plan the memory that `set_forward` takes."""
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size
     arena.plan(2 * rows, sizeof(isize))
-    arena.plan(2 * rows * kernels.state_stride(packed.P), item)
-    arena.plan(rows * kernels.state_stride(packed.H), item)
+    arena.plan(2 * kernels.states_size(rows, packed.P, split.row_groups), item)
+    arena.plan(kernels.states_size(rows, packed.H, split.row_groups), item)
     arena.plan(projected_rows * kernels.gates_stride(packed.H), item)
     return 0
 
@@ -145,8 +145,8 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     job.y_steps, job.first, job.last = 0 if walk.pieces else y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
-    job.h = arena.take(2 * B * kernels.state_stride(packed.P), item)
-    job.c = arena.take(B * kernels.state_stride(packed.H), item)
+    job.h = arena.take(2 * kernels.states_size(B, packed.P, split.row_groups), item)
+    job.c = arena.take(kernels.states_size(B, packed.H, split.row_groups), item)
     job.projected = arena.take(projected_rows * kernels.gates_stride(packed.H), item)
     job.chunk, job.row_groups = split.chunk, split.row_groups
     return 0
@@ -246,7 +246,7 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
-        plan_forward(arena, packed, B, projected_rows)
+        plan_forward(arena, packed, split, B, projected_rows)
         if not plain:
             plan_variant(arena, packs[d], B)
             arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
@@ -321,12 +321,12 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
 
     cdef Arena arena = Arena()
     arena.plan(L, sizeof(c.clstm_forward))
+    cdef Split split
     for layer in range(L):
-        projected_rows = projected_rows_of(stack.first if layer == 0 else stack.others, steps, B)
-        plan_forward(arena, packed, B, projected_rows)
+        split = stack.first if layer == 0 else stack.others
+        plan_forward(arena, packed, split, B, projected_rows_of(split, steps, B))
     arena.allocate()
     cdef c.clstm_forward *jobs = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
-    cdef Split split
     for layer in range(L):
         split = stack.first if layer == 0 else stack.others
         projected_rows = projected_rows_of(split, steps, B)
@@ -390,6 +390,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
     cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
     cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_cells = 0
+    cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
@@ -403,7 +404,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     for d in range(D):
         arena.plan(4 * B, sizeof(isize))
         arena.plan(B * ld_h, item)
-        arena.plan(B * ld, item)
+        arena.plan(states, item)
         arena.plan(columns, item)
         arena.plan(sums, item)
         if not plain:
@@ -436,7 +437,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].h0 = item_at(h0, d)
         jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
         jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
-        jobs[d].dh, jobs[d].dc = arena.take(B * ld_h, item), arena.take(B * ld, item)
+        jobs[d].dh, jobs[d].dc = arena.take(B * ld_h, item), arena.take(states, item)
         jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
         jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add

@@ -5,6 +5,9 @@ from clstm._kernels cimport clstm_kernels
 cdef struct Machine:
     double l1, l2, l3  # bytes, see clstm.machine
     double region      # cycles of entering and leaving a parallel region
+    double multiply_add  # cycles of one of vectors, see src/speed.h
+    double l3_speed    # bytes a cycle that a thread reads from level 3
+    double barrier     # cycles of a round of one, see src/region.h
 
 cdef struct Split:
     int threads

@@ -1,7 +1,8 @@
 """How many threads a job gets and how they share it: a model of its cost, in processor cycles.
 
-Only time depends on the choice: every split gives the same bits. The caches and the cost of a parallel region are this
-machine's (`clstm.machine`, src/region.h); the constants below were measured on one with AVX-512.
+Only time depends on the choice: every split gives the same bits. The caches, the speed of multiply-adds and of level 3 and
+the cost of a parallel region are this machine's (`clstm.machine`, src/speed.h, src/region.h); the constants below were
+measured on one with AVX-512.
 """
 
 import numpy as np
@@ -13,11 +14,17 @@ from clstm._runtime cimport kernels_of
 
 cnp.import_array()
 
-cdef extern from "region.h":
-    double clstm_region_cycles(int threads) nogil
+cdef extern from "region.h" nogil:
+    const double CLSTM_USUAL_L3
+    double clstm_multiply_add_cycles(const clstm_kernels *kernels)
+    double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
+    double clstm_region_cycles(int threads)
+    double clstm_barrier_cycles(const clstm_kernels *kernels, int threads)
 
 cdef enum:
-    BARRIER_CYCLES = 400       # one round of a spin barrier, all threads running
+    BARRIER_CYCLES = 200       # one round of a spin barrier, processors near each other: where it isn't measured
+    HAND_OVER_ROUNDS = 2       # what a step's results cost that others have written, in such rounds
+    BARRIER_USES = 64          # and at the 1st, 2nd, 4th ... it is measured again: processors come and go
     EPILOGUE_CYCLES = 70       # gates and cell update of one vector of units
     PANEL_CYCLES = 25          # handing a tile over
     FMA_LATENCY = 4            # of a product whose sums are too few to overlap
@@ -27,28 +34,43 @@ cdef enum:
     BUSY_REGION = 30_000       # others may have been at work while it was measured: again at the 2nd, 4th, 8th ... use
 
     L1_BYTES_A_CYCLE = 64
-    L2_BYTES_A_CYCLE = 40
-    L3_BYTES_A_CYCLE = 10
+    L2_BYTES_A_CYCLE = 36
     MEMORY_BYTES_A_CYCLE = 5
+    HANDED_BYTES_A_CYCLE = 10  # of many results
+
+    ONE_PASS_PANEL = 256 << 10  # bytes of a panel [W, U] that leaves L2 room for the next
 
     MOST_THREADS = 1024        # of clstm.threads
 
 cdef double WAVEFRONT_GAIN = 0.9  # of the time layer by layer: the model isn't better than that
 
-cdef Machine _machine                      # its caches, once known
+cdef Machine _machine                      # its caches and level 3, once known
+cdef const clstm_kernels *_measured = NULL  # of these the multiply-adds are known
+cdef bint _l3_measured = False
 cdef double _regions[MOST_THREADS + 1]     # the least cycles measured, by number of threads
+cdef double _barriers[MOST_THREADS + 1]    # the last ones
 cdef Py_ssize_t _uses[MOST_THREADS + 1]
 
 
-cdef Machine machine(int num_threads) except *:
-    """This machine, with regions of num_threads threads; asked and measured at first use."""
+cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weights=0) except *:
+    """This machine, with regions of num_threads threads; asked and measured at first use.
+
+    Level 3 is measured for the first `weights`, in bytes, that level 2 doesn't hold.
+    """
+    global _measured, _l3_measured
     cdef Machine found
     if _machine.l1 == 0:
         from clstm.machine import caches
 
         _machine.l2, _machine.l3 = caches()[1:]
-        _machine.l1 = caches().l1
+        _machine.l1, _machine.l3_speed = caches().l1, CLSTM_USUAL_L3
+    if _measured != kernels:
+        _machine.multiply_add = clstm_multiply_add_cycles(kernels)
+        _measured = kernels
+    if not _l3_measured and weights > _machine.l2:
+        _machine.l3_speed, _l3_measured = clstm_l3_bytes_a_cycle(kernels, _machine.l2), True
     found = _machine
+    found.barrier = BARRIER_CYCLES
     num_threads = min(num_threads, MOST_THREADS)
     if num_threads > 1:
         _uses[num_threads] += 1
@@ -56,23 +78,38 @@ cdef Machine machine(int num_threads) except *:
             _regions[num_threads] = clstm_region_cycles(num_threads)
         elif _regions[num_threads] > BUSY_REGION and _uses[num_threads] & (_uses[num_threads] - 1) == 0:
             _regions[num_threads] = min(_regions[num_threads], clstm_region_cycles(num_threads))
+        if _uses[num_threads] & (_uses[num_threads] - 1) == 0 or _uses[num_threads] % BARRIER_USES == 0:
+            _barriers[num_threads] = clstm_barrier_cycles(kernels, num_threads)
         found.region = _regions[num_threads] + HAND_OVER_CYCLES
+        found.barrier = _barriers[num_threads] or BARRIER_CYCLES
     return found
+
+
+def speed() -> dict[str, float]:
+    """Return what was measured of this machine so far: cycles of a multiply-add of vectors, bytes a cycle from level 3,
+    cycles of a barrier's round between two threads (0: not yet)."""
+    return {"multiply_add": _machine.multiply_add, "l3_speed": _machine.l3_speed, "barrier": _barriers[2]}
+
+
+cdef double bytes_a_cycle(const Machine *machine, double own, double whole) noexcept nogil:
+    """How fast a thread reads its `own` bytes of weights, of `whole` bytes that all threads read."""
+    if own <= machine.l1:
+        return L1_BYTES_A_CYCLE
+    if own <= machine.l2:
+        return L2_BYTES_A_CYCLE
+    return machine.l3_speed if whole <= machine.l3 else min(machine.l3_speed, <double>MEMORY_BYTES_A_CYCLE)
 
 
 cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, double rows, double panels, double K,
                         double all_panels) noexcept nogil:
     """One step of `rows` rows and `panels` panels of 4 vectors, summed over K, by one of the threads that share
     `all_panels`."""
-    cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size, size = panels * K * panel_bytes
-    cdef double bytes_a_cycle = L3_BYTES_A_CYCLE
-    if size <= machine.l1:
-        bytes_a_cycle = L1_BYTES_A_CYCLE
-    elif size <= machine.l2:
-        bytes_a_cycle = L2_BYTES_A_CYCLE
-    elif all_panels * K * panel_bytes > machine.l3:
-        bytes_a_cycle = MEMORY_BYTES_A_CYCLE
-    cdef double product = max(2 * rows, panel_bytes / bytes_a_cycle, FMA_LATENCY / min(4.0, panels))
+    cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size
+    cdef double reading = panel_bytes / bytes_a_cycle(machine, panels * K * panel_bytes, all_panels * K * panel_bytes)
+    cdef double adding = max(4 * machine.multiply_add * rows, FMA_LATENCY / min(4.0, panels))
+    cdef double product = max(adding, reading)
+    if reading * MEMORY_BYTES_A_CYCLE >= panel_bytes:  # memory isn't that even: a part of the reading is never hidden
+        product += 0.1 * min(adding, reading)
     return panels * (K * product + PANEL_CYCLES + rows * EPILOGUE_CYCLES)
 
 
@@ -106,8 +143,9 @@ cdef Split cheapest(const clstm_kernels *kernels, const Machine *machine, double
                 while 1 << rounds < members:
                     rounds += 1
                 # each step begins with the other threads' part of the last one's result
-                cost += rounds * BARRIER_CYCLES
-                cost += own_rows * K * kernels.item_size * (members - 1) / members / L3_BYTES_A_CYCLE
+                if members > 1:
+                    cost += (rounds + HAND_OVER_ROUNDS) * machine.barrier
+                    cost += own_rows * K * kernels.item_size * (members - 1) / members / HANDED_BYTES_A_CYCLE
                 cost = steps * cost + rest_cycles / team
                 cost = machine.region + (1 if side else D) * cost
                 if cost < best.cycles:
@@ -124,17 +162,17 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
                       Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil:
     cdef double rows = cells / <double>max(1, steps)
     cdef double panels = kernels.padded(H) // kernels.vector_length
-    cdef Split split = cheapest(kernels, machine, rows, panels, H, steps, 2.0 * I, 0, D, num_threads)
+    cdef double row_cycles = 4 * machine.multiply_add  # of each k and panel
+    cdef Split split = cheapest(kernels, machine, rows, panels, H, steps, row_cycles * I, 0, D, num_threads)
     cdef int team = split.threads // 2 if split.side_by_side else split.threads
-    cdef double weights = 4.0 * kernels.padded(H) * (I + H) * kernels.item_size / (team // split.row_groups)
+    cdef double panel = 4.0 * kernels.vector_length * (I + H) * kernels.item_size, weights = panels * panel
     rows = max(1.0, rows / split.row_groups)
-    # One pass over [x, h] is cheapest with a full tile a step, if L2 holds all panels, or with so many rows that the next
-    # panel comes from L3 meanwhile. Else the input panels are read once for a chunk of steps, whose result stays in L2
-    # with the recurrent panels.
-    cdef double panel = 4.0 * kernels.vector_length * (I + H) * kernels.item_size
-    cdef bint one_pass = weights <= machine.l2 or rows >= 4 * kernels.tile_rows and panel <= machine.l2 / 8
-    if rows < kernels.tile_rows:
-        one_pass = steps == 1
+    # One pass over [x, h] is cheapest where the rows of a step take longer than reading its weights. Else the input panels
+    # are read once for a chunk of steps, whose result stays in L2 with the recurrent panels.
+    cdef double own = weights / (team // split.row_groups)
+    cdef bint past_caches = own > machine.l2 and (panel > ONE_PASS_PANEL or weights > machine.l3 / 2)
+    cdef double reading = panel / (I + H) / bytes_a_cycle(machine, own, weights)
+    cdef bint one_pass = steps == 1 or not past_caches and rows * row_cycles > reading
     if not one_pass:
         split.chunk = max(1, <Py_ssize_t>(96 / rows))
     return split
@@ -145,7 +183,7 @@ cdef Split backward_on(const clstm_kernels *kernels, const Machine *machine, Py_
     cdef double rows = cells / <double>max(1, steps)
     cdef double width = 4 * kernels.vector_length
     cdef double panels = (H + width - 1) // width
-    cdef double rest = 2.0 * cells * 4 * H * (H + 2 * I) / width
+    cdef double rest = 4 * machine.multiply_add * cells * 4 * H * (H + 2 * I) / width
     return cheapest(kernels, machine, rows, panels, 4 * H, steps, 0, rest, D, num_threads)
 
 
@@ -175,10 +213,11 @@ cdef Split split_here(split_on model, const clstm_kernels *kernels, Py_ssize_t I
     """What the model chooses on this machine, whose regions are measured only for work that could pay for one."""
     if _forced.threads > 0:
         return _forced
-    cdef Machine here = machine(1)
+    cdef double weights = 4.0 * kernels.padded(H) * (I + H) * kernels.item_size
+    cdef Machine here = machine(kernels, 1, weights)
     cdef Split split = model(kernels, &here, I, H, steps, cells, D, 1)
     if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
-        here = machine(num_threads)
+        here = machine(kernels, num_threads, weights)
         split = model(kernels, &here, I, H, steps, cells, D, num_threads)
     return split
 
@@ -202,14 +241,15 @@ cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, 
     Between two steps the weights of all layers pass, so they count as those of one layer. What the caller does between
     them can make a region dearer than those measured, so a step must be worth several.
     """
-    cdef Machine here = machine(1)
     cdef double panels = kernels.padded(H) // kernels.vector_length
     cdef double K = I + H + (layers - 1) * 2 * H
+    cdef double weights = 4.0 * kernels.padded(H) * K * kernels.item_size
+    cdef Machine here = machine(kernels, 1, weights)
     cdef double row_cycles = (layers - 1) * (PANEL_CYCLES + EPILOGUE_CYCLES)  # of the layers but the first
     cdef Split split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, 0, 1, 1)
     if num_threads > 1 and split.cycles > 4 * HAND_OVER_CYCLES:
-        here = machine(num_threads)
-        split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * BARRIER_CYCLES, 1, num_threads)
+        here = machine(kernels, num_threads, weights)
+        split = cheapest(kernels, &here, rows, panels, K, 1, row_cycles, (layers - 1) * here.barrier, 1, num_threads)
     return split
 
 
@@ -231,7 +271,7 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
     if _wavefront == 0 or _wavefront < 0 and (steps < 2 * stack.piece or one_by_one < HAND_OVER_CYCLES):
         stack.teams = 1
         return stack
-    here = machine(num_threads)
+    here = machine(kernels, num_threads, 4.0 * kernels.padded(H) * (max(I, H) + H) * kernels.item_size)
     cdef double region = here.region
     here.region = 0
     stack.first = forward_on(kernels, &here, I, H, steps, cells, 1, stack.members)
@@ -242,7 +282,7 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
     pieces = max(1, (steps + stack.piece - 1) // stack.piece)
     # The busiest team's layers, of which there may be one more than of another's.
     most = max(stack.first.cycles, stack.others.cycles) + (ceil_div(layers, stack.teams) - 1) * stack.others.cycles
-    most = region + most * (pieces + layers - 1) / pieces + (pieces + layers - 1) * BARRIER_CYCLES
+    most = region + most * (pieces + layers - 1) / pieces + (pieces + layers - 1) * here.barrier
     if _wavefront < 0 and most > WAVEFRONT_GAIN * one_by_one:
         stack.teams = 1
     return stack
@@ -250,7 +290,8 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
 
 def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: int = 1, num_threads: int = 1, *,
          backward: bool = False, dtype: type = np.float32, caches: tuple[int, int, int] | None = None,
-         region: float | None = None) -> dict[str, object]:
+         region: float | None = None, multiply_add: float | None = None,
+         l3_speed: float | None = None, barrier: float | None = None) -> dict[str, object]:
     """Return what the model chooses for a layer, on this machine or on one with other caches: to look at and to test.
 
     Parameters
@@ -263,6 +304,9 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
         Bytes, as `clstm.machine.Caches`; None for this machine's.
     region : float, optional
         Cycles of entering and leaving a parallel region; None for this machine's.
+    multiply_add, l3_speed, barrier : float, optional
+        Cycles of a multiply-add of vectors, bytes a cycle that one thread reads from level 3, and cycles of a round of a
+        barrier; None for this machine's.
 
     Returns
     -------
@@ -280,11 +324,19 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
     cdef const clstm_kernels *kernels = kernels_of(np.empty(0, dtype))
     if kernels == NULL:
         raise ValueError("the portable path is in use, which has no plan")
-    cdef Machine of = machine(num_threads if region is None else 1)
+    cdef Machine of = machine(kernels, num_threads if region is None else 1, float("inf") if l3_speed is None else 0)
     if caches is not None:
         of.l1, of.l2, of.l3 = caches
     if region is not None:
         of.region = region
+    if multiply_add is not None:
+        of.multiply_add = multiply_add
+    if region is not None:
+        of.barrier = BARRIER_CYCLES
+    if barrier is not None:
+        of.barrier = barrier
+    if l3_speed is not None:
+        of.l3_speed = l3_speed
     cdef split_on model = backward_on if backward else forward_on
     cdef Py_ssize_t cells = steps * batch
     cdef Split one = model(kernels, &of, input_size, hidden_size, steps, cells, directions, 1)

@@ -1,4 +1,4 @@
-"""The two kernels that measure the machine's limits, for benchmarks/peers/roofline.py; src/roofline.h has them.
+"""The kernels that measure the machine's limits, for benchmarks/peers/roofline.py; src/roofline.h has them.
 
 They work without the interpreter's lock, so that threads of Python's can load all cores.
 """
@@ -64,3 +64,17 @@ def read_memory(cnp.ndarray data, int streams, Py_ssize_t repeats) -> int:
     with nogil:
         sum = kernels.read_memory(start, nbytes, streams, repeats)
     return sum
+
+
+def activate(str name, cnp.ndarray x, cnp.ndarray out, Py_ssize_t repeats) -> None:
+    """Write the sigmoid or tanh of a contiguous array to another of its size and type, `repeats` times."""
+    cdef const c.clstm_kernels *kernels = _kernels(x)
+    cdef int which = ("sigmoid", "tanh").index(name)
+    if not (cnp.PyArray_IS_C_CONTIGUOUS(x) and cnp.PyArray_IS_C_CONTIGUOUS(out) and x.size == out.size and x.dtype == out.dtype):
+        raise ValueError("x and out aren't contiguous arrays of one size and type")
+    cdef const void *source = cnp.PyArray_DATA(x)
+    cdef void *target = cnp.PyArray_DATA(out)
+    cdef Py_ssize_t n = x.size, i
+    with nogil:
+        for i in range(repeats):
+            kernels.activate(which, source, target, n)

@@ -13,7 +13,7 @@ cdef class Arena:
     cdef Py_ssize_t size
 
     cdef Py_ssize_t plan(self, Py_ssize_t count, Py_ssize_t item_size)
-    cdef int allocate(self) except -1
+    cdef int allocate(self, double slack=*) except -1
     cdef void *take(self, Py_ssize_t count, Py_ssize_t item_size) noexcept
 
 cdef int region_threads(int wanted, int allowed) noexcept

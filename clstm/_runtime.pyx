@@ -47,10 +47,10 @@ cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept:
 
 
 # Large allocations are kept for the next call that needs about as much: a training step would else spend a fifth of its
-# forward pass on having fresh pages from the system.
+# time on having fresh pages from the system.
 cdef list _spares = []
 cdef enum:
-    LARGE_BYTES = 1 << 20
+    LARGE_BYTES = (1 << 18) + 1
     SPARE_BYTES = 128 << 20
 
 
@@ -66,11 +66,12 @@ cdef class Arena:
         self.size += (count * item_size + 63) // 64 * 64
         return count
 
-    cdef int allocate(self) except -1:
+    cdef int allocate(self, double slack=1) except -1:
+        """Take memory, of which up to `slack` times what is needed may be too much."""
         cdef Py_ssize_t i, spare
         for i in range(len(_spares)):
             spare = len(_spares[i])
-            if self.size + 64 <= spare <= 2 * self.size:
+            if self.size + 64 <= spare <= 64 + (1 + slack) * self.size:
                 self.memory = _spares.pop(i)
                 break
         else:
@@ -90,6 +91,22 @@ cdef class Arena:
         cdef void *part = self.next
         self.next += (count * item_size + 63) // 64 * 64
         return part
+
+
+def empty(tuple shape, dtype) -> np.ndarray:
+    """Return np.empty(shape, dtype), of memory that results no longer held may have left behind."""
+    cdef cnp.dtype of = np.dtype(dtype)
+    cdef Py_ssize_t size = of.itemsize, axis
+    for axis in shape:
+        size *= axis
+    if size < LARGE_BYTES:
+        return np.empty(shape, of)
+    cdef Arena arena = Arena()
+    arena.plan(size, 1)
+    arena.allocate(0.25)
+    cdef cnp.ndarray owned = cnp.PyArray_SimpleNewFromData(1, <cnp.npy_intp *>&size, cnp.NPY_UINT8, arena.next)
+    cnp.set_array_base(owned, arena)
+    return owned.view(of).reshape(shape)
 
 
 cdef int _most_threads = 1

@@ -97,7 +97,7 @@ cdef class VectorSteps(Steps):
             job.walk, job.I, job.H = walk, packed.I, H
             job.W, job.U, job.bias = packed.W, packed.U, packed.bias
             job.h, job.c = h + layer * h_size * item, c_ + layer * c_size * item
-            job.row_groups = split.row_groups
+            job.half, job.row_groups = half, split.row_groups
             job.x.row = <const Py_ssize_t *>x_row
             if layer > 0:
                 job.x = between

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clstm import threads
+from clstm import _runtime, threads
 from clstm.activations import DEFAULT
 from clstm.checkpoint import Checkpointed, cut
 from clstm.checks import check_array, check_flag, check_index, check_lengths, check_real
@@ -612,8 +612,8 @@ class LSTM(Recurrent):
     def _empty(self, T: int, B: int, width: int, batch_first: bool) -> np.ndarray:
         """Return a new array seen as (time, batch, width), in memory batch first or time first."""
         if batch_first:
-            return np.empty((B, T, width), self.dtype).swapaxes(0, 1)
-        return np.empty((T, B, width), self.dtype)
+            return _runtime.empty((B, T, width), self.dtype).swapaxes(0, 1)
+        return _runtime.empty((T, B, width), self.dtype)
 
     def _empty_output(self, T: int, B: int, layer: int) -> np.ndarray:
         last = layer == self.num_layers - 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clstm import backend, threads
+from clstm import _runtime, backend, threads
 from clstm.activations import DEFAULT, check_activations
 from clstm.cell import Cell
 from clstm.checks import check_dtype, check_flag, check_index, check_positive, check_real, named_pair, random_generator
@@ -260,7 +260,7 @@ class Recurrent(Layer):
             shape = None if like is None else list(like.shape)
             if self.coupled and name in _GATES and shape is not None:
                 shape[0] += shape[0] // (_GATES[name] - 1)
-            grads.append(None if shape is None else np.empty(shape, self.dtype))
+            grads.append(None if shape is None else _runtime.empty(tuple(shape), self.dtype))
         return tuple(grads)
 
     def _named_weight_grads(

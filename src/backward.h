@@ -238,12 +238,15 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
         outer_bias_end(&sum, job->db);
 }
 
-static void backward_all(const clstm_backward *job, const clstm_team *team)
+static void backward_all(const clstm_backward *given, const clstm_team *team)
 {
-    const clstm_walk *walk = job->walk;
-    const isize H = job->H, ld = state_stride(H);
-    const group own_group = group_of(team, job->row_groups);
+    const clstm_walk *walk = given->walk;
+    const isize H = given->H, ld = state_stride(H);
+    const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, product_panels(H));
+    clstm_backward own = *given, *job = &own;
+    if (!dealt_in_turn(walk))
+        job->dc = (real *)job->dc + own_group.index * STATES_APART;
     for (isize b = rows.first; b < rows.end; b += rows.step) {
         load_state(job->dhn, walk, b, H, (real *)job->dh + b * ld);
         load_state(job->dcn, walk, b, H, (real *)job->dc + b * ld);

@@ -95,7 +95,7 @@ INLINE output_row output_row_at(const clstm_forward *job, isize s, isize b)
         s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + given * P,
         variant->h_mask ? (const real *)variant->h_mask + given * P : NULL,
         line_at(&job->y, b, s),
-        (real *)job->h + (((s + 1) & 1) * walk->rows + b) * state_stride(P),
+        (real *)job->h + ((s + 1) & 1) * job->half + b * state_stride(P),
         stays_at(&variant->h_stays, variant->h_part, b, s),
     };
 }

@@ -71,6 +71,14 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     }
 }
 
+/* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a share */
+INLINE isize state_of(const clstm_forward *job, const share *mine, isize b)
+{
+    return job->apart ? index_of(mine, b) : b;
+}
+
+INLINE isize state_row(const clstm_forward *job, const share *mine, isize j) { return job->apart ? j : row_of(mine, j); }
+
 /* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
  * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
 INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
@@ -78,36 +86,39 @@ INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), ld = state_stride(H), gate_step = Q * VL;
-    for (int r = 0; r < R; r++) {
+    const int among_others = job->gates && job->apart; /* behind each row of gates lies one of another thread's */
+    for (int i = 0; i < R; i++) {
+        const int r = among_others ? (int)uneven(i, R) : i;
         const isize b = row_of(mine, j0 + r);
-        const real *c_before = (real *)job->c + b * ld;
-        real *c_now = (real *)job->c + b * ld, *kept = NULL;
+        real *c_now = (real *)job->c + state_row(job, mine, j0 + r) * ld, *kept = NULL;
+        const real *c_before = c_now;
         if (job->gates) {
-            if (s > 0)
-                c_before = (real *)job->cells + (walk->start[s - 1] + b) * ld;
+            c_before = s > 0 ? (real *)job->cells + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
             c_now = (real *)job->cells + (walk->start[s] + b) * ld;
             kept = gate_row(gates, j0 + r, gates_stride(H));
         }
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             real *a = pre + (r * 4 * Q + q) * VL;
-            const vec i = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
+            const vec in = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
             const vec g = tanh_(load(a + 2 * gate_step)), o = sigmoid(load(a + 3 * gate_step));
-            const vec c = f * load(c_before + unit) + i * g;
+            const vec c = f * load(c_before + unit) + in * g;
             store(c_now + unit, c);
             store(a, c);
             store(a + gate_step, o);
             if (kept) {
-                store(kept + unit, i);
+                store(kept + unit, in);
                 store(kept + Hp + unit, f);
                 store(kept + 2 * Hp + unit, g);
                 store(kept + 3 * Hp + unit, o);
             }
         }
     }
-    for (int r = 0; r < R; r++) {
+    for (int i = 0; i < R; i++) {
+        const int r = among_others ? (int)uneven(i, R) : i;
         const isize b = row_of(mine, j0 + r);
-        real *y = line_at(&job->y, b, s), *h_row = (real *)job->h + (((s + 1) & 1) * walk->rows + b) * ld;
+        real *y = line_at(&job->y, b, s);
+        real *h_row = (real *)job->h + ((s + 1) & 1) * job->half + state_row(job, mine, j0 + r) * ld;
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const real *a = pre + (r * 4 * Q + q) * VL;
@@ -151,7 +162,7 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(P), stride = gates_stride(H);
     const isize alive = rows_below(mine, walk->active[s]);
-    const real *h = (const real *)job->h + (s & 1) * walk->rows * ld;
+    const real *h = (const real *)job->h + (s & 1) * job->half;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
     const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + P : P) * (isize)sizeof(real);
@@ -167,6 +178,9 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
         t.segment[0].w_panel = I * 4 * VL;
         t.segment[0].K = I;
     }
+    if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
+        for (isize j = 0; j < alive; j++)
+            ask_for_all(h + state_row(job, mine, j) * ld, P);
     int Q = 1;
     isize asked = 0;
     for (isize done = 0; done < panels; done += Q) {
@@ -183,11 +197,10 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
             if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block, bytes))
                 ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
             for (int r = 0; r < R; r++) {
-                const isize b = row_of(mine, j + r);
-                recurrent->a[r] = h + b * ld;
+                recurrent->a[r] = h + state_row(job, mine, j + r) * ld;
                 t.to[r] = pre + r * 4 * Q * VL;
                 if (fused) {
-                    t.segment[0].a[r] = line_at(&job->x, b, s);
+                    t.segment[0].a[r] = line_at(&job->x, row_of(mine, j + r), s);
                     t.from[r] = (const real *)job->bias + p * VL;
                 } else {
                     t.from[r] = gate_row(&gates, j + r, stride) + p * VL;
@@ -209,6 +222,8 @@ static void forward_step(const clstm_forward *job, const share *mine, isize s, i
 INLINE clstm_forward job_of_group(const clstm_forward *job, const group *g)
 {
     clstm_forward own = *job;
+    own.half = own.walk->rows * state_stride(own.P);
+    own.apart = 0;
     if (own.projected) {
         const isize most_rows = (own.walk->rows + g->count - 1) / g->count;
         own.projected = (real *)own.projected + g->index * smaller(own.chunk, own.walk->steps) * most_rows * gates_stride(own.H);
@@ -230,10 +245,17 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     const isize H = given->H, ld = state_stride(H);
     const group own_group = group_of(team, given->row_groups);
     const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, padded(H) / VL);
-    const clstm_forward own = job_of_group(given, &own_group), *job = &own;
+    clstm_forward own = job_of_group(given, &own_group), *job = &own;
+    job->half = (walk->rows + own_group.count - 1) / own_group.count * ld + STATES_APART;
+    job->apart = own_group.count > 1;
+    job->h = (real *)job->h + own_group.index * 2 * job->half;
+    if (!job->gates)
+        job->c = (real *)job->c + own_group.index * job->half;
+
     for (isize b = rows.first; b < rows.end && job->first == 0; b += rows.step) {
-        load_state(job->h0, walk, b, H, (real *)job->h + b * ld);
-        load_state(job->c0, walk, b, H, (real *)job->c + b * ld);
+        const isize row = state_of(job, &mine, b);
+        load_state(job->h0, walk, b, H, (real *)job->h + row * ld);
+        load_state(job->c0, walk, b, H, (real *)job->c + (job->gates ? b : row) * ld);
     }
     barrier(&own_group.team);
     for (isize s0 = job->first; s0 < job->last;) {
@@ -249,10 +271,11 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     }
     for (isize b = rows.first; b < rows.end && job->last == walk->steps; b += rows.step) {
         const isize length = walk->length[b];
-        const real *c = (const real *)job->c + b * ld;
+        const isize row = state_of(job, &mine, b);
+        const real *c = (const real *)job->c + (job->gates ? b : row) * ld;
         if (job->gates && length > 0)
             c = (const real *)job->cells + (walk->start[length - 1] + b) * ld;
-        save_state(job->hn, walk, b, H, (const real *)job->h + ((length & 1) * walk->rows + b) * ld);
+        save_state(job->hn, walk, b, H, (const real *)job->h + (length & 1) * job->half + row * ld);
         save_state(job->cn, walk, b, H, c);
         clear_past_end(job, b);
     }

@@ -102,6 +102,7 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .padded = padded,
     .state_stride = state_stride,
     .gates_stride = gates_stride,
+    .states_size = states_size,
     .columns_width = columns_width,
     .row_sums = row_sums,
     .cell_statistics = CELL_STATISTICS,

@@ -90,8 +90,10 @@ typedef struct {
     ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
     const void *h0, *c0;    /* [B][P], [B][H], the caller's order */
     void *hn, *cn;          /* the same */
-    void *h;                /* [2][B][state_stride(P)]: h of the step before and of this one, in turn */
-    void *c;                /* [B][state_stride]: the initial c; in inference also the running one */
+    void *h;                /* 2 states_size(P): h of the step before and of this one in turn, by groups of rows */
+    void *c;                /* inference: states_size(H), the running c, by groups; training: [B][state_stride], the initial c */
+    ptrdiff_t half;         /* set by the kernels: from one h to the other, */
+    int apart;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
     void *gates, *cells;    /* training: what backward reads; NULL in inference */
     void *projected;        /* inference, chunk > 0: [min(chunk, steps) * (B + row_groups)][gates_stride] */
     ptrdiff_t chunk;        /* steps whose input projection is done at once; 0: in one pass with the recurrent product */
@@ -114,7 +116,8 @@ typedef struct {
     const void *h0;           /* [B][P], the caller's order */
     const void *dhn, *dcn;    /* [B][P], [B][H], the caller's order */
     void *dh0, *dc0;          /* the same */
-    void *dh, *dc;            /* [B][state_stride] of P and H */
+    void *dh;                 /* [B][state_stride(P)] */
+    void *dc;                 /* states_size(H): groups of rows that aren't dealt out in turn stand apart */
     const void *c;            /* [B][state_stride]: the initial c */
     void *gates;
     const void *cells;
@@ -150,6 +153,7 @@ typedef struct {
     ptrdiff_t (*padded)(ptrdiff_t n);
     ptrdiff_t (*state_stride)(ptrdiff_t H);
     ptrdiff_t (*gates_stride)(ptrdiff_t H);
+    ptrdiff_t (*states_size)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t groups);
     ptrdiff_t (*columns_width)(ptrdiff_t I, ptrdiff_t P);
     ptrdiff_t (*row_sums)(const clstm_cell *cell);
     ptrdiff_t cell_statistics;

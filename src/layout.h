@@ -8,6 +8,10 @@
 /* Rows of (step, row) cells that one block of a weight gradient sums up: fixed, since it orders the sum. */
 #define GRADIENT_BLOCK 128
 
+/* Reals between the states of two steps, and of two groups of rows: with less, the prefetcher of one thread's core goes on past
+ * the end of what it reads and fetches what another is about to write. */
+#define STATES_APART (4096 / (isize)sizeof(real))
+
 static isize padded(isize n) { return round_up(n, VL); }
 
 static isize gates_stride(isize H) { return 4 * padded(H) + VL; }
@@ -16,6 +20,12 @@ static isize state_stride(isize H)
 {
     isize stride = padded(H);
     return stride * (isize)sizeof(real) % 512 ? stride : stride + VL;
+}
+
+/* Reals for a state of B rows in up to `groups` groups. */
+static isize states_size(isize B, isize H, isize groups)
+{
+    return (B + groups) * state_stride(H) + groups * STATES_APART;
 }
 
 /* Columns of [x, h] side by side, each part padded. */

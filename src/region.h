@@ -1,29 +1,13 @@
-/* What it costs to enter and leave a parallel region here, in processor cycles. */
+/* What it costs here to enter and leave a parallel region, and to wait for each other in it, in processor cycles. */
 #ifndef CLSTM_REGION_H
 #define CLSTM_REGION_H
 
+#include <stdlib.h>
+
+#include "speed.h"
 #include "team.h"
 
 #if CLSTM_OPENMP && defined(__GNUC__)
-
-/* Seconds of one cycle, by additions that wait for each other, one a cycle on every processor. */
-static double clstm_cycle(void)
-{
-    enum { CYCLES = 8000 };
-    double least = 1;
-    for (int attempt = 0; attempt < 3; attempt++) {
-        size_t sum = 0, step = 3;
-        const double start = omp_get_wtime();
-        for (int i = 0; i < CYCLES; i++) {
-            sum += step;
-            __asm__ volatile("" : "+r"(sum), "+r"(step));
-        }
-        const double cycle = (omp_get_wtime() - start) / CYCLES;
-        if (cycle > 0 && cycle < least)
-            least = cycle;
-    }
-    return least;
-}
 
 /* The least of a few regions of `threads` threads; the first one, which may start them, isn't counted. */
 static double clstm_region_cycles(int threads)
@@ -44,7 +28,41 @@ static double clstm_region_cycles(int threads)
     return least / clstm_cycle();
 }
 
+/* A barrier's round in a region of `threads` threads, the least of a few; 0 if there were fewer. It depends on where the
+ * processors are: with caches of level 3 of their own, or a virtual machine's anywhere on its host, ten times as long. */
+static double clstm_barrier_cycles(const clstm_kernels *kernels, int threads)
+{
+    enum { SAMPLES = 4, BARRIERS = 8 };
+    double least = 0;
+    int rounds = 0;
+    clstm_counter *counters = calloc(threads, sizeof(clstm_counter));
+    if (counters == NULL)
+        return 0;
+    while (1 << rounds < threads)
+        rounds++;
+#pragma omp parallel num_threads(threads)
+    if (omp_get_num_threads() == threads) {
+        const clstm_team team = {omp_get_thread_num(), threads, counters};
+        for (int sample = 0; sample < SAMPLES; sample++) {
+            kernels->wait(&team);
+            const double start = omp_get_wtime();
+            for (int barrier = 0; barrier < BARRIERS; barrier++)
+                kernels->wait(&team);
+            const double taken = omp_get_wtime() - start;
+            if (team.rank == 0 && (least == 0 || taken < least) && taken > 0)
+                least = taken;
+        }
+    }
+    free(counters);
+    return least / (BARRIERS * rounds) / clstm_cycle();
+}
+
 #else
+static double clstm_barrier_cycles(const clstm_kernels *kernels, int threads)
+{
+    (void)kernels, (void)threads;
+    return 0;
+}
 static double clstm_region_cycles(int threads)
 {
     (void)threads;

@@ -60,6 +60,13 @@ INLINE int ask_for_panel(segment *s, const real *next, isize block, isize bytes)
     return 1;
 }
 
+/* Ask for n reals at once. */
+INLINE void ask_for_all(const real *row, isize n)
+{
+    for (isize i = 0; i < n; i += CACHE_LINE / (isize)sizeof(real))
+        __builtin_prefetch(row + i, 0, 3);
+}
+
 INLINE void ask_for_nothing(segment *s)
 {
     s->next = (const char *)s->w;

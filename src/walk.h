@@ -29,11 +29,14 @@ typedef struct {
     isize first, step, end, panel0, panel1;
 } share;
 
+/* Whether rows end at different steps */
+INLINE int dealt_in_turn(const clstm_walk *walk) { return walk->cells != walk->steps * walk->rows; }
+
 /* Rows of a ragged batch are dealt out in turn, so that threads stay even while rows end. Others in a block for each group,
  * since rows of x and y seldom begin with a line of cache: two threads would write the line that two rows share. */
 INLINE share rows_of_group(const clstm_walk *walk, const group *g)
 {
-    if (walk->cells != walk->steps * walk->rows)
+    if (dealt_in_turn(walk))
         return (share){g->index, g->count, walk->rows, 0, 0};
     return (share){walk->rows * g->index / g->count, 1, walk->rows * (g->index + 1) / g->count, 0, 0};
 }
@@ -72,6 +75,17 @@ INLINE isize panel_in_turn(const share *mine, isize s, isize done, int Q)
 
 /* The j-th row of the share */
 INLINE isize row_of(const share *mine, isize j) { return mine->first + j * mine->step; }
+
+/* The i-th of n rows in an order of uneven strides: 0, 2, 1, 3, 4, 6, 5, 7 and so on. After even ones a core fetches what comes
+ * next, and behind the last row that is one which another thread is about to write. */
+INLINE isize uneven(isize i, isize n)
+{
+    const int middle = (i & 3) == 1 || (i & 3) == 2;
+    return middle && (i | 3) <= n ? i ^ 3 : i;
+}
+
+/* Which row of the share sorted row b is */
+INLINE isize index_of(const share *mine, isize b) { return (b - mine->first) / mine->step; }
 
 INLINE real *line_at(const clstm_lines *lines, isize b, isize s)
 {

@@ -98,10 +98,11 @@ def test_teams_smaller_than_planned(vector, threads):
 # The model -----------------------------------------------------------------------------------------------------------
 
 CACHES = (48 << 10, 2 << 20, 64 << 20)
+SPEED = {"multiply_add": 0.5, "l3_speed": 10}
 
 
 def plan(*sizes, **options):
-    return _plan.plan(*sizes, caches=CACHES, region=15_000, **options)
+    return _plan.plan(*sizes, **{"caches": CACHES, "region": 15_000, **SPEED, **options})
 
 
 @pytest.mark.skipif("avx512" not in VECTOR, reason="the table is that of AVX-512")
@@ -151,11 +152,33 @@ def test_two_directions_side_by_side(vector):
 
 def test_costly_regions_and_small_caches_change_the_split(vector):
     sizes = (128, 128, 10, 1, 1, 8)
-    assert _plan.plan(*sizes, caches=CACHES, region=15_000)["threads"] > 1
-    assert _plan.plan(*sizes, caches=CACHES, region=1e6)["threads"] == 1
+    assert plan(*sizes)["threads"] > 1
+    assert plan(*sizes, region=1e6)["threads"] == 1
     # weights that are in one thread's cache cost less than those that must be read from level 3
-    slow, fast = (_plan.plan(256, 256, 100, 1, 1, 1, caches=(l2 >> 5, l2, 1 << 26)) for l2 in (1 << 18, 1 << 23))
+    slow, fast = (plan(256, 256, 100, 1, caches=(l2 >> 5, l2, 1 << 26)) for l2 in (1 << 18, 1 << 23))
     assert slow["cycles"] > 2 * fast["cycles"]
+
+
+def test_one_pass_where_rows_hide_the_reading_of_weights(vector):
+    def one_pass(*sizes, **options):
+        return plan(*sizes, **options)["chunk"] == 0
+
+    assert one_pass(128, 128, 100, 32)
+    assert one_pass(512, 512, 1, 1)  # what is read once can't be kept
+    assert not one_pass(128, 128, 100, 1)
+    # from level 3, which on some machines keeps up with fewer rows
+    small = {"caches": (32 << 10, 128 << 10, 64 << 20), "multiply_add": 1}
+    assert not one_pass(128, 128, 100, 3, **small)
+    assert one_pass(128, 128, 100, 3, **small, l3_speed=100)
+    # from memory not at all
+    assert not one_pass(128, 128, 100, 64, **small | {"caches": (32 << 10, 128 << 10, 256 << 10)})
+
+
+def test_speed_of_this_machine_is_measured(vector):
+    _plan.plan(1024, 1024, 100, 8)
+    found = _plan.speed()
+    assert found["multiply_add"] in (0.25, 0.5, 1, 2)
+    assert 0.1 < found["l3_speed"] < 1000
 
 
 def test_portable_path_has_no_plan():

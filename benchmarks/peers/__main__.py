@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reads = ", ".join(f"{name} {speed:.0f}" for name, speed in found["read_gb_per_s"].items())
         head.append(f"threads {found['threads']}: peak {peaks} GFLOP/s; read {reads} GB/s")
     print("\n".join(head))
-    print("Ratios of times: above 1, clstm is faster. In the last columns the roofline's GFLOP/s, and shares of it.\n")
+    print(
+        "Ratios of times: above 1, clstm is faster. In the last columns the roofline's GFLOP/s, shares of it, and "
+        "clstm's share of what is attainable with the activations counted.\n"
+    )
     if max(options.threads) > facts["processors"]:
         warn(f"{max(options.threads)} threads on {facts['processors']} processors: they will wait for each other")
 

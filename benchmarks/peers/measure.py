@@ -11,7 +11,7 @@ import numpy as np
 
 from . import timing
 from .problems import Case, Problem
-from .roofline import Limits, least_seconds
+from .roofline import Limits, attainable_seconds, least_seconds
 from .systems import Clstm, System
 
 # Differences allowed: absolute, but of an array that holds numbers above 1 relative to the greatest of them.
@@ -39,8 +39,9 @@ def measure(
         "case", "mode", "threads"; "seconds" of a call for each round, by system; "gflops" from their medians;
         "ratios" and "differences", by peer; "best", the peer to which the ratio is least, and "ratio", to it (None
         without a peer); "roofline", the GFLOP/s that the machine can reach, and "shares" of it by system (None and
-        empty without limits, and of a classifier, which isn't the LSTM's products alone); "settings" that a system
-        chose.
+        empty without limits, and of a classifier, which isn't the LSTM's products alone); "attainable", the GFLOP/s
+        with the activations counted, and "attained", clstm's share of it; "settings" that a system chose; "disturbed",
+        turns that had to be repeated because others took the processors.
 
     Raises
     ------
@@ -61,16 +62,20 @@ def measure(
 
     calls = [timing.calls_in_sample(system.run) for system in systems]
     seconds = {system.name: [] for system in systems}
+    disturbed = 0
     for turn in range(rounds):
         for place in range(len(systems)):
             i = (place + turn) % len(systems)  # each system is the first in its turn
-            seconds[systems[i].name].append(timing.sample(systems[i].run, calls[i], clock))
+            taken, repeated = timing.quiet_sample(systems[i].run, calls[i], clock)
+            seconds[systems[i].name].append(taken)
+            disturbed += repeated
     gflops = {name: problem.flops / statistics.median(times) / 1e9 for name, times in seconds.items()}
     ratios = {name: ratio(seconds[name], seconds["clstm"]) for name in differences}
     best = min(ratios, key=lambda name: ratios[name]["median"], default=None)
-    roofline = None
+    roofline = attainable = None
     if limits is not None and mode != "classifier":
         roofline = problem.flops / least_seconds(problem, limits) / 1e9
+        attainable = problem.flops / attainable_seconds(problem, limits) / 1e9
     return {
         "case": {"label": str(case), **asdict(case)},
         "mode": mode,
@@ -82,7 +87,10 @@ def measure(
         "ratio": None if best is None else ratios[best]["median"],
         "roofline": roofline,
         "shares": {name: speed / roofline for name, speed in gflops.items()} if roofline else {},
+        "attainable": attainable,
+        "attained": gflops["clstm"] / attainable if attainable else None,
         "differences": differences,
+        "disturbed": disturbed,
         "settings": {system.name: system.settings() for system in systems if system.settings()},
     }
 

@@ -7,6 +7,9 @@ prints them for every instruction set, real type and number of threads.
 The limit of a problem is that of docs/benchmarks.md: every multiply-add at the peak, and in each step the recurrent
 weights read once from wherever they fit, the slower of both. With several threads each reads its share of the weights
 only, which lies in a cache of its own; no other way to split the work is faster, so it is a bound.
+
+That of what is attainable adds the gates' sigmoids and tanhs at the speed that this library's have by themselves, in
+the first level of the cache: they keep the same units busy as the multiply-adds.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +51,14 @@ class Limits:
         FLOP/s of multiply-adds by dtype.
     bandwidths : dict of int to float
         Bytes/s that are read, by the bytes that each thread reads again and again.
+    activations : dict of str to dict of str to float
+        Sigmoids and tanhs a second, by dtype and "sigmoid" or "tanh".
     """
 
     threads: int
     peaks: dict[str, float]
     bandwidths: dict[int, float]
+    activations: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def read(self, nbytes: float, working_set: float | None = None) -> float:
         """Return the seconds in which all threads together read so many bytes, a part each.
@@ -83,6 +89,7 @@ class Limits:
             "read_gb_per_s": {name: speed / 1e9 for name, speed in levels.items()}
             | {"largest": self.bandwidths[max(self.bandwidths)] / 1e9},
             "read_gb_per_s_by_bytes": {size: speed / 1e9 for size, speed in self.bandwidths.items()},
+            "activations_per_s": self.activations,
         }
 
 
@@ -90,7 +97,11 @@ class Limits:
 def limits(num_threads: int, isa: str) -> Limits:
     """Measure; `isa` is the instruction set in use, and tells one measurement from another."""
     peaks = {dtype: peak(np.dtype(dtype), num_threads) for dtype in ("float32", "float64")}
-    return Limits(num_threads, peaks, bandwidths(num_threads))
+    speeds = {
+        dtype: {name: activations(name, np.dtype(dtype), num_threads) for name in ("sigmoid", "tanh")}
+        for dtype in peaks
+    }
+    return Limits(num_threads, peaks, bandwidths(num_threads), speeds)
 
 
 def peak(dtype: np.dtype, num_threads: int) -> float:
@@ -103,6 +114,24 @@ def peak(dtype: np.dtype, num_threads: int) -> float:
     while fastest([work(rounds)], 1, rounds=1)[1] < SAMPLE:
         rounds *= 2
     return fastest([work(rounds)], num_threads, 3 * ROUNDS)[0]
+
+
+def activations(name: str, dtype: np.dtype, num_threads: int) -> float:
+    """Return the sigmoids or tanhs a second of all threads together, of 4 KiB each."""
+    x = [np.linspace(-4, 4, 4096 // dtype.itemsize, dtype=dtype) for _ in range(num_threads)]
+    out = [np.empty_like(part) for part in x]
+
+    def work(repeats: int) -> Callable[[int], float]:
+        def one(rank: int) -> float:
+            _roofline.activate(name, x[rank], out[rank], repeats)
+            return repeats * x[rank].size
+
+        return one
+
+    repeats = 100
+    while fastest([work(repeats)], 1, rounds=1)[1] < SAMPLE:
+        repeats *= 2
+    return fastest([work(repeats)], num_threads)[0]
 
 
 def bandwidths(num_threads: int) -> dict[int, float]:
@@ -200,6 +229,17 @@ def least_seconds(problem: Problem, limits: Limits) -> float:
     return case.directions * seconds
 
 
+def attainable_seconds(problem: Problem, limits: Limits) -> float:
+    """Return `least_seconds` and the time of the activations: three sigmoids and two tanhs a unit of each step and row.
+
+    In training tanh of the cell state is computed once more on the way back.
+    """
+    case, speeds = problem.case, limits.activations[problem.case.dtype]
+    units = problem.active.sum() * case.directions * case.num_layers * case.hidden_size
+    seconds = units * (3 / speeds["sigmoid"] + (3 if problem.trains else 2) / speeds["tanh"])
+    return least_seconds(problem, limits) + float(seconds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers.roofline", description="Measure the machine.")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
@@ -211,7 +251,12 @@ def main() -> None:
             found = limits(num_threads, isa).report()
             peaks = ", ".join(f"{dtype} {peak:.1f}" for dtype, peak in found["peak_gflops"].items())
             reads = ", ".join(f"{name} {speed:.0f}" for name, speed in found["read_gb_per_s"].items())
-            print(f"{isa}, threads {num_threads}: GFLOP/s {peaks}; read GB/s {reads}")
+            speeds = ", ".join(
+                f"{dtype} {name} {speed / 1e9:.2f}"
+                for dtype, own in found["activations_per_s"].items()
+                for name, speed in own.items()
+            )
+            print(f"{isa}, threads {num_threads}: GFLOP/s {peaks}; read GB/s {reads}; activations, 10^9/s {speeds}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ class Table:
     def __init__(self, cases: Sequence[Case], peers: Sequence[System]) -> None:
         self.peers = [peer.name for peer in peers]
         self.heads = ["T, B, I, H", "mode", "threads", "GFLOP/s", *self.peers, "best peer", "to the best"]
-        self.heads += ["roofline", "clstm", "best peer"]
+        self.heads += ["roofline", "clstm", "best peer", "attained"]
         self.widths = [max(4, len(head)) for head in self.heads]
         self.widths[0] = max(len(str(case)) for case in cases)
         self.widths[1] = len("classifier")
@@ -35,6 +35,7 @@ class Table:
         cells += [best or "", "{median:.2f} ({low:.2f}-{high:.2f})".format(**ratios[best]) if best else ""]
         cells += [f"{result['roofline']:.0f}" if result["roofline"] else ""]
         cells += [f"{shares[name]:.0%}" if name in shares else "" for name in ("clstm", best)]
+        cells += [f"{result['attained']:.0%}" if result["attained"] else ""]
         self._add(cells)
 
     def _add(self, cells: Sequence[str]) -> None:

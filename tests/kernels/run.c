@@ -243,7 +243,8 @@ static void run_direction(const files *f, int with_variant)
     clstm_forward job = {
         .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .W = W, .U = U, .bias = layer_norm ? zero : packed_bias,
         .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, P, reverse), .y_steps = T, .last = walk.steps,
-        .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * B * ld_h), .c = reals(f, B * ld),
+        .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * k->states_size(B, P, groups)),
+        .c = reals(f, k->states_size(B, H, groups)),
         .projected = reals(f, chunk * (B + groups) * stride), .chunk = chunk, .row_groups = groups,
     };
     run_team(forward, &job, threads);
@@ -271,7 +272,8 @@ static void run_direction(const files *f, int with_variant)
     clstm_backward back = {
         .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
         .dy = lines_of(dy, &walk, B, P, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
-        .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld_h), .dc = reals(f, B * ld),
+        .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld_h),
+        .dc = reals(f, k->states_size(B, H, groups)),
         .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = layer_norm ? NULL : db,
         .columns = reals(f, threads * k->gradient_block * own_columns),
         .sums = reals(f, 4 * H * columns + 4 * Hp + P * Hp + k->padded(P)), .row_groups = groups,
