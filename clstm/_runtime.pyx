@@ -3,6 +3,7 @@
 import numpy as np
 
 cimport numpy as cnp
+from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdlib cimport calloc
 
 from clstm cimport _kernels as c
@@ -79,6 +80,10 @@ cdef class Arena:
         cdef size_t address = <size_t>cnp.PyArray_DATA(self.memory)
         self.next = <char *>((address + 63) // 64 * 64)
         return 0
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        # NumPy asks for it before an array over this memory may be made writeable again.
+        PyBuffer_FillInfo(buffer, self, cnp.PyArray_DATA(self.memory), self.memory.nbytes, False, flags)
 
     def __del__(self):
         if self.memory is None or len(self.memory) < LARGE_BYTES:

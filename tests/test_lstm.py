@@ -391,6 +391,19 @@ def test_a_context_outlives_changes_of_the_state_given():
     np.testing.assert_array_equal(grads.weights["weight_hh_l0"], expected.weights["weight_hh_l0"])
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("T", [3, 300])  # 300: in memory that is kept for later results
+def test_the_output_of_training_is_read_only_until_it_is_said_otherwise(T, batch_first):
+    y, _, _ = LSTM(4, 64, batch_first=batch_first).forward_train(np.zeros((T, 8, 4), np.float32))
+    assert not y.flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        y[0] = 1
+    if y.base is not None:
+        y.base.flags.writeable = True
+    y.flags.writeable = True
+    y[0] = 1
+
+
 def test_several_contexts_at_once():
     lstm = LSTM(3, 4, seed=0)
     problems = [problem(lstm, T, 2, seed=T) for T in (3, 9, 6)]

@@ -610,3 +610,19 @@ def test_code_of_the_page_runs(tmp_path, monkeypatch):
 def test_import_of_clstm_loads_no_pytorch(tmp_path):
     code = "import sys, clstm; clstm.LSTM; assert 'torch' not in sys.modules and 'torch' in dir(clstm)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_outputs_so_large_that_their_memory_is_kept():
+    lstm = clstm.torch.LSTM(8, 64, batch_first=True)
+    peer = torch.nn.LSTM(8, 64, batch_first=True)
+    peer.load_state_dict(lstm.state_dict())
+    x = torch.randn(40, 60, 8)
+    for _ in range(2):  # the second time in the memory of the first
+        results = []
+        for layer in (lstm, peer):
+            leaf = x.clone().requires_grad_()
+            y, _ = layer(leaf)
+            y.square().mean().backward()
+            results.append((y.detach(), leaf.grad))
+        for ours, theirs in zip(*results, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
