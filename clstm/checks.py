@@ -208,22 +208,22 @@ def check_state(
     ValueError
         An array of another shape.
     """
-    shapes = shape, c_shape or shape
+    c_shape = c_shape or shape
     if state is None:
-        h, c = (np.zeros([size for _, size in axes], dtype) for axes in shapes)
-        return h, c
-    h, c = (
-        np.ascontiguousarray(check_array(name, array, dtype, axes))
-        for (name, array), axes in zip(named_pair(names, state), shapes, strict=True)
+        return np.zeros([size for _, size in shape], dtype), np.zeros([size for _, size in c_shape], dtype)
+    (h_name, h), (c_name, c) = named_pair(names, state)
+    return (
+        np.ascontiguousarray(check_array(h_name, h, dtype, shape)),
+        np.ascontiguousarray(check_array(c_name, c, dtype, c_shape)),
     )
-    return h, c
 
 
-def named_pair(names: str, state: Any) -> list[tuple[str, Any]]:
+def named_pair(names: str, state: Any) -> tuple[tuple[str, Any], tuple[str, Any]]:
     """Return the two parts of `state` with their names; raise TypeError if it isn't a pair."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         raise TypeError(f"{names} is {type(state).__name__}, expected a pair {names}")
-    return list(zip(names.strip("()").split(", "), state, strict=True))
+    h, c = names.strip("()").split(", ")
+    return (h, state[0]), (c, state[1])
 
 
 def check_token_ids(name: str, value: Any, num_embeddings: int) -> np.ndarray:

@@ -312,7 +312,8 @@ class LSTM(Recurrent):
             )  # fmt: skip
             for suffix, grads, connections in zip(suffixes, weight_grads, run.connections, strict=True):
                 weights.update(self._named_weight_grads(suffix, grads, connections))
-            self._split_initial(layer, (dh0, dc0), dinitial, context, pieces, weights)
+            if pieces is not None or self.learn_initial_state:
+                self._split_initial(layer, (dh0, dc0), dinitial, context, pieces, weights)
             if self.residual and layer > 0:
                 dx += grad
             grad = dx
@@ -504,7 +505,7 @@ class LSTM(Recurrent):
 
         D, num_threads = self.num_directions, threads.resolve(self.num_threads)
         compiled, packs = self._packed
-        connections = [None] * len(packs)
+        connections = [None] * len(packs) if keep else None
         if keep and drop:
             compiled, packs, connections = self._training_packs(num_threads)
         state, final = self._layout.empty(B, self.dtype)
@@ -524,7 +525,9 @@ class LSTM(Recurrent):
             if keep and given is not None:
                 # backward reads them again: they must not change with the caller's arrays
                 h0, c0 = h0.copy(), c0.copy()
-            h_n, c_n = (parts[layer] for parts in final) if pieces is None else (np.empty_like(h0), np.empty_like(c0))
+            h_n, c_n = final[0][layer], final[1][layer]
+            if pieces is not None:
+                h_n, c_n = np.empty_like(h0), np.empty_like(c0)
             masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep and drop else None
             y = self._empty_output(T, B, layer)
             if pieces is not None:

@@ -43,6 +43,10 @@ class StateLayout:
 
     def empty(self, rows: int, dtype: np.dtype) -> tuple[State, tuple[Parts, Parts]]:
         """Return a state to be filled in, and its parts."""
+        if self.num_layers == 1:  # soon done, for calls of a few microseconds
+            h = np.empty((self.num_directions, rows, self.h_sizes[0]), dtype)
+            c = np.empty((self.num_directions, rows, self.c_sizes[0]), dtype)
+            return (h, c), ([h], [c])
         h, c = self._empty(self.h_sizes, rows, dtype), self._empty(self.c_sizes, rows, dtype)
         return (h, c), (self._parts(h), self._parts(c))
 
@@ -113,4 +117,4 @@ class StateLayout:
         if self.listed:
             return whole
         D = self.num_directions
-        return [whole] if self.num_layers == 1 else [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]
+        return [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]
