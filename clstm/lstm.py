@@ -289,13 +289,13 @@ class LSTM(Recurrent):
                 part[...] = 0
         runs = context.take(self)
 
-        D, rows = self.num_directions, context.rows
+        rows = context.rows
         pieces = rows if isinstance(rows, Pieces) else None
         num_threads = threads.resolve(self.num_threads)
         dstate, dinitial = self._layout.empty(B, self.dtype)
         weights: dict[str, np.ndarray] = {}
         for layer in reversed(range(self.num_layers)):
-            run, suffixes = runs[layer], self._suffixes[layer * D : (layer + 1) * D]
+            run, suffixes = runs[layer], self._suffixes_of(layer)
             dx = None
             if layer > 0 or need_input_grad:
                 dx = self._empty(*run.x.shape, batch_first=self.batch_first and layer == 0)
@@ -335,7 +335,7 @@ class LSTM(Recurrent):
                 continue
             if not context.given:
                 learnt += part.sum(axis=1)
-            for d, suffix in enumerate(self._suffixes[layer * D : (layer + 1) * D]):
+            for d, suffix in enumerate(self._suffixes_of(layer)):
                 weights[name + suffix] = learnt[d]
 
     @classmethod
@@ -562,8 +562,7 @@ class LSTM(Recurrent):
         """Return h and c that a layer's rows begin with, (directions, rows, features)."""
         if given is not None and pieces is None:
             return [given[0][layer], given[1][layer]]
-        D = self.num_directions
-        suffixes = self._suffixes[layer * D : (layer + 1) * D]
+        suffixes = self._suffixes_of(layer)
         sizes = self._layout.h_sizes[layer], self._layout.c_sizes[layer]
         parts = self._fresh_rows(suffixes, sizes, B) if given is None else [given[0][layer], given[1][layer]]
         if pieces is None:
