@@ -8,6 +8,7 @@ measured on one with AVX-512.
 import numpy as np
 
 cimport numpy as cnp
+from libc.string cimport strcmp
 
 from clstm._kernels cimport clstm_kernels
 from clstm._runtime cimport kernels_of
@@ -38,37 +39,53 @@ cdef enum:
     MEMORY_BYTES_A_CYCLE = 5
     HANDED_BYTES_A_CYCLE = 10  # of many results
 
+    FEW_ROWS = 2               # of a step: the input projection of a chunk goes by larger tiles
+    LEAST_CHUNK = 48           # rows of a chunk: each reads all input weights once
+    MOST_CHUNK = 96
     ONE_PASS_PANEL = 256 << 10  # bytes of a panel [W, U] that leaves L2 room for the next
 
     MOST_THREADS = 1024        # of clstm.threads
 
+cdef double AVX2_4_ROWS = 1.15  # 4 rows and half the vectors: 8 sums, too few to hide any delay of a multiply-add
+cdef double L3_SLACK = 1.5  # rows hide the reading of weights from level 3 if they take so many times as long
 cdef double WAVEFRONT_GAIN = 0.9  # of the time layer by layer: the model isn't better than that
 
 cdef Machine _machine                      # its caches and level 3, once known
-cdef const clstm_kernels *_measured = NULL  # of these the multiply-adds are known
-cdef bint _l3_measured = False
+cdef const clstm_kernels *_measured = NULL  # of their instruction set the multiply-adds are known
+cdef Py_ssize_t _multiply_add_uses = 0, _l3_uses = 0
 cdef double _regions[MOST_THREADS + 1]     # the least cycles measured, by number of threads
 cdef double _barriers[MOST_THREADS + 1]    # the last ones
 cdef Py_ssize_t _uses[MOST_THREADS + 1]
 
 
+cdef bint is_power_of_2(Py_ssize_t n) noexcept:
+    return n & (n - 1) == 0
+
+
 cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weights=0) except *:
-    """This machine, with regions of num_threads threads; asked and measured at first use.
+    """This machine, with regions of num_threads threads; asked and measured at first use, what is fastest again at the
+    2nd, 4th, 8th ... use: others may have been at work on the same core.
 
     Level 3 is measured for the first `weights`, in bytes, that level 2 doesn't hold.
     """
-    global _measured, _l3_measured
+    global _measured, _multiply_add_uses, _l3_uses
     cdef Machine found
     if _machine.l1 == 0:
         from clstm.machine import caches
 
         _machine.l2, _machine.l3 = caches()[1:]
         _machine.l1, _machine.l3_speed = caches().l1, CLSTM_USUAL_L3
-    if _measured != kernels:
-        _machine.multiply_add = clstm_multiply_add_cycles(kernels)
-        _measured = kernels
-    if not _l3_measured and weights > _machine.l2:
-        _machine.l3_speed, _l3_measured = clstm_l3_bytes_a_cycle(kernels, _machine.l2), True
+    if _measured == NULL or strcmp(_measured.name, kernels.name) != 0:
+        _measured, _machine.multiply_add, _multiply_add_uses = kernels, 2, 0
+    _multiply_add_uses += 1
+    if is_power_of_2(_multiply_add_uses):
+        _machine.multiply_add = min(_machine.multiply_add, clstm_multiply_add_cycles(kernels))
+    if weights > _machine.l2:
+        _l3_uses += 1
+        if _l3_uses == 1:
+            _machine.l3_speed = clstm_l3_bytes_a_cycle(kernels, _machine.l2)
+        elif is_power_of_2(_l3_uses):
+            _machine.l3_speed = max(_machine.l3_speed, clstm_l3_bytes_a_cycle(kernels, _machine.l2))
     found = _machine
     found.barrier = BARRIER_CYCLES
     num_threads = min(num_threads, MOST_THREADS)
@@ -76,9 +93,9 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
         _uses[num_threads] += 1
         if _uses[num_threads] == 1:
             _regions[num_threads] = clstm_region_cycles(num_threads)
-        elif _regions[num_threads] > BUSY_REGION and _uses[num_threads] & (_uses[num_threads] - 1) == 0:
+        elif _regions[num_threads] > BUSY_REGION and is_power_of_2(_uses[num_threads]):
             _regions[num_threads] = min(_regions[num_threads], clstm_region_cycles(num_threads))
-        if _uses[num_threads] & (_uses[num_threads] - 1) == 0 or _uses[num_threads] % BARRIER_USES == 0:
+        if is_power_of_2(_uses[num_threads]) or _uses[num_threads] % BARRIER_USES == 0:
             _barriers[num_threads] = clstm_barrier_cycles(kernels, num_threads)
         found.region = _regions[num_threads] + HAND_OVER_CYCLES
         found.barrier = _barriers[num_threads] or BARRIER_CYCLES
@@ -107,6 +124,8 @@ cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, do
     cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size
     cdef double reading = panel_bytes / bytes_a_cycle(machine, panels * K * panel_bytes, all_panels * K * panel_bytes)
     cdef double adding = max(4 * machine.multiply_add * rows, FMA_LATENCY / min(4.0, panels))
+    if rows == 4 and kernels.vector_length * kernels.item_size == 32:
+        adding *= AVX2_4_ROWS
     cdef double product = max(adding, reading)
     if reading * MEMORY_BYTES_A_CYCLE >= panel_bytes:  # memory isn't that even: a part of the reading is never hidden
         product += 0.1 * min(adding, reading)
@@ -172,9 +191,13 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
     cdef double own = weights / (team // split.row_groups)
     cdef bint past_caches = own > machine.l2 and (panel > ONE_PASS_PANEL or weights > machine.l3 / 2)
     cdef double reading = panel / (I + H) / bytes_a_cycle(machine, own, weights)
-    cdef bint one_pass = steps == 1 or not past_caches and rows * row_cycles > reading
+    if own > machine.l2:
+        reading *= L3_SLACK
+    cdef bint one_pass = steps == 1 or rows > FEW_ROWS and not past_caches and rows * row_cycles > reading
+    # The chunk's gates take a quarter of level 2
+    cdef double chunk_rows = machine.l2 / 4 / (kernels.gates_stride(H) * kernels.item_size)
     if not one_pass:
-        split.chunk = max(1, <Py_ssize_t>(96 / rows))
+        split.chunk = max(1, <Py_ssize_t>(min(max(chunk_rows, LEAST_CHUNK), MOST_CHUNK) / rows))
     return split
 
 

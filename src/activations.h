@@ -1,10 +1,12 @@
-/* Sigmoid and tanh on vectors: from one reduction, without division or table.
+/* Sigmoid and tanh on vectors: from one reduction and one division, without table.
  *
- * expm1: x = n ln 2 + r with n whole and |r| <= ln(2)/2 (Cody & Waite 1980), e^r - 1 = r + r^2 P(r) with P fitted
- * to the smallest largest error (relative to e^r - 1: 2^-25 in float32, 2^-54 in float64).
- * Quotients have divisors in [1, 2]: a quadratic start for the reciprocal (error 1/99, a Chebyshev polynomial),
- * Newton's iteration, and a last step on the quotient's remainder. That takes less time than the processor's
- * division, and has the same bits on every processor with fused multiply-add.
+ *     sigmoid(-|x|) = s / (s + e^r)               with s = 2^n, n = round(-|x| / ln 2), r = |x| + n ln 2
+ *     tanh(-|x|) = (s e^r - 1) / (s e^r + 1)      with the same of 2|x|, and -r instead of r
+ *
+ * |r| <= ln(2)/2 (Cody & Waite 1980), e^r - 1 = r + r^2 P(r) with P fitted to the smallest largest error (relative to
+ * e^r - 1: 2^-25 in float32, 2^-54 in float64). The other half follows by symmetry: sigmoid(x) = 1 - sigmoid(-x).
+ * Divisions have a unit of their own in today's processors, so they cost less than Newton's iteration, which
+ * would take the multiply-adds of the rest; and they are the same bits everywhere.
  *
  * At most 2 units in the last place from the exact value in float32 and 2.5 in float64 (tests/test_activations.py),
  * exact at the ends (sigmoid(-inf) = 0, tanh(+-inf) = +-1), NaN in gives NaN out. Results below the smallest normal
@@ -27,8 +29,7 @@
 #define LN2_HIGH 0x1.62e430p-1f
 #define LN2_LOW -1.90465430e-9f
 #define TANH_LOW 0
-#define NEWTON_STEPS 2
-static const real EXPM1[] = {0.001392618359f, 0.008363179053f, 0.04166655462f, 0.1666657699f, 0.5f};
+static const real EXPM1[] = {0.001392618359f, 0.008363476023f, 0.04166655462f, 0.1666657329f, 0.5f};
 #else
 #define MANTISSA 52
 #define SIGN_BITS ((bits)0x8000000000000000)
@@ -38,55 +39,77 @@ static const real EXPM1[] = {0.001392618359f, 0.008363179053f, 0.04166655462f, 0
 #define LN2_HIGH 0x1.62e42fefa39efp-1
 #define LN2_LOW 2.3190468138462996e-17
 #define TANH_LOW 1
-#define NEWTON_STEPS 3
 static const real EXPM1[] = {2.510038549551031908e-8,   2.762008844540974816e-7, 2.755726845999706477e-6,
                              0.00002480152129595437513, 0.0001984126986305361688, 0.00138888889172137169,
                              0.008333333333330061833,   0.04166666666662412787,  0.1666666666666666745, 0.5};
 #endif
 
-/* For x <= 0: e^x = scale (1 + return value). */
-INLINE vec exp_parts(vec x, vec *scale, int low)
+/* For x <= 0: x = n ln 2 + r, with 2^n in *scale and r returned. `low`: whether ln 2 is in two parts. */
+INLINE vec reduced(vec x, vec *scale, int low)
 {
     x = larger(broadcast(EXP_ZERO), x);
-    vec rounded = x * LOG2E + ROUNDER;
-    vec n = rounded - ROUNDER;
-    vec r = x - n * LN2_HIGH;
-    if (low)
-        r = r - n * LN2_LOW;
+    const vec shifted = x * LOG2E + ROUNDER, n = shifted - ROUNDER, r = x - n * LN2_HIGH;
+    *scale = (vec)((ivec)shifted << MANTISSA);
+    return low ? r - n * LN2_LOW : r;
+}
+
+/* P */
+INLINE vec polynomial(vec r)
+{
     vec p = broadcast(EXPM1[0]);
     UNROLL
     for (size_t i = 1; i < sizeof EXPM1 / sizeof EXPM1[0]; i++)
         p = p * r + EXPM1[i];
-    *scale = (vec)((ivec)rounded << MANTISSA);
-    return p * (r * r) + r;
+    return p;
 }
 
-/* a / (b + t) for b + t in [1, 2] and a / b at most twice the quotient q: then a - b q is exact, and the remainder has one
- * rounding. The first step of Newton's iteration leaves errors of both signs instead of twice as large ones below. */
-INLINE vec quotient(vec a, real b, vec t)
+/* For x <= 0: e^x = scale (1 + return value). */
+INLINE vec exp_parts(vec x, vec *scale, int low)
 {
-    const real c0 = (real)(70.0 / 33), c1 = (real)(-16.0 / 11), c2 = (real)(32.0 / 99);
-    vec d = b + t, y = (c2 * d + c1) * d + c0;
-    UNROLL
-    for (int i = 0; i < NEWTON_STEPS; i++)
-        y = ((i == 0 ? (real)(1 + 0.5 / (99 * 99)) : 1) - d * y) * y + y;
-    vec q = a * y;
-    return ((a - b * q) - t * q) * y + q;
+    const vec r = reduced(x, scale, low);
+    return polynomial(r) * (r * r) + r;
+}
+
+/* Make the first `sigmoids` of x their sigmoids and the `tanhs` after them their tanhs, 4 at most. Each is a chain of operations
+ * that wait for each other: in turn, several keep the units busy. */
+INLINE void squash(vec *x, int sigmoids, int tanhs)
+{
+#define EACH UNROLL for (int j = 0; j < sigmoids + tanhs; j++)
+#define IS_TANH (j >= sigmoids)
+    vec below[4], scale[4], r[4], p[4], divisor[4];
+    EACH below[j] = (vec)((ivec)x[j] | SIGN_BITS);
+    EACH r[j] = IS_TANH ? reduced(2 * below[j], &scale[j], TANH_LOW) : -reduced(below[j], &scale[j], 1);
+    EACH p[j] = polynomial(r[j]);
+    EACH p[j] = IS_TANH ? p[j] * (r[j] * r[j]) + r[j] : p[j] * r[j] + 1; /* e^r - 1, and that / r */
+    EACH divisor[j] = IS_TANH ? scale[j] * p[j] + (scale[j] + 1) : p[j] * r[j] + scale[j] + 1;
+    EACH below[j] = (IS_TANH ? scale[j] * p[j] + (scale[j] - 1) : scale[j]) / divisor[j];
+    EACH x[j] = IS_TANH ? (vec)(((ivec)x[j] & SIGN_BITS) | ((ivec)below[j] & ~SIGN_BITS))
+                        : choose(x[j] < 0, below[j], 1 - below[j]);
+#undef EACH
+#undef IS_TANH
 }
 
 INLINE vec sigmoid(vec x)
 {
-    vec scale, q = exp_parts((vec)((ivec)x | SIGN_BITS), &scale, 1);
-    vec z = scale * q + scale;
-    return quotient(choose(x < 0, z, broadcast(1)), 1, z);
+    squash(&x, 1, 0);
+    return x;
 }
 
 INLINE vec tanh_(vec x)
 {
-    vec scale, q = exp_parts(2 * (vec)((ivec)x | SIGN_BITS), &scale, TANH_LOW);
-    vec t = scale * q + (scale - 1); /* e^(-2|x|) - 1, accurate near 0 */
-    vec y = quotient(t, 2, t);       /* -tanh(|x|) */
-    return (vec)(((ivec)x & SIGN_BITS) | ((ivec)y & ~SIGN_BITS));
+    squash(&x, 0, 1);
+    return x;
+}
+
+/* Make n vectors their tanhs. */
+INLINE void tanhs(vec *x, int n)
+{
+    for (; n >= 4; n -= 4, x += 4)
+        squash(x, 0, 4);
+    if (n & 2)
+        squash(x, 0, 2);
+    if (n & 1)
+        squash(x + (n & 2), 0, 1);
 }
 
 #endif

@@ -26,17 +26,21 @@ INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize 
         s > 0 ? (const real *)job->cells + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld;
     const real *dy = line_at(&job->dy, b, s);
     real *dc_row = (real *)job->dc + b * ld, *gate = (real *)job->gates + cell * gates_stride(H);
+    vec squashed[4 * WIDE_1];
+    for (isize unit = unit0; unit < unit1; unit += VL)
+        squashed[(unit - unit0) / VL] = load(c + unit);
+    tanhs(squashed, (int)((unit1 - unit0) / VL));
     for (isize unit = unit0; unit < unit1; unit += VL) {
         const vec i = load(gate + unit), f = load(gate + Hp + unit);
         const vec g = load(gate + 2 * Hp + unit), o = load(gate + 3 * Hp + unit);
         const vec dh = load(dh_after + unit - unit0) +
                        (H - unit >= VL ? load(dy + unit) : load_part(dy + unit, H - unit));
-        const vec squashed = tanh_(load(c + unit));
-        const vec dc = load(dc_row + unit) + dh * o * (1 - squashed * squashed);
+        const vec tanh_c = squashed[(unit - unit0) / VL];
+        const vec dc = load(dc_row + unit) + dh * o * (1 - tanh_c * tanh_c);
         store(gate + unit, dc * g * i * (1 - i));
         store(gate + Hp + unit, dc * load(c_before + unit) * f * (1 - f));
         store(gate + 2 * Hp + unit, dc * i * (1 - g * g));
-        store(gate + 3 * Hp + unit, dh * squashed * o * (1 - o));
+        store(gate + 3 * Hp + unit, dh * tanh_c * o * (1 - o));
         store(dc_row + unit, dc * f);
     }
 }
@@ -111,7 +115,7 @@ INLINE void backward_products(const clstm_backward *job, isize P, const share *m
         const int N = panel_vectors(P, q);
         const isize unit0 = q * 4 * VL, unit1 = smaller(unit0 + Q * 4 * VL, Pp);
         for (isize j0 = 0; j0 < after; j0 += group.rows) {
-            group.rows = next_group(after - j0);
+            group.rows = next_block(after - j0, GROUP_ROWS);
             for (isize j = 0; j < group.rows; j++) {
                 group.gates[j] = gates_of(job, s + 1, row_of(mine, j0 + j));
                 group.to[j] = dh + j * Q * 4 * VL;
@@ -143,7 +147,7 @@ static void backward_start(const clstm_backward *job, const share *mine)
     gates_group group = {.H = H};
     for (isize q = mine->panel0; q < mine->panel1; q++)
         for (isize j0 = 0; j0 < alive; j0 += group.rows) {
-            group.rows = next_group(alive - j0);
+            group.rows = next_block(alive - j0, GROUP_ROWS);
             for (isize j = 0; j < group.rows; j++) {
                 const isize b = row_of(mine, j0 + j);
                 group.gates[j] = gates_of(job, 0, b);
@@ -175,7 +179,7 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
             isize step = s;
             for (isize cell = cell0; cell < cell1; cell += group.rows) {
                 real *dx[GROUP_ROWS];
-                group.rows = next_group(cell1 - cell);
+                group.rows = next_block(cell1 - cell, GROUP_ROWS);
                 for (isize j = 0; j < group.rows; j++) {
                     while (step + 1 < walk->steps && walk->start[step + 1] <= cell + j)
                         step++;

@@ -13,14 +13,6 @@
 #include "tile.h"
 #include "walk.h"
 
-/* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
- * choose which addition to fuse with which product, each for each processor as it likes. */
-INLINE vec rounded(vec product)
-{
-    KEEP_IN_REGISTER(product);
-    return product;
-}
-
 /* Activations --------------------------------------------------------------------------------------------------- */
 
 /* clstm.cell.ACTIVATIONS */

@@ -233,10 +233,9 @@ INLINE void projection_gradients(const clstm_backward *job, const share *mine, i
     const isize H = job->H, Hp = padded(H), P = job->P, ld = state_stride(P), alive = rows_below(mine, walk->active[s]);
     real dm[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     tile t = {.to_vector = VL, .segments = 1};
-    t.segment[0].K = P;
     for (isize panel = mine->panel0; panel < mine->panel1; panel++) {
         const isize unit0 = panel * 4 * VL, unit1 = smaller(unit0 + 4 * VL, Hp);
-        t.segment[0].w = (const real *)job->variant->cell->Rb + panel * P * 4 * VL;
+        set_panel(&t.segment[0], (const real *)job->variant->cell->Rb + panel * P * 4 * VL, panel_vectors(H, panel), P, 0, P);
         ask_for_nothing(&t.segment[0]);
         for (isize j = 0; j < alive;) {
             const int R = next_rows(alive - j);

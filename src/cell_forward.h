@@ -140,10 +140,10 @@ INLINE void finish_cell_rows(const clstm_forward *job, const share *mine, isize 
 }
 
 #define FINISH(name, usual)                                                                                                  \
-    static void name(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R, isize p, \
+    static void name(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p, \
                      int Q, real *pre)                                                                                       \
     {                                                                                                                        \
-        (void)gates;                                                                                                         \
+        (void)rows;                                                                                                          \
         finish_cell_rows(job, mine, s, j0, R, p, Q, pre, usual);                                                             \
     }
 
@@ -153,11 +153,11 @@ FINISH(finish_any_rows, 0)
 INLINE real *work_row(const void *rows, const clstm_forward *job, isize b) { return (real *)rows + b * gates_stride(job->H); }
 
 /* With layer norm, sums wait until the whole row is there. */
-static void keep_sums(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R, isize p,
+static void keep_sums(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p,
                       int Q, real *pre)
 {
     const isize Hp = padded(job->H);
-    (void)gates, (void)s;
+    (void)rows, (void)s;
     for (int r = 0; r < R; r++) {
         real *sums = work_row(job->variant->sums, job, row_of(mine, j0 + r)) + p * VL;
         for (int gate = 0; gate < 4; gate++)
@@ -238,10 +238,9 @@ static void project_output(const clstm_forward *job, const share *mine, isize s)
     const isize H = job->H, P = job->P, alive = rows_below(mine, job->walk->active[s]);
     real h[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     tile t = {.to_vector = VL, .segments = 1};
-    t.segment[0].K = H;
     for (isize panel = mine->panel0; panel < mine->panel1; panel++) {
         const int N = panel_vectors(P, panel);
-        t.segment[0].w = (const real *)job->variant->cell->R + panel * H * 4 * VL;
+        set_panel(&t.segment[0], (const real *)job->variant->cell->R + panel * H * 4 * VL, N, H, 0, H);
         ask_for_nothing(&t.segment[0]);
         for (isize j = 0; j < alive;) {
             const int R = next_rows(alive - j);

@@ -44,9 +44,8 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     for (isize p = mine->panel0; p < mine->panel1; p += taken) {
         tile_function *wide = total <= 3 ? widest_tile(next_rows(total), mine->panel1 - p, &taken) : NULL;
         const real *bias = (const real *)job->bias + p * VL;
-        t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
+        set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, 4, I, 0, I);
         t.segment[0].w_panel = I * 4 * VL;
-        t.segment[0].K = I;
         isize s = s0, j = 0, alive = rows_below(mine, walk->active[s]), projected = 0;
         gate_rows gates = gate_rows_of_step(job, mine, s, projected);
         const real *next = (const real *)job->W + (p + 1 < mine->panel1 ? p + 1 : mine->panel0) * I * 4 * VL;
@@ -79,57 +78,87 @@ INLINE isize state_of(const clstm_forward *job, const share *mine, isize b)
 
 INLINE isize state_row(const clstm_forward *job, const share *mine, isize j) { return job->apart ? j : row_of(mine, j); }
 
-/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
- * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
-INLINE void finish_rows(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
-                        isize p, int Q, real *pre)
+/* Rows that pass all panels before the next ones: so many places are kept */
+#define MOST_ROWS (32 * TILE_ROWS)
+
+/* Where one row's step reads and writes: x, h and c before it, its gates (for good in training, or those of the projected
+ * chunk), c, h and y */
+typedef struct {
+    const real *x, *h_before, *c_before;
+    real *gates, *c, *h, *y;
+} row_at;
+
+INLINE row_at row_at_step(const clstm_forward *job, const share *mine, const gate_rows *gates, isize P, isize s, isize j)
 {
     const clstm_walk *walk = job->walk;
-    const isize H = job->H, Hp = padded(H), ld = state_stride(H), gate_step = Q * VL;
-    const int among_others = job->gates && job->apart; /* behind each row of gates lies one of another thread's */
-    for (int i = 0; i < R; i++) {
-        const int r = among_others ? (int)uneven(i, R) : i;
-        const isize b = row_of(mine, j0 + r);
-        real *c_now = (real *)job->c + state_row(job, mine, j0 + r) * ld, *kept = NULL;
-        const real *c_before = c_now;
-        if (job->gates) {
-            c_before = s > 0 ? (real *)job->cells + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
-            c_now = (real *)job->cells + (walk->start[s] + b) * ld;
-            kept = gate_row(gates, j0 + r, gates_stride(H));
-        }
-        for (int q = 0; q < Q; q++) {
-            const isize unit = (p + q) * VL;
-            real *a = pre + (r * 4 * Q + q) * VL;
-            const vec in = sigmoid(load(a)), f = sigmoid(load(a + gate_step));
-            const vec g = tanh_(load(a + 2 * gate_step)), o = sigmoid(load(a + 3 * gate_step));
-            const vec c = f * load(c_before + unit) + in * g;
-            store(c_now + unit, c);
-            store(a, c);
-            store(a + gate_step, o);
-            if (kept) {
-                store(kept + unit, in);
-                store(kept + Hp + unit, f);
-                store(kept + 2 * Hp + unit, g);
-                store(kept + 3 * Hp + unit, o);
-            }
-        }
+    const isize b = row_of(mine, j), row = state_row(job, mine, j), ld = state_stride(job->H);
+    real *h = (real *)job->h + row * state_stride(P), *c = (real *)job->c + row * ld;
+    row_at at = {.x = line_at(&job->x, b, s), .y = line_at(&job->y, b, s), .c_before = c, .c = c};
+    at.h_before = h + (s & 1) * job->half;
+    at.h = h + ((s + 1) & 1) * job->half;
+    at.gates = job->gates || job->chunk ? gate_row(gates, j, gates_stride(job->H)) : NULL;
+    if (job->gates) {
+        at.c_before = s > 0 ? (real *)job->cells + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
+        at.c = (real *)job->cells + (walk->start[s] + b) * ld;
     }
+    return at;
+}
+
+/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
+ * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
+INLINE void finish_units(const clstm_forward *job, const row_at *rows, int R, isize p, int Q, const real *pre, int keep)
+{
+    const isize H = job->H, Hp = padded(H), gate_step = Q * VL;
+    const int among_others = keep && job->apart; /* behind each row of gates lies one of another thread's */
+    vec squashed[MOST_VECTORS], out[MOST_VECTORS]; /* c, then tanh(c); o */
     for (int i = 0; i < R; i++) {
         const int r = among_others ? (int)uneven(i, R) : i;
-        const isize b = row_of(mine, j0 + r);
-        real *y = line_at(&job->y, b, s);
-        real *h_row = (real *)job->h + ((s + 1) & 1) * job->half + state_row(job, mine, j0 + r) * ld;
+        const row_at *at = &rows[r];
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const real *a = pre + (r * 4 * Q + q) * VL;
-            const vec h = load(a + gate_step) * tanh_(load(a));
-            store(h_row + unit, h);
-            if (H - unit >= VL)
-                store(y + unit, h);
-            else
-                store_part(y + unit, h, H - unit);
+            vec gates[] = {load(a), load(a + gate_step), load(a + 3 * gate_step), load(a + 2 * gate_step)};
+            squash(gates, 3, 1);
+            const vec in = gates[0], f = gates[1], o = gates[2], g = gates[3];
+            const vec c = f * load(at->c_before + unit) + rounded(in * g);
+            store(at->c + unit, c);
+            squashed[r * Q + q] = c;
+            out[r * Q + q] = o;
+            if (keep) {
+                store(at->gates + unit, in);
+                store(at->gates + Hp + unit, f);
+                store(at->gates + 2 * Hp + unit, g);
+                store(at->gates + 3 * Hp + unit, o);
+            }
         }
     }
+    tanhs(squashed, R * Q);
+    for (int i = 0; i < R; i++) {
+        const int r = among_others ? (int)uneven(i, R) : i;
+        for (int q = 0; q < Q; q++) {
+            const isize unit = (p + q) * VL;
+            const vec h = out[r * Q + q] * squashed[r * Q + q];
+            store(rows[r].h + unit, h);
+            if (H - unit >= VL)
+                store(rows[r].y + unit, h);
+            else
+                store_part(rows[r].y + unit, h, H - unit);
+        }
+    }
+}
+
+/* The same of the R rows from the share's j0-th on at step s; or what another cell does with the sums */
+typedef void finish_function(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p,
+                             int Q, real *pre);
+
+static void finish_rows(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p,
+                        int Q, real *pre)
+{
+    (void)mine, (void)s, (void)j0;
+    if (job->gates)
+        Q == 1 ? finish_units(job, rows, R, p, 1, pre, 1) : finish_units(job, rows, R, p, Q, pre, 1);
+    else
+        Q == 1 ? finish_units(job, rows, R, p, 1, pre, 0) : finish_units(job, rows, R, p, Q, pre, 0);
 }
 
 /* Ask for the index-th of the rows that step s will read or write. */
@@ -150,65 +179,59 @@ INLINE void ask_for_step(const clstm_forward *job, const share *mine, isize s, i
         ask_for_row(at, (const real *)job->cells + cell * state_stride(H), H);
 }
 
-/* finish_rows, or what another cell does with the sums */
-typedef void finish_function(const clstm_forward *job, const share *mine, const gate_rows *gates, isize s, isize j0, int R,
-                             isize p, int Q, real *pre);
-
 /* One step of the share's rows and panels, with h of P features; `projected`: the share's gate rows before this step's in
  * the chunk. */
 INLINE void forward_products(const clstm_forward *job, isize P, const share *mine, isize s, isize projected,
                              finish_function *finish)
 {
     const clstm_walk *walk = job->walk;
-    const isize I = job->I, H = job->H, Hp = padded(H), ld = state_stride(P), stride = gates_stride(H);
+    const isize I = job->I, H = job->H, Hp = padded(H);
     const isize alive = rows_below(mine, walk->active[s]);
-    const real *h = (const real *)job->h + (s & 1) * job->half;
     const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
     const int fused = job->chunk == 0;
     const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + P : P) * (isize)sizeof(real);
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
-    if (alive == 0)
-        return;
+    row_at rows[MOST_ROWS];
 
     tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1 + fused};
     segment *recurrent = &t.segment[fused];
     recurrent->w_panel = P * 4 * VL;
-    recurrent->K = P;
-    if (fused) {
+    if (fused)
         t.segment[0].w_panel = I * 4 * VL;
-        t.segment[0].K = I;
-    }
-    if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
-        for (isize j = 0; j < alive; j++)
-            ask_for_all(h + state_row(job, mine, j) * ld, P);
-    int Q = 1;
     isize asked = 0;
-    for (isize done = 0; done < panels; done += Q) {
-        tile_function *wide = alive <= 3 ? widest_tile(next_rows(alive), panels - done, &Q) : NULL;
-        const isize p = panel_in_turn(mine, s, done, Q), next = panel_in_turn(mine, s, smaller(done + Q, panels - 1), 1);
-        recurrent->w = (const real *)job->U + p * P * 4 * VL;
-        if (fused)
-            t.segment[0].w = (const real *)job->W + p * I * 4 * VL;
-        t.to_vector = Q * VL;
-        for (isize j = 0, block = 0; j < alive; block++) {
-            const int R = next_rows(alive - j);
-            if (!ask_for_panel(recurrent, (const real *)job->U + next * P * 4 * VL, block, bytes))
-                ask_for_step(job, mine, s + 1, asked++, recurrent);
-            if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, block, bytes))
-                ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
-            for (int r = 0; r < R; r++) {
-                recurrent->a[r] = h + state_row(job, mine, j + r) * ld;
-                t.to[r] = pre + r * 4 * Q * VL;
-                if (fused) {
-                    t.segment[0].a[r] = line_at(&job->x, row_of(mine, j + r), s);
-                    t.from[r] = (const real *)job->bias + p * VL;
-                } else {
-                    t.from[r] = gate_row(&gates, j + r, stride) + p * VL;
+    for (isize block0 = 0, block, turn = s; block0 < alive; block0 += block, turn++) {
+        block = next_block(alive - block0, MOST_ROWS);
+        for (isize j = 0; j < block; j++) {
+            rows[j] = row_at_step(job, mine, &gates, P, s, block0 + j);
+            if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
+                ask_for_all(rows[j].h_before, P);
+        }
+        int Q = 1;
+        for (isize done = 0; done < panels; done += Q) {
+            tile_function *wide = block <= 3 ? widest_tile(next_rows(block), panels - done, &Q) : NULL;
+            const isize p = panel_in_turn(mine, turn, done, Q);
+            const isize next = panel_in_turn(mine, turn, smaller(done + Q, panels - 1), 1);
+            set_panel(recurrent, (const real *)job->U + p * P * 4 * VL, 4, P, 0, P);
+            if (fused)
+                set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, 4, I, 0, I);
+            t.to_vector = Q * VL;
+            for (isize j = 0, index = 0; j < block; index++) {
+                const int R = next_rows(block - j);
+                if (!ask_for_panel(recurrent, (const real *)job->U + next * P * 4 * VL, index, bytes))
+                    ask_for_step(job, mine, s + 1, asked++, recurrent);
+                if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, index, bytes))
+                    ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
+                for (int r = 0; r < R; r++) {
+                    recurrent->a[r] = rows[j + r].h_before;
+                    if (fused)
+                        t.segment[0].a[r] = rows[j + r].x;
+                    t.from[r] = fused ? (const real *)job->bias + p * VL : rows[j + r].gates + p * VL;
+                    t.to[r] = pre + r * 4 * Q * VL;
                 }
+                (wide ? wide : TILE[R - 1][3])(&t);
+                finish(job, mine, rows + j, s, block0 + j, R, p, Q, pre);
+                j += R;
             }
-            (wide ? wide : TILE[R - 1][3])(&t);
-            finish(job, mine, &gates, s, j, R, p, Q, pre);
-            j += R;
         }
     }
 }

@@ -33,6 +33,17 @@ static isize columns_width(isize I, isize P) { return padded(I) + padded(P); }
 
 static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
 
+/* A tile of more sums than the registers hold takes its panel's vectors in two halves, and the panel has one behind the other:
+ * side by side, each half would leave every other line of cache, and with it half of the cache, to the other. */
+#define IN_HALVES (4 * TILE_ROWS > ACCUMULATORS)
+#define AT_ONCE(N) (IN_HALVES && (N) > 2 ? 2 : (N))
+
+/* Where vector n of row k lies in a panel of N vectors and K rows */
+INLINE isize in_panel(int N, isize K, isize k, int n)
+{
+    return (n < AT_ONCE(N) ? k * AT_ONCE(N) + n : K * AT_ONCE(N) + k * (N - AT_ONCE(N)) + n - AT_ONCE(N)) * VL;
+}
+
 /* Vectors in product panel q of N columns. */
 INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
 
@@ -48,12 +59,14 @@ static void pack_product(const void *matrix_, isize K, isize N, isize k_stride, 
 {
     const real *matrix = matrix_;
     for (isize q = 0; q < product_panels(N); q++) {
-        isize width = panel_vectors(N, q) * VL, columns = smaller(width, N - q * 4 * VL);
+        const int vectors = panel_vectors(N, q);
+        const isize columns = smaller(vectors * VL, N - q * 4 * VL);
         real *panel = (real *)panels + q * K * 4 * VL;
         const real *source = matrix + q * 4 * VL * n_stride;
         for (isize k = 0; k < K; k++)
-            for (isize column = 0; column < width; column++)
-                panel[k * width + column] = column < columns ? source[k * k_stride + column * n_stride] : 0;
+            for (isize column = 0; column < vectors * VL; column++)
+                panel[in_panel(vectors, K, k, (int)(column / VL)) + column % VL] =
+                    column < columns ? source[k * k_stride + column * n_stride] : 0;
     }
 }
 

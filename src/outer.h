@@ -52,15 +52,13 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
 INLINE void outer_column(real *panels, isize k, const real *row, const real *scale, isize n)
 {
     for (isize q = 0; q < product_panels(n); q++) {
-        const isize width = panel_vectors(n, q) * VL, have = smaller(width, n - q * 4 * VL);
-        real *target = panels + q * GRADIENT_BLOCK * 4 * VL + k * width;
-        const isize column = q * 4 * VL;
-        isize i = 0;
-        for (; i + VL <= have; i += VL)
-            store(target + i, scale ? load(row + column + i) * load(scale + column + i) : load(row + column + i));
-        if (i < have) {
-            const vec rest = load_part(row + column + i, have - i);
-            store(target + i, scale ? rest * load_part(scale + column + i, have - i) : rest);
+        const int vectors = panel_vectors(n, q);
+        real *panel = panels + q * GRADIENT_BLOCK * 4 * VL;
+        for (int i = 0; i < vectors; i++) {
+            const isize column = (q * 4 + i) * VL, have = n - column;
+            const vec x = have < VL ? load_part(row + column, have) : load(row + column);
+            const vec y = !scale ? x : x * (have < VL ? load_part(scale + column, have) : load(scale + column));
+            store(panel + in_panel(vectors, GRADIENT_BLOCK, k, i), y);
         }
     }
 }

@@ -71,7 +71,7 @@ INLINE void turn(const real *from, isize from_step, isize rows, isize lanes, rea
         store(to + i * to_step, square[i]);
 }
 
-/* weight (4H, K) -> [panel of VL units][k][gate][VL], its panels first to last - 1 */
+/* weight (4H, K) -> [panel of VL units][k][gate][VL] or its halves (layout.h), panels first to last - 1 */
 static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
 {
     const real *weight = weight_;
@@ -79,22 +79,22 @@ static void pack_forward(const void *weight_, isize H, isize K, void *panels, is
         for (isize k = 0; k < K; k += VL)
             for (isize gate = 0; gate < 4; gate++)
                 turn(weight + (gate * H + p * VL) * K + k, K, smaller(VL, H - p * VL), smaller(VL, K - k),
-                     (real *)panels + ((p * K + k) * 4 + gate) * VL, 4 * VL);
+                     (real *)panels + p * K * 4 * VL + in_panel(4, K, k, gate), AT_ONCE(4) * VL);
 }
 
-/* forward panels of (4H, K) -> [panel of 4 VL columns][gate * H + unit][VL a vector], its panels first to last - 1 */
+/* forward panels of (4H, K) -> [panel of 4 VL columns][gate * H + unit][VL a vector] or its halves, panels first to last - 1 */
 static void repack_backward(const void *forward_, isize H, isize K, void *panels, isize first, isize last)
 {
     const real *forward = forward_;
     for (isize q = first; q < last; q++) {
-        const isize width = panel_vectors(K, q) * VL;
+        const int vectors = panel_vectors(K, q);
         for (isize unit = 0; unit < H; unit += VL)
-            for (isize gate = 0; gate < 4; gate++)
-                for (isize column = 0; column < width; column += VL) {
-                    const isize k = q * 4 * VL + column;
-                    turn(forward + (unit * K + k * VL) * 4 + gate * VL, 4 * VL, smaller(VL, K - k),
-                         smaller(VL, H - unit), (real *)panels + q * 4 * H * 4 * VL + (gate * H + unit) * width + column,
-                         width);
+            for (int gate = 0; gate < 4; gate++)
+                for (int n = 0; n < vectors; n++) {
+                    const isize k = (q * 4 + n) * VL;
+                    turn(forward + unit * K * 4 + in_panel(4, K, k, gate), AT_ONCE(4) * VL, smaller(VL, K - k),
+                         smaller(VL, H - unit), (real *)panels + q * 4 * H * 4 * VL + in_panel(vectors, 4 * H, gate * H + unit, n),
+                         (n < AT_ONCE(vectors) ? AT_ONCE(vectors) : vectors - AT_ONCE(vectors)) * VL);
                 }
     }
 }

@@ -4,6 +4,7 @@
 
 #include "layout.h"
 #include "tile.h"
+#include "walk.h"
 
 #define PIECE_BYTES (512 << 10)
 
@@ -16,13 +17,6 @@ typedef struct {
     const real *gates[GROUP_ROWS];
     real *to[GROUP_ROWS];
 } gates_group;
-
-/* Rows of the next group when `left` are left */
-INLINE isize next_group(isize left)
-{
-    isize groups = (left + GROUP_ROWS - 1) / GROUP_ROWS;
-    return (left + groups - 1) / groups;
-}
 
 /* Asks for something needed next. */
 typedef void ask_function(void *asker, segment *at);
@@ -40,8 +34,7 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
     const int pieces = !wide && large ? 4 : 1;
     tile t = {.to_vector = VL, .to_panel = 4 * VL};
     for (int gate = 0; gate < segments; gate++) {
-        t.segment[gate].K = 4 * H / segments;
-        t.segment[gate].w = panel + gate * gate_reals;
+        set_panel(&t.segment[gate], panel, N, 4 * H, gate * H, 4 * H / segments);
         t.segment[gate].w_panel = 4 * gate_reals;
     }
     for (int piece = 0; piece < pieces; piece++) {
@@ -57,7 +50,8 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
             }
             for (int gate = t.first; gate < t.segments; gate++) {
                 segment *at = &t.segment[gate];
-                const real *then = pieces == 1 ? next + gate * gate_reals : gate < 3 ? at->w + gate_reals : next;
+                const isize later = in_panel(N, 4 * H, H, 0); /* from one gate's rows to the next one's */
+                const real *then = pieces == 1 ? next + gate * later : gate < 3 ? at->w + later : next;
                 if (ask_for_panel(at, then, block, bytes))
                     continue;
                 if (ask)
@@ -77,14 +71,13 @@ static void product_all(const clstm_product *job, const clstm_team *team)
     const isize N = job->N, block = 16 * TILE_ROWS;
     real part[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     tile t = {.segments = 1, .to_vector = VL};
-    t.segment[0].K = job->K;
     for (isize row0 = first; row0 < last; row0 += block) {
         const isize row1 = smaller(row0 + block, last);
         for (isize q = 0; q < product_panels(N); q++) {
             const int vectors = panel_vectors(N, q);
             const isize column = q * 4 * VL, columns = smaller(4 * VL, N - column);
             const int whole = columns == vectors * VL;
-            t.segment[0].w = (const real *)job->panels + q * job->K * 4 * VL;
+            set_panel(&t.segment[0], (const real *)job->panels + q * job->K * 4 * VL, vectors, job->K, 0, job->K);
             ask_for_nothing(&t.segment[0]);
             t.from_vector = job->bias ? VL : 0;
             for (isize row = row0; row < row1;) {

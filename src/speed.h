@@ -62,11 +62,11 @@ static double clstm_multiply_add_cycles(const clstm_kernels *kernels)
     return cycles < 0.36 ? 0.25 : cycles < 0.71 ? 0.5 : cycles < 1.42 ? 1 : 2;
 }
 
-/* Bytes a cycle that one thread reads from level 3: of twice what level 2 holds, again and again. */
+/* Bytes a cycle that one thread reads from level 3: of four times what level 2 holds, again and again. */
 static double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
 {
     enum { READS = 4, UNIT = 1 << 12 };
-    const ptrdiff_t bytes = (ptrdiff_t)(2 * l2) / UNIT * UNIT;
+    const ptrdiff_t bytes = (ptrdiff_t)(4 * l2) / UNIT * UNIT;
     char *memory = malloc(bytes + UNIT);
     double least = 1;
     if (memory == NULL)

@@ -2,7 +2,7 @@
  *
  *     to[r][n] = from[r][n] + sum over the segments, in order, of  sum over k of  a[r][k] * w[k][n]
  *
- * w is a packed panel, [k][N][VL], aligned and read in order; a[r] are rows anywhere, read one real at a time.
+ * w is a packed panel, [k][N][VL] or its halves, aligned and read in order; a[r] are rows anywhere, read one real at a time.
  * Every sum runs in the order of k with fused multiply-adds, whatever R, N and Q: the bits of a result depend
  * neither on how rows were grouped nor on the width of a vector.
  *
@@ -12,6 +12,7 @@
 #ifndef CLSTM_TILE_H
 #define CLSTM_TILE_H
 
+#include "layout.h"
 #include "vector.h"
 
 #define MAX_SEGMENTS 4
@@ -20,9 +21,10 @@
 typedef struct {
     const real *a[TILE_ROWS];
     const real *w;
+    isize w_half;  /* reals from the first half of the vectors to the second, where there are halves */
     isize w_panel; /* reals from one panel to the next, for Q > 1 */
     isize K;
-    const char *next; /* memory to ask for meanwhile, next_step bytes further on with each k */
+    const char *next[2]; /* memory to ask for meanwhile, at either half; next_step bytes further on with each k */
     isize next_step;
 } segment;
 
@@ -37,25 +39,28 @@ typedef struct {
 
 typedef void tile_function(const tile *);
 
-/* Else gcc reads a weight from memory again for each row: with 2 or 3 rows a quarter slower. */
-#if defined(__x86_64__)
-#define KEEP_IN_REGISTER(x) __asm__("" : "+v"(x))
-#elif defined(__aarch64__)
-#define KEEP_IN_REGISTER(x) __asm__("" : "+w"(x))
-#endif
+/* Rows k0 to k0 + K - 1 of a panel of N vectors and `rows` rows */
+INLINE void set_panel(segment *s, const real *panel, int N, isize rows, isize k0, isize K)
+{
+    s->w = panel + in_panel(N, rows, k0, 0);
+    s->w_half = N > AT_ONCE(N) ? in_panel(N, rows, k0, AT_ONCE(N)) - in_panel(N, rows, k0, 0) : 0;
+    s->K = K;
+}
 
 /* What is needed next is asked for while a tile runs, a prefetch with each k: from L3 it would come too slowly. Not by tiles
  * of several panels: they have few rows and are bound by reading, which each prefetch slows.
  *
  * Up to PANELS_STAY bytes, panels are still in L2 when their turn comes again. Of larger ones, while the block-th rows
- * pass, ask for the block-th part of the panel `next`: a third of the speed at B = 32, H = 256. Returns whether it did. */
+ * pass, ask for the block-th part of the panel `next`, or of its halves: a third of the speed at B = 32, H = 256. Returns whether
+ * it did. */
 #define PANELS_STAY (1 << 19)
 
 INLINE int ask_for_panel(segment *s, const real *next, isize block, isize bytes)
 {
-    if (bytes <= PANELS_STAY || block >= 4 * VECTOR_BYTES / CACHE_LINE)
+    if (bytes <= PANELS_STAY || block >= AT_ONCE(4) * VECTOR_BYTES / CACHE_LINE)
         return 0;
-    s->next = (const char *)next + block * s->K * CACHE_LINE;
+    s->next[0] = (const char *)next + block * s->K * CACHE_LINE;
+    s->next[1] = s->next[0] + s->w_half * (isize)sizeof(real);
     s->next_step = CACHE_LINE;
     return 1;
 }
@@ -69,20 +74,44 @@ INLINE void ask_for_all(const real *row, isize n)
 
 INLINE void ask_for_nothing(segment *s)
 {
-    s->next = (const char *)s->w;
+    s->next[0] = s->next[1] = (const char *)s->w;
     s->next_step = 0;
 }
 
 /* Ask for a row of n reals. */
 INLINE void ask_for_row(segment *s, const real *row, isize n)
 {
-    s->next = (const char *)row;
-    s->next_step = (n + s->K - 1) / s->K * (isize)sizeof(real);
+    s->next[0] = s->next[1] = (const char *)row;
+    s->next_step = sizeof(real);
+    while (s->next_step * s->K < n * (isize)sizeof(real))
+        s->next_step *= 2;
 }
 
-/* Sums of V vectors from vector n0 on, of the N that lie side by side in a panel. Where N would be too many for the registers,
- * two halves pass the rows one after the other, and each reads its half of the panel. */
-#define AT_ONCE(N) ((N + 1) / 2)
+/* acc[r][q][n] += factor * w[n] for the next M rows of a panel: V vectors from vector n0 on, of its N. `factor`: of row r and
+ * `ahead`; `next`: what to ask for where it `asks`. The fewer, factors or weights, stay in registers meanwhile. */
+#define ADD_ROWS(M, R, N, Q, V, n0, factor, asks, next)                                                          \
+    UNROLL for (int ahead = 0; ahead < M; ahead++) {                                                             \
+        if (asks)                                                                                                \
+            __builtin_prefetch(next, 0, 2);                                                                      \
+        vec x[R], b[V];                                                                                          \
+        if (R < V)                                                                                               \
+            UNROLL for (int r = 0; r < R; r++) x[r] = broadcast(factor);                                         \
+        UNROLL for (int q = 0; q < Q; q++) {                                                                     \
+            UNROLL for (int n = 0; n < V; n++) {                                                                 \
+                const int m = n0 + n - AT_ONCE(N); /* in the second half */                                      \
+                b[n] = load((m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL                                      \
+                                   : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL) + q * w_panel);               \
+                UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);              \
+            }                                                                                                    \
+            UNROLL for (int r = 0; r < R && R >= V; r++) {                                                       \
+                x[r] = broadcast(factor);                                                                        \
+                UNROLL for (int n = 0; n < V; n++) add_product(&acc[r][q][n], x[r], b[n]);                       \
+            }                                                                                                    \
+        }                                                                                                        \
+    }                                                                                                            \
+    w += M * AT_ONCE(N) * VL, w_half += M * (N - AT_ONCE(N)) * VL;
+
+/* Sums of V vectors from vector n0 on, of a panel's N: all, or one half after the other. */
 #define TILE_PART(R, N, Q, V, n0)                                                              \
     {                                                                                          \
         vec acc[R][Q][V];                                                                      \
@@ -91,25 +120,17 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
         UNROLL for (int n = 0; n < V; n++)                                                     \
             acc[r][q][n] = load(t->from[r] + q * t->from_panel + (n0 + n) * t->from_vector);   \
         for (int s = t->first; s < t->segments; s++) {                                         \
-            const real *a[R], *w = t->segment[s].w + n0 * VL;                                  \
+            const real *a[R], *w = t->segment[s].w, *w_half = w + t->segment[s].w_half;        \
             const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                  \
-            const char *next = t->segment[s].next;                                             \
+            const char *next = t->segment[s].next[n0 > 0];                                           \
             const isize next_step = t->segment[s].next_step;                                   \
             UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
-            for (isize k = 0; k < K; k++, w += N * VL, next += next_step) {                    \
-                if (Q == 1 && n0 == 0)                                                         \
-                    __builtin_prefetch(next, 0, 2);                                            \
-                UNROLL for (int q = 0; q < Q; q++) {                                           \
-                    vec b[V];                                                                  \
-                    UNROLL for (int n = 0; n < V; n++) {                                       \
-                        b[n] = load(w + q * w_panel + n * VL);                                 \
-                        if (R > 1 && (Q > 1 || V < N)) KEEP_IN_REGISTER(b[n]);                 \
-                    }                                                                          \
-                    UNROLL for (int r = 0; r < R; r++) {                                       \
-                        vec ar = broadcast(a[r][k]);                                           \
-                        UNROLL for (int n = 0; n < V; n++) acc[r][q][n] += ar * b[n];          \
-                    }                                                                          \
-                }                                                                              \
+            isize k = 0;                                                                       \
+            for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, next += AHEAD * next_step) {                    \
+                ADD_ROWS(AHEAD, R, N, Q, V, n0, a[r][k + ahead], Q == 1, next + ahead * next_step) \
+            }                                                                                  \
+            for (; k < K; k++, next += next_step) {                                            \
+                ADD_ROWS(1, R, N, Q, V, n0, a[r][k], Q == 1, next)                             \
             }                                                                                  \
         }                                                                                      \
         UNROLL for (int r = 0; r < R; r++)                                                     \
@@ -142,6 +163,9 @@ DEFINE_TILES(5)
 #if TILE_ROWS > 5
 DEFINE_TILES(6)
 #endif
+
+/* At most, rows times panels of a tile */
+#define MOST_VECTORS 6
 
 /* [rows - 1][vectors - 1] */
 static tile_function *const TILE[TILE_ROWS][4] = {
@@ -187,34 +211,28 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
 }
 
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
- * to += over one segment; vectors of `to` are VL apart. `next`: memory to ask for meanwhile, a cache line a k. */
+ * to += over one segment, a panel of GRADIENT_BLOCK rows of which K count; vectors of `to` are VL apart. `next`: memory to ask for
+ * meanwhile, a cache line a k. */
 #define OUTER_PART(R, N, V, n0)                                                                               \
     {                                                                                                         \
-        vec acc[R][V];                                                                                        \
-        const real *column = a, *b_row = w + n0 * VL;                                                         \
+        vec acc[R][1][V];                                                                                     \
+        const real *column = a, *w = panel, *w_half = w + GRADIENT_BLOCK * AT_ONCE(N) * VL;                   \
+        const isize w_panel = 0;                                                                              \
         UNROLL for (int r = 0; r < R; r++)                                                                    \
-        UNROLL for (int n = 0; n < V; n++) acc[r][n] = load(to + r * ld + (n0 + n) * VL);                     \
+        UNROLL for (int n = 0; n < V; n++) acc[r][0][n] = load(to + r * ld + (n0 + n) * VL);                  \
         isize k = 0;                                                                                          \
-        do { /* K is at least 1: gcc 12 would pass the sums through the stack for the sake of 0 */            \
-            vec b[V];                                                                                         \
-            if (n0 == 0)                                                                                      \
-                __builtin_prefetch(next + k * CACHE_LINE, 0, 2);                                              \
-            UNROLL for (int n = 0; n < V; n++) {                                                              \
-                b[n] = load(b_row + n * VL);                                                                  \
-                if (R > 1 && V < N) KEEP_IN_REGISTER(b[n]);                                                   \
-            }                                                                                                 \
-            UNROLL for (int r = 0; r < R; r++) {                                                              \
-                vec ar = broadcast(column[r]);                                                                \
-                UNROLL for (int n = 0; n < V; n++) acc[r][n] += ar * b[n];                                    \
-            }                                                                                                 \
-            column += lda, b_row += N * VL;                                                                   \
-        } while (++k < K);                                                                                    \
+        for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, column += AHEAD * lda) {                                           \
+            ADD_ROWS(AHEAD, R, N, 1, V, n0, column[ahead * lda + r], n0 == 0, next + (k + ahead) * CACHE_LINE) \
+        }                                                                                                     \
+        for (; k < K; k++, column += lda) {                                                                   \
+            ADD_ROWS(1, R, N, 1, V, n0, column[r], n0 == 0, next + k * CACHE_LINE)                            \
+        }                                                                                                     \
         UNROLL for (int r = 0; r < R; r++)                                                                    \
-        UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][n]);                     \
+        UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][0][n]);                  \
     }
 
 #define DEFINE_OUTER_TILE(R, N)                                                                                         \
-    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next)\
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next)\
     {                                                                                                                   \
         if (R * N <= ACCUMULATORS)                                                                                      \
             OUTER_PART(R, N, N, 0)                                                                                      \
@@ -224,7 +242,7 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
         }                                                                                                               \
     }
 
-typedef void outer_function(const real *a, isize lda, const real *w, isize K, real *to, isize ld, const char *next);
+typedef void outer_function(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next);
 
 #define DEFINE_OUTER_TILES(R) \
     DEFINE_OUTER_TILE(R, 1) DEFINE_OUTER_TILE(R, 2) DEFINE_OUTER_TILE(R, 3) DEFINE_OUTER_TILE(R, 4)
@@ -255,9 +273,11 @@ static outer_function *const OUTER_TILE[TILE_ROWS][4] = {
  * taken in halves, 4 rows have too few sums to hide the latency of the multiply-add: 8 = 5 + 3. */
 INLINE int next_rows(isize left)
 {
-    const isize blocks = (left + TILE_ROWS - 1) / TILE_ROWS, rows = (left + blocks - 1) / blocks;
-    const int in_halves = 4 * TILE_ROWS > ACCUMULATORS;
-    return (int)(in_halves && left > rows && (rows == 4 || left - rows == 4) ? rows + 1 : rows);
+    const isize blocks = (left + TILE_ROWS - 1) / TILE_ROWS;
+    int rows = TILE_ROWS;
+    while ((rows - 1) * blocks >= left) /* rounded up, left / blocks */
+        rows--;
+    return IN_HALVES && left > rows && (rows == 4 || left - rows == 4) ? rows + 1 : rows;
 }
 
 #endif

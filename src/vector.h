@@ -29,12 +29,14 @@ typedef int64_t bits;
 /* TILE_ROWS: rows of a tile of 4 vectors. ACCUMULATORS: sums that the registers hold beside weights and a broadcast; a tile of more
  * takes its vectors in two halves: each weight read serves all rows, so many rows and half the vectors (6 x 2) need less
  * reading than the reverse (3 x 4).
+ * AHEAD: rows of a panel that its loop takes at a time; the loop's own instructions are a fifth of a row's of narrow vectors.
  * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
  * the multiply-add in the open. */
 #if defined(CLSTM_AVX512)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 6
 #define ACCUMULATORS 24
+#define AHEAD 1
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 2
@@ -42,6 +44,7 @@ typedef int64_t bits;
 #define VECTOR_BYTES 32
 #define TILE_ROWS 6
 #define ACCUMULATORS 12
+#define AHEAD 4
 #define WIDE_1 2
 #define WIDE_2 1
 #define WIDE_3 1
@@ -49,6 +52,7 @@ typedef int64_t bits;
 #define VECTOR_BYTES 16
 #define TILE_ROWS 5
 #define ACCUMULATORS 20
+#define AHEAD 1
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 1
@@ -86,6 +90,33 @@ INLINE void store(real *p, vec x)
 INLINE vec broadcast(real x)
 {
     return x - (vec){0};
+}
+
+/* sum += x y. Left to itself, gcc 12 keeps sums of a long loop in memory, moves them from register to register, and reads a
+ * weight again for each row. */
+INLINE void add_product(vec *sum, vec x, vec y)
+{
+#if defined(__x86_64__) && defined(CLSTM_F32)
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(x), "v"(y));
+#elif defined(__x86_64__)
+    __asm__("vfmadd231pd %2, %1, %0" : "+v"(*sum) : "v"(x), "v"(y));
+#else
+    *sum += x * y;
+#endif
+}
+
+#if defined(__x86_64__)
+#define KEEP_IN_REGISTER(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define KEEP_IN_REGISTER(x) __asm__("" : "+w"(x))
+#endif
+
+/* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
+ * choose which addition to fuse with which product, each for each processor as it likes. */
+INLINE vec rounded(vec product)
+{
+    KEEP_IN_REGISTER(product);
+    return product;
 }
 
 /* The first n reals of a vector, 0 <= n <= VL; zeros behind them. */

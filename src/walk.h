@@ -62,15 +62,17 @@ INLINE share rows_of(const clstm_walk *walk, const group *g)
 /* Rows of the share among the first `rows` */
 INLINE isize rows_below(const share *mine, isize rows)
 {
-    rows = smaller(rows, mine->end);
-    return rows > mine->first ? (rows - mine->first + mine->step - 1) / mine->step : 0;
+    rows = smaller(rows, mine->end) - mine->first;
+    if (rows <= 0 || mine->step == 1) /* mostly; and a division takes long */
+        return rows > 0 ? rows : 0;
+    return (rows + mine->step - 1) / mine->step;
 }
 
-/* The first of the next Q panels at step s, when `done` of the share's are done: from the first panel on at one step, from
- * the last one back at the next, so that what L2 holds of panels that don't fit there is used again before it goes. */
-INLINE isize panel_in_turn(const share *mine, isize s, isize done, int Q)
+/* The first of the next Q panels in turn, when `done` of the share's are done: from the first panel on at one turn, from the
+ * last one back at the next, so that what L2 holds of panels that don't fit there is used again before it goes. */
+INLINE isize panel_in_turn(const share *mine, isize turn, isize done, int Q)
 {
-    return s & 1 ? mine->panel1 - done - Q : mine->panel0 + done;
+    return turn & 1 ? mine->panel1 - done - Q : mine->panel0 + done;
 }
 
 /* The j-th row of the share */
@@ -82,6 +84,13 @@ INLINE isize uneven(isize i, isize n)
 {
     const int middle = (i & 3) == 1 || (i & 3) == 2;
     return middle && (i | 3) <= n ? i ^ 3 : i;
+}
+
+/* Rows of the next block when `left` are left: blocks of nearly equal size, at most `most` */
+INLINE isize next_block(isize left, isize most)
+{
+    const isize blocks = (left + most - 1) / most;
+    return (left + blocks - 1) / blocks;
 }
 
 /* Which row of the share sorted row b is */
