@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm import threads
+from clstm import backend, threads
 from clstm.files import ModelFileError
 
 sklearn = pytest.importorskip("sklearn", minversion="1.6")
@@ -42,7 +42,10 @@ def test_scikit_learn_in_float64(estimator, check):
 
 
 def expected_in_float32(estimator):
-    return {"check_sample_weight_equivalence_on_dense_data": "sums are rounded in another order"}
+    failing = {"check_sample_weight_equivalence_on_dense_data": "sums are rounded in another order"}
+    if backend.isa() == "portable":
+        failing["check_methods_sample_order_invariance"] = "BLAS may sum in another order for other rows"
+    return failing
 
 
 @parametrize_with_checks(small_ones(), expected_failed_checks=expected_in_float32)

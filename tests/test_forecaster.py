@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clstm import LSTMForecaster
+from clstm import LSTMForecaster, backend
 from clstm.base import NotFittedError
 from clstm.files import ModelFileError, load_model, save_model
 from clstm.forecasts import Backtest, Forecast
@@ -222,7 +222,10 @@ def test_update_in_pieces_is_the_same_as_at_once(fitted, births):
     in_pieces = copy.copy(fitted)
     for first, last in [(1000, 1001), (1001, 1003), (1003, 1003), (1003, 1100)]:
         in_pieces.update(births[first:last])
-    np.testing.assert_array_equal(at_once.predict(20), in_pieces.predict(20))
+    if backend.isa() == "portable":  # BLAS may sum in another order for another number of steps
+        np.testing.assert_allclose(at_once.predict(20), in_pieces.predict(20), rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(at_once.predict(20), in_pieces.predict(20))
     np.testing.assert_array_equal(at_once.predict(2, level=80).dates, DAYS[1100:1102])
     assert (at_once.predict(20) != fitted.predict(20)).any()
 
