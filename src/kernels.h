@@ -11,6 +11,7 @@
  *
  * Layouts made here (VL = reals in a vector, Hp = H rounded up to VL, zeros in between):
  *   U, W, bias   forward panels  [panel of VL units][k][gate][VL], bias [gate][Hp]
+ *                with AVX2 each panel as two halves [k][2 gates][VL], one behind the other; so those of 3 and 4 vectors below
  *   Ub, Wb       product panels  [panel of 4 VL columns][k = gate * H + unit][vectors of the panel][VL];
  *                the last panel has only the vectors it needs (1 to 4)
  *   gates        [cell][gate][Hp], a row every gates_stride(H); i, f, g, o; backward overwrites them with their

@@ -99,8 +99,13 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
         UNROLL for (int q = 0; q < Q; q++) {                                                                     \
             UNROLL for (int n = 0; n < V; n++) {                                                                 \
                 const int m = n0 + n - AT_ONCE(N); /* in the second half */                                      \
-                b[n] = load((m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL                                      \
-                                   : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL) + q * w_panel);               \
+                const real *at = q * w_panel + (m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL                   \
+                                                      : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL);           \
+                if (R == 1 && V > 1) {                                                                           \
+                    add_product_of(&acc[0][q][n], x[0], at);                                                     \
+                    continue;                                                                                    \
+                }                                                                                                \
+                b[n] = load(at);                                                                                 \
                 UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);              \
             }                                                                                                    \
             UNROLL for (int r = 0; r < R && R >= V; r++) {                                                       \

@@ -105,6 +105,21 @@ INLINE void add_product(vec *sum, vec x, vec y)
 #endif
 }
 
+/* The same where y is read from memory and used once: one instruction less. Vectors of panels are aligned. */
+INLINE void add_product_of(vec *sum, vec x, const real *y)
+{
+#if defined(__x86_64__)
+    typedef real aligned __attribute__((vector_size(VECTOR_BYTES), may_alias));
+#if defined(CLSTM_F32)
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(*sum) : "v"(x), "m"(*(const aligned *)y));
+#else
+    __asm__("vfmadd231pd %2, %1, %0" : "+v"(*sum) : "v"(x), "m"(*(const aligned *)y));
+#endif
+#else
+    *sum += x * load(y);
+#endif
+}
+
 #if defined(__x86_64__)
 #define KEEP_IN_REGISTER(x) __asm__("" : "+v"(x))
 #elif defined(__aarch64__)
