@@ -70,6 +70,7 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
     """
     global _measured, _multiply_add_uses, _l3_uses
     cdef Machine found
+    cdef double before
     if _machine.l1 == 0:
         from clstm.machine import caches
 
@@ -82,10 +83,9 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
         _machine.multiply_add = min(_machine.multiply_add, clstm_multiply_add_cycles(kernels))
     if weights > _machine.l2:
         _l3_uses += 1
-        if _l3_uses == 1:
-            _machine.l3_speed = clstm_l3_bytes_a_cycle(kernels, _machine.l2)
-        elif is_power_of_2(_l3_uses):
-            _machine.l3_speed = max(_machine.l3_speed, clstm_l3_bytes_a_cycle(kernels, _machine.l2))
+        if is_power_of_2(_l3_uses):
+            before = 0 if _l3_uses == 1 else _machine.l3_speed
+            _machine.l3_speed = max(before, clstm_l3_bytes_a_cycle(kernels, _machine.l2))
     found = _machine
     found.barrier = BARRIER_CYCLES
     num_threads = min(num_threads, MOST_THREADS)

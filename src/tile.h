@@ -89,70 +89,70 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
 
 /* acc[r][q][n] += factor * w[n] for the next M rows of a panel: V vectors from vector n0 on, of its N. `factor`: of row r and
  * `ahead`; `next`: what to ask for where it `asks`. The fewer, factors or weights, stay in registers meanwhile. */
-#define ADD_ROWS(M, R, N, Q, V, n0, factor, asks, next)                                                          \
-    UNROLL for (int ahead = 0; ahead < M; ahead++) {                                                             \
-        if (asks)                                                                                                \
-            __builtin_prefetch(next, 0, 2);                                                                      \
-        vec x[R], b[V];                                                                                          \
-        if (R < V)                                                                                               \
-            UNROLL for (int r = 0; r < R; r++) x[r] = broadcast(factor);                                         \
-        UNROLL for (int q = 0; q < Q; q++) {                                                                     \
-            UNROLL for (int n = 0; n < V; n++) {                                                                 \
-                const int m = n0 + n - AT_ONCE(N); /* in the second half */                                      \
-                const real *at = q * w_panel + (m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL                   \
-                                                      : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL);           \
-                if (R == 1 && V > 1) {                                                                           \
-                    add_product_of(&acc[0][q][n], x[0], at);                                                     \
-                    continue;                                                                                    \
-                }                                                                                                \
-                b[n] = load(at);                                                                                 \
-                UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);              \
-            }                                                                                                    \
-            UNROLL for (int r = 0; r < R && R >= V; r++) {                                                       \
-                x[r] = broadcast(factor);                                                                        \
-                UNROLL for (int n = 0; n < V; n++) add_product(&acc[r][q][n], x[r], b[n]);                       \
-            }                                                                                                    \
-        }                                                                                                        \
-    }                                                                                                            \
+#define ADD_ROWS(M, R, N, Q, V, n0, factor, asks, next)                                                \
+    UNROLL for (int ahead = 0; ahead < M; ahead++) {                                                   \
+        if (asks)                                                                                      \
+            __builtin_prefetch(next, 0, 2);                                                            \
+        vec x[R], b[V];                                                                                \
+        if (R < V)                                                                                     \
+            UNROLL for (int r = 0; r < R; r++) x[r] = broadcast(factor);                               \
+        UNROLL for (int q = 0; q < Q; q++) {                                                           \
+            UNROLL for (int n = 0; n < V; n++) {                                                       \
+                const int m = n0 + n - AT_ONCE(N); /* in the second half */                            \
+                const real *at = q * w_panel + (m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL         \
+                                                      : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL); \
+                if (R == 1 && V > 1) {                                                                 \
+                    add_product_of(&acc[0][q][n], x[0], at);                                           \
+                    continue;                                                                          \
+                }                                                                                      \
+                b[n] = load(at);                                                                       \
+                UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);    \
+            }                                                                                          \
+            UNROLL for (int r = 0; r < R && R >= V; r++) {                                             \
+                x[r] = broadcast(factor);                                                              \
+                UNROLL for (int n = 0; n < V; n++) add_product(&acc[r][q][n], x[r], b[n]);             \
+            }                                                                                          \
+        }                                                                                              \
+    }                                                                                                  \
     w += M * AT_ONCE(N) * VL, w_half += M * (N - AT_ONCE(N)) * VL;
 
 /* Sums of V vectors from vector n0 on, of a panel's N: all, or one half after the other. */
-#define TILE_PART(R, N, Q, V, n0)                                                              \
-    {                                                                                          \
-        vec acc[R][Q][V];                                                                      \
-        UNROLL for (int r = 0; r < R; r++)                                                     \
-        UNROLL for (int q = 0; q < Q; q++)                                                     \
-        UNROLL for (int n = 0; n < V; n++)                                                     \
-            acc[r][q][n] = load(t->from[r] + q * t->from_panel + (n0 + n) * t->from_vector);   \
-        for (int s = t->first; s < t->segments; s++) {                                         \
-            const real *a[R], *w = t->segment[s].w, *w_half = w + t->segment[s].w_half;        \
-            const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                  \
-            const char *next = t->segment[s].next[n0 > 0];                                           \
-            const isize next_step = t->segment[s].next_step;                                   \
-            UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                      \
-            isize k = 0;                                                                       \
-            for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, next += AHEAD * next_step) {                    \
+#define TILE_PART(R, N, Q, V, n0)                                                                  \
+    {                                                                                              \
+        vec acc[R][Q][V];                                                                          \
+        UNROLL for (int r = 0; r < R; r++)                                                         \
+        UNROLL for (int q = 0; q < Q; q++)                                                         \
+        UNROLL for (int n = 0; n < V; n++)                                                         \
+            acc[r][q][n] = load(t->from[r] + q * t->from_panel + (n0 + n) * t->from_vector);       \
+        for (int s = t->first; s < t->segments; s++) {                                             \
+            const real *a[R], *w = t->segment[s].w, *w_half = w + t->segment[s].w_half;            \
+            const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                      \
+            const char *next = t->segment[s].next[n0 > 0];                                         \
+            const isize next_step = t->segment[s].next_step;                                       \
+            UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                          \
+            isize k = 0;                                                                           \
+            for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, next += AHEAD * next_step) {           \
                 ADD_ROWS(AHEAD, R, N, Q, V, n0, a[r][k + ahead], Q == 1, next + ahead * next_step) \
-            }                                                                                  \
-            for (; k < K; k++, next += next_step) {                                            \
-                ADD_ROWS(1, R, N, Q, V, n0, a[r][k], Q == 1, next)                             \
-            }                                                                                  \
-        }                                                                                      \
-        UNROLL for (int r = 0; r < R; r++)                                                     \
-        UNROLL for (int q = 0; q < Q; q++)                                                     \
-        UNROLL for (int n = 0; n < V; n++)                                                     \
-            store(t->to[r] + q * t->to_panel + (n0 + n) * t->to_vector, acc[r][q][n]);         \
+            }                                                                                      \
+            for (; k < K; k++, next += next_step) {                                                \
+                ADD_ROWS(1, R, N, Q, V, n0, a[r][k], Q == 1, next)                                 \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (int r = 0; r < R; r++)                                                         \
+        UNROLL for (int q = 0; q < Q; q++)                                                         \
+        UNROLL for (int n = 0; n < V; n++)                                                         \
+            store(t->to[r] + q * t->to_panel + (n0 + n) * t->to_vector, acc[r][q][n]);             \
     }
 
-#define DEFINE_TILE(R, N, Q)                                                                   \
-    NOINLINE void tile_##R##_##N##_##Q(const tile *t)                                          \
-    {                                                                                          \
-        if (R * N * Q <= ACCUMULATORS)                                                         \
-            TILE_PART(R, N, Q, N, 0)                                                           \
-        else {                                                                                 \
-            TILE_PART(R, N, Q, AT_ONCE(N), 0)                                                  \
-            TILE_PART(R, N, Q, (N - AT_ONCE(N)), AT_ONCE(N))                                   \
-        }                                                                                      \
+#define DEFINE_TILE(R, N, Q)                                 \
+    NOINLINE void tile_##R##_##N##_##Q(const tile *t)        \
+    {                                                        \
+        if (R * N * Q <= ACCUMULATORS)                       \
+            TILE_PART(R, N, Q, N, 0)                         \
+        else {                                               \
+            TILE_PART(R, N, Q, AT_ONCE(N), 0)                \
+            TILE_PART(R, N, Q, (N - AT_ONCE(N)), AT_ONCE(N)) \
+        }                                                    \
     }
 
 #define DEFINE_TILES(R) DEFINE_TILE(R, 1, 1) DEFINE_TILE(R, 2, 1) DEFINE_TILE(R, 3, 1) DEFINE_TILE(R, 4, 1)
@@ -218,33 +218,33 @@ INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
  * to += over one segment, a panel of GRADIENT_BLOCK rows of which K count; vectors of `to` are VL apart. `next`: memory to ask for
  * meanwhile, a cache line a k. */
-#define OUTER_PART(R, N, V, n0)                                                                               \
-    {                                                                                                         \
-        vec acc[R][1][V];                                                                                     \
-        const real *column = a, *w = panel, *w_half = w + GRADIENT_BLOCK * AT_ONCE(N) * VL;                   \
-        const isize w_panel = 0;                                                                              \
-        UNROLL for (int r = 0; r < R; r++)                                                                    \
-        UNROLL for (int n = 0; n < V; n++) acc[r][0][n] = load(to + r * ld + (n0 + n) * VL);                  \
-        isize k = 0;                                                                                          \
-        for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, column += AHEAD * lda) {                                           \
+#define OUTER_PART(R, N, V, n0)                                                                                \
+    {                                                                                                          \
+        vec acc[R][1][V];                                                                                      \
+        const real *column = a, *w = panel, *w_half = w + GRADIENT_BLOCK * AT_ONCE(N) * VL;                    \
+        const isize w_panel = 0;                                                                               \
+        UNROLL for (int r = 0; r < R; r++)                                                                     \
+        UNROLL for (int n = 0; n < V; n++) acc[r][0][n] = load(to + r * ld + (n0 + n) * VL);                   \
+        isize k = 0;                                                                                           \
+        for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, column += AHEAD * lda) {                               \
             ADD_ROWS(AHEAD, R, N, 1, V, n0, column[ahead * lda + r], n0 == 0, next + (k + ahead) * CACHE_LINE) \
-        }                                                                                                     \
-        for (; k < K; k++, column += lda) {                                                                   \
-            ADD_ROWS(1, R, N, 1, V, n0, column[r], n0 == 0, next + k * CACHE_LINE)                            \
-        }                                                                                                     \
-        UNROLL for (int r = 0; r < R; r++)                                                                    \
-        UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][0][n]);                  \
+        }                                                                                                      \
+        for (; k < K; k++, column += lda) {                                                                    \
+            ADD_ROWS(1, R, N, 1, V, n0, column[r], n0 == 0, next + k * CACHE_LINE)                             \
+        }                                                                                                      \
+        UNROLL for (int r = 0; r < R; r++)                                                                     \
+        UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][0][n]);                   \
     }
 
-#define DEFINE_OUTER_TILE(R, N)                                                                                         \
-    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next)\
-    {                                                                                                                   \
-        if (R * N <= ACCUMULATORS)                                                                                      \
-            OUTER_PART(R, N, N, 0)                                                                                      \
-        else {                                                                                                          \
-            OUTER_PART(R, N, AT_ONCE(N), 0)                                                                             \
-            OUTER_PART(R, N, (N - AT_ONCE(N)), AT_ONCE(N))                                                              \
-        }                                                                                                               \
+#define DEFINE_OUTER_TILE(R, N)                                                                                               \
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next) \
+    {                                                                                                                         \
+        if (R * N <= ACCUMULATORS)                                                                                            \
+            OUTER_PART(R, N, N, 0)                                                                                            \
+        else {                                                                                                                \
+            OUTER_PART(R, N, AT_ONCE(N), 0)                                                                                   \
+            OUTER_PART(R, N, (N - AT_ONCE(N)), AT_ONCE(N))                                                                    \
+        }                                                                                                                     \
     }
 
 typedef void outer_function(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next);

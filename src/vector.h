@@ -120,17 +120,15 @@ INLINE void add_product_of(vec *sum, vec x, const real *y)
 #endif
 }
 
-#if defined(__x86_64__)
-#define KEEP_IN_REGISTER(x) __asm__("" : "+v"(x))
-#elif defined(__aarch64__)
-#define KEEP_IN_REGISTER(x) __asm__("" : "+w"(x))
-#endif
-
 /* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
  * choose which addition to fuse with which product, each for each processor as it likes. */
 INLINE vec rounded(vec product)
 {
-    KEEP_IN_REGISTER(product);
+#if defined(__x86_64__)
+    __asm__("" : "+v"(product));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(product));
+#endif
     return product;
 }
 
