@@ -143,7 +143,8 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t cell_statistics
         void (*pack_forward)(const void *weight, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                              Py_ssize_t last) noexcept nogil
-        void (*pack_bias)(const void *bias, Py_ssize_t gates, Py_ssize_t H, void *packed) noexcept nogil
+        void (*pack_bias)(const void *bias, Py_ssize_t H, void *packed) noexcept nogil
+        void (*pack_units)(const void *values, Py_ssize_t parts, Py_ssize_t H, void *packed) noexcept nogil
         void (*repack_backward)(const void *forward, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                                 Py_ssize_t last) noexcept nogil
         void (*pack_product)(const void *matrix, Py_ssize_t K, Py_ssize_t N, Py_ssize_t k_stride,

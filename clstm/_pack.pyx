@@ -61,7 +61,7 @@ def pack(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num
     packed.bias = arena.take(4 * Hp, item)
     cdef const void *w_ih = cnp.PyArray_DATA(weight_ih)
     cdef const void *w_hh = cnp.PyArray_DATA(weight_hh)
-    kernels.pack_bias(cnp.PyArray_DATA(bias), 4, H, packed.bias)
+    kernels.pack_bias(cnp.PyArray_DATA(bias), H, packed.bias)
     cdef void *W = packed.W
     cdef void *U = packed.U
     cdef int threads = pack_threads(4 * H * (I + P), num_threads)
@@ -125,9 +125,9 @@ cdef c.clstm_activation activation_of(tuple given) except *:
     return activation
 
 
-cdef const void *units_of(const c.clstm_kernels *kernels, Arena arena, cnp.ndarray values, Py_ssize_t gates,
+cdef const void *units_of(const c.clstm_kernels *kernels, Arena arena, cnp.ndarray values, Py_ssize_t parts,
                           Py_ssize_t H) noexcept:
-    """What each unit has of its own, (gates * H,), with zeros behind each of `gates` parts."""
-    cdef void *units = arena.take(gates * kernels.padded(H), kernels.item_size)
-    kernels.pack_bias(cnp.PyArray_DATA(values), gates, H, units)
+    """What each unit has of its own, (parts * H,), with zeros behind each of `parts` parts."""
+    cdef void *units = arena.take(parts * kernels.padded(H), kernels.item_size)
+    kernels.pack_units(cnp.PyArray_DATA(values), parts, H, units)
     return units

@@ -79,8 +79,7 @@ static void ask_for_step_before(void *asker_, segment *at)
  * for others. */
 INLINE isize full_panels(const share *mine, isize s, isize done, isize H, isize P)
 {
-    const isize first = panel_in_turn(mine, s, done, 1), whole = P / (4 * VL);
-    const isize full = s & 1 ? (first < whole ? first + 1 - mine->panel0 : 0) : smaller(mine->panel1, whole) - first;
+    const isize full = whole_in_turn(mine, s, done, P / (4 * VL));
     const isize room = PANELS_STAY / (4 * VL * 4 * H * (isize)sizeof(real));
     return smaller(full, room > 2 ? room : 2);
 }
@@ -107,7 +106,7 @@ INLINE void backward_products(const clstm_backward *job, isize P, const share *m
     int Q = 1;
     for (isize done = 0; done < panels; done += Q) {
         const isize full = full_panels(mine, s, done, H, P);
-        tile_function *wide = after > 0 && after <= 3 && full > 1 ? widest_tile(next_rows(after), full, &Q) : NULL;
+        tile_function *wide = after > 0 && after <= 3 && full > 1 ? widest_tile(next_rows(after), full, 0, 0, &Q) : NULL;
         if (!wide)
             Q = 1;
         const isize q = panel_in_turn(mine, s, done, Q);

@@ -28,6 +28,17 @@ INLINE gate_rows gate_rows_of_step(const clstm_forward *job, const share *mine, 
     return (gate_rows){job->projected, projected, 1};
 }
 
+/* For up to 3 rows, the tile that takes most of the panels next in turn, and how many; else NULL and 1 */
+INLINE tile_function *next_wide_tile(const share *mine, isize H, isize turn, isize done, isize rows, int *taken)
+{
+    if (rows > 3)
+        return *taken = 1, NULL;
+    const isize whole = whole_panels(H);
+    const int rest_first = turn & 1, rest = mine->panel1 > whole && (!rest_first || done == 0) ? rest_vectors(H) : 0;
+    const isize beside = whole_in_turn(mine, turn, done + (rest_first && rest), whole);
+    return widest_tile(next_rows(rows), beside, rest, rest_first, taken);
+}
+
 /* W x + b for steps s0 to s1 - 1, into the gate rows. */
 static void project(const clstm_forward *job, const share *mine, isize s0, isize s1)
 {
@@ -42,9 +53,10 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1};
     int taken = 1;
     for (isize p = mine->panel0; p < mine->panel1; p += taken) {
-        tile_function *wide = total <= 3 ? widest_tile(next_rows(total), mine->panel1 - p, &taken) : NULL;
+        tile_function *wide = next_wide_tile(mine, job->H, 0, p - mine->panel0, total, &taken);
+        const int N = gate_vectors(job->H, p);
         const real *bias = (const real *)job->bias + p * VL;
-        set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, 4, I, 0, I);
+        set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
         t.segment[0].w_panel = I * 4 * VL;
         isize s = s0, j = 0, alive = rows_below(mine, walk->active[s]), projected = 0;
         gate_rows gates = gate_rows_of_step(job, mine, s, projected);
@@ -64,7 +76,7 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
                 t.from[r] = bias;
                 t.to[r] = gate_row(&gates, j, stride) + p * VL;
             }
-            (wide ? wide : TILE[R - 1][3])(&t);
+            (wide ? wide : TILE[R - 1][N - 1])(&t);
             left -= R;
         }
     }
@@ -102,6 +114,20 @@ INLINE row_at row_at_step(const clstm_forward *job, const share *mine, const gat
         at.c = (real *)job->cells + (walk->start[s] + b) * ld;
     }
     return at;
+}
+
+/* Lanes before the middle of these */
+static const bits INSIDE[2 * VECTOR_BYTES / sizeof(real)] = {[0 ... VECTOR_BYTES / sizeof(real) - 1] = -1};
+
+/* The sums of a last panel, vectors `step` apart, whose gates' units stand one behind the other: each gate in a vector of its own,
+ * zeros behind its units. */
+INLINE void spread_gates(real *sums, isize step, isize units)
+{
+    const ivec inside = (ivec)load((const real *)(INSIDE + VL - units));
+    real dense[4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
+    UNROLL for (int n = 0; n < 4; n++) store(dense + n * VL, load(sums + n * step));
+    UNROLL for (int gate = 0; gate < 4; gate++)
+        store(sums + gate * step, (vec)(inside & (ivec)load(dense + gate * units)));
 }
 
 /* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
@@ -208,12 +234,13 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
         }
         int Q = 1;
         for (isize done = 0; done < panels; done += Q) {
-            tile_function *wide = block <= 3 ? widest_tile(next_rows(block), panels - done, &Q) : NULL;
+            tile_function *wide = next_wide_tile(mine, H, turn, done, block, &Q);
             const isize p = panel_in_turn(mine, turn, done, Q);
             const isize next = panel_in_turn(mine, turn, smaller(done + Q, panels - 1), 1);
-            set_panel(recurrent, (const real *)job->U + p * P * 4 * VL, 4, P, 0, P);
+            const int N = gate_vectors(H, p);
+            set_panel(recurrent, (const real *)job->U + p * P * 4 * VL, N, P, 0, P);
             if (fused)
-                set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, 4, I, 0, I);
+                set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
             t.to_vector = Q * VL;
             for (isize j = 0, index = 0; j < block; index++) {
                 const int R = next_rows(block - j);
@@ -228,7 +255,10 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
                     t.from[r] = fused ? (const real *)job->bias + p * VL : rows[j + r].gates + p * VL;
                     t.to[r] = pre + r * 4 * Q * VL;
                 }
-                (wide ? wide : TILE[R - 1][3])(&t);
+                (wide ? wide : TILE[R - 1][N - 1])(&t);
+                if (panel_units(H, p + Q - 1) < VL)
+                    for (int r = 0; r < R; r++)
+                        spread_gates(pre + (r * 4 * Q + Q - 1) * VL, Q * VL, panel_units(H, p + Q - 1));
                 finish(job, mine, rows + j, s, block0 + j, R, p, Q, pre);
                 j += R;
             }

@@ -108,6 +108,7 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .cell_statistics = CELL_STATISTICS,
     .pack_forward = pack_forward,
     .pack_bias = pack_bias,
+    .pack_units = pack_units,
     .repack_backward = repack_backward,
     .pack_product = pack_product,
     .forward = any_forward,

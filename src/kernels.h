@@ -10,8 +10,10 @@
  * batch-first arrays have other numbers; nothing is copied.
  *
  * Layouts made here (VL = reals in a vector, Hp = H rounded up to VL, zeros in between):
- *   U, W, bias   forward panels  [panel of VL units][k][gate][VL], bias [gate][Hp]
- *                with AVX2 each panel as two halves [k][2 gates][VL], one behind the other; so those of 3 and 4 vectors below
+ *   U, W         forward panels  [panel of VL units][k][gate][VL]; a last panel of fewer units has them gate by gate without gaps,
+ *                in as few vectors
+ *                with AVX2 each panel as two halves [k][2 vectors][VL], one behind the other; so those of 3 and 4 vectors below
+ *   bias         [vector of a panel][panel][VL]: where H is a multiple of VL, [gate][H]
  *   Ub, Wb       product panels  [panel of 4 VL columns][k = gate * H + unit][vectors of the panel][VL];
  *                the last panel has only the vectors it needs (1 to 4)
  *   gates        [cell][gate][Hp], a row every gates_stride(H); i, f, g, o; backward overwrites them with their
@@ -160,7 +162,8 @@ typedef struct {
     ptrdiff_t cell_statistics;
     /* weight (4H, K) -> forward panels, its panels [first, last) */
     void (*pack_forward)(const void *weight, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
-    void (*pack_bias)(const void *bias, ptrdiff_t gates, ptrdiff_t H, void *packed); /* (gates * H,) -> [gates][Hp] */
+    void (*pack_bias)(const void *bias, ptrdiff_t H, void *packed); /* (4H,) -> as the sums of forward panels begin */
+    void (*pack_units)(const void *values, ptrdiff_t parts, ptrdiff_t H, void *packed); /* (parts * H,) -> [parts][Hp] */
     /* forward panels of (4H, K) -> product panels of K columns, its panels [first, last) */
     void (*repack_backward)(const void *forward, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
     /* matrix with element (k, n) at k * k_stride + n * n_stride -> product panels */

@@ -47,12 +47,34 @@ INLINE isize in_panel(int N, isize K, isize k, int n)
 /* Vectors in product panel q of N columns. */
 INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
 
-static void pack_bias(const void *bias, isize gates, isize H, void *packed)
+/* Hidden units of forward panel p: the last one may have fewer than VL. Gate by gate they stand one behind the other, without
+ * gaps, so that the last panel has only the vectors it needs. */
+INLINE isize panel_units(isize H, isize p) { return smaller(VL, H - p * VL); }
+
+/* Forward panels of 4 vectors, the first ones, and vectors of the one behind them, or 0 */
+INLINE isize whole_panels(isize H) { return (4 * H + VL - 1) / VL / 4; }
+
+INLINE int rest_vectors(isize H) { return (int)((4 * H + VL - 1) / VL % 4); }
+
+INLINE int gate_vectors(isize H, isize p) { return p < whole_panels(H) ? 4 : rest_vectors(H); }
+
+/* What each unit has of its own, with zeros behind each of `parts` */
+static void pack_units(const void *values, isize parts, isize H, void *packed)
 {
     isize Hp = padded(H);
-    memset(packed, 0, gates * Hp * sizeof(real));
-    for (isize gate = 0; gate < gates; gate++)
-        memcpy((real *)packed + gate * Hp, (const real *)bias + gate * H, H * sizeof(real));
+    memset(packed, 0, parts * Hp * sizeof(real));
+    for (isize part = 0; part < parts; part++)
+        memcpy((real *)packed + part * Hp, (const real *)values + part * H, H * sizeof(real));
+}
+
+/* bias (4H,) as what the sums of forward panels begin with: vector n of panel p at n Hp + p VL */
+static void pack_bias(const void *bias, isize H, void *packed)
+{
+    const isize whole = H / VL, units = H % VL;
+    pack_units(bias, 4, H, packed);
+    for (isize column = 0; column < (units ? 4 * VL : 0); column++)
+        ((real *)packed)[column / VL * padded(H) + whole * VL + column % VL] =
+            column < 4 * units ? ((const real *)bias)[column / units * H + whole * VL + column % units] : 0;
 }
 
 static void pack_product(const void *matrix_, isize K, isize N, isize k_stride, isize n_stride, void *panels)

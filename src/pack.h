@@ -71,15 +71,46 @@ INLINE void turn(const real *from, isize from_step, isize rows, isize lanes, rea
         store(to + i * to_step, square[i]);
 }
 
+/* The last panel of fewer than VL units, dense (layout.h) */
+static void pack_rest(const real *weight, isize H, isize K, real *panel)
+{
+    const isize p = H / VL, units = panel_units(H, p);
+    const int vectors = gate_vectors(H, p);
+    for (isize column = 0; column < vectors * VL; column++) {
+        const real *row = column < 4 * units ? weight + (column / units * H + p * VL + column % units) * K : NULL;
+        for (isize k = 0; k < K; k++)
+            panel[in_panel(vectors, K, k, (int)(column / VL)) + column % VL] = row ? row[k] : 0;
+    }
+}
+
 /* weight (4H, K) -> [panel of VL units][k][gate][VL] or its halves (layout.h), panels first to last - 1 */
 static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
 {
     const real *weight = weight_;
-    for (isize p = first; p < last; p++)
+    for (isize p = first; p < last; p++) {
+        real *panel = (real *)panels + p * K * 4 * VL;
+        if (panel_units(H, p) < VL) {
+            pack_rest(weight, H, K, panel);
+            continue;
+        }
         for (isize k = 0; k < K; k += VL)
-            for (isize gate = 0; gate < 4; gate++)
-                turn(weight + (gate * H + p * VL) * K + k, K, smaller(VL, H - p * VL), smaller(VL, K - k),
-                     (real *)panels + p * K * 4 * VL + in_panel(4, K, k, gate), AT_ONCE(4) * VL);
+            for (int gate = 0; gate < 4; gate++)
+                turn(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
+                     AT_ONCE(4) * VL);
+    }
+}
+
+/* Columns q 4 VL on of the last forward panel, of fewer than VL units, into the q-th product panel */
+static void repack_rest(const real *forward, isize H, isize K, isize q, real *panel)
+{
+    const isize p = H / VL, units = panel_units(H, p);
+    const int rest = gate_vectors(H, p), vectors = panel_vectors(K, q);
+    for (isize column = 0; column < 4 * units; column++)
+        for (isize i = 0; i < vectors * VL; i++) {
+            const isize k = q * 4 * VL + i, row = column / units * H + p * VL + column % units;
+            panel[in_panel(vectors, 4 * H, row, (int)(i / VL)) + i % VL] =
+                k < K ? forward[p * K * 4 * VL + in_panel(rest, K, k, (int)(column / VL)) + column % VL] : 0;
+        }
 }
 
 /* forward panels of (4H, K) -> [panel of 4 VL columns][gate * H + unit][VL a vector] or its halves, panels first to last - 1 */
@@ -88,12 +119,15 @@ static void repack_backward(const void *forward_, isize H, isize K, void *panels
     const real *forward = forward_;
     for (isize q = first; q < last; q++) {
         const int vectors = panel_vectors(K, q);
-        for (isize unit = 0; unit < H; unit += VL)
+        real *panel = (real *)panels + q * 4 * H * 4 * VL;
+        if (H % VL)
+            repack_rest(forward, H, K, q, panel);
+        for (isize unit = 0; unit + VL <= H; unit += VL)
             for (int gate = 0; gate < 4; gate++)
                 for (int n = 0; n < vectors; n++) {
                     const isize k = (q * 4 + n) * VL;
-                    turn(forward + unit * K * 4 + in_panel(4, K, k, gate), AT_ONCE(4) * VL, smaller(VL, K - k),
-                         smaller(VL, H - unit), (real *)panels + q * 4 * H * 4 * VL + in_panel(vectors, 4 * H, gate * H + unit, n),
+                    turn(forward + unit * K * 4 + in_panel(4, K, k, gate), AT_ONCE(4) * VL, smaller(VL, K - k), VL,
+                         panel + in_panel(vectors, 4 * H, gate * H + unit, n),
                          (n < AT_ONCE(vectors) ? AT_ONCE(vectors) : vectors - AT_ONCE(vectors)) * VL);
                 }
     }

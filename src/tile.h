@@ -183,11 +183,45 @@ static tile_function *const TILE[TILE_ROWS][4] = {
 #endif
 };
 
-/* Tiles of few rows and 4 vectors that take several panels at once. */
-DEFINE_TILE(1, 4, 2)
+/* Tiles of few rows that take several panels of 4 vectors at once: of one row also the panel of REST vectors behind them. */
+#define DEFINE_ROW_TILE(Q, REST)                                                                                           \
+    NOINLINE void row_##Q##_##REST(const tile *t)                                                                          \
+    {                                                                                                                      \
+        vec acc[4 * Q + REST];                                                                                             \
+        UNROLL for (int i = 0; i < 4 * Q + REST; i++)                                                                      \
+            acc[i] = load(t->from[0] + i / 4 * t->from_panel + i % 4 * t->from_vector);                                    \
+        for (int s = t->first; s < t->segments; s++) {                                                                     \
+            const real *a = t->segment[s].a[0], *w = t->segment[s].w;                                                      \
+            const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel, w_half = t->segment[s].w_half;               \
+            for (isize k = 0; k < K; k++) {                                                                                \
+                const vec x = broadcast(a[k]);                                                                             \
+                UNROLL for (int i = 0; i < 4 * Q + REST; i++) {                                                            \
+                    const int N = i / 4 < Q ? 4 : REST, n = i % 4;                                                         \
+                    const isize half = n < AT_ONCE(N) ? 0 : N == 4 ? w_half : AT_ONCE(N) * K * VL;                         \
+                    add_product_of(&acc[i], x, w + i / 4 * w_panel + half + in_panel(N, 0, k, n));                         \
+                }                                                                                                          \
+            }                                                                                                              \
+        }                                                                                                                  \
+        UNROLL for (int i = 0; i < 4 * Q + REST; i++) store(t->to[0] + i / 4 * t->to_panel + i % 4 * t->to_vector, acc[i]); \
+    }
+
+#define ROW_TILES(Q) {row_##Q##_0, row_##Q##_1, row_##Q##_2, row_##Q##_3}
+#define DEFINE_ROW_TILES(Q) DEFINE_ROW_TILE(Q, 0) DEFINE_ROW_TILE(Q, 1) DEFINE_ROW_TILE(Q, 2) DEFINE_ROW_TILE(Q, 3)
+
+DEFINE_ROW_TILES(1)
+DEFINE_ROW_TILES(2)
 #if WIDE_1 > 2
-DEFINE_TILE(1, 4, 4)
+DEFINE_ROW_TILES(4)
 #endif
+
+/* [log2 panels][vectors behind them] */
+static tile_function *const ROW_TILE[][4] = {
+    ROW_TILES(1), ROW_TILES(2),
+#if WIDE_1 > 2
+    ROW_TILES(4),
+#endif
+};
+
 #if WIDE_2 > 1
 DEFINE_TILE(2, 4, 2)
 #endif
@@ -195,15 +229,18 @@ DEFINE_TILE(2, 4, 2)
 DEFINE_TILE(3, 4, 2)
 #endif
 
-/* The tile for `rows` rows and 4 vectors that takes most panels, at most `panels`; how many in *taken. */
-INLINE tile_function *widest_tile(int rows, isize panels, int *taken)
+/* The tile for `rows` rows that takes most of `panels` panels of 4 vectors and of one panel of `rest` vectors (0 to 3) next to them,
+ * which comes first in turn where rest_first; how many in *taken. */
+INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_first, int *taken)
 {
-#if WIDE_1 > 2
-    if (rows == 1 && panels >= 4)
-        return *taken = 4, tile_1_4_4;
-#endif
-    if (rows == 1 && panels >= 2)
-        return *taken = 2, tile_1_4_2;
+    if (rows == 1 && panels > 0) {
+        const int log2 = WIDE_1 > 2 && panels >= 4 ? 2 : panels >= 2;
+        const int joined = rest_first || panels == 1 << log2 ? rest : 0;
+        *taken = (1 << log2) + (joined > 0);
+        return ROW_TILE[log2][joined];
+    }
+    if (rest > 0 && (rest_first || panels == 0))
+        return *taken = 1, TILE[rows - 1][rest - 1];
 #if WIDE_2 > 1
     if (rows == 2 && panels >= 2)
         return *taken = 2, tile_2_4_2;

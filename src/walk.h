@@ -75,6 +75,15 @@ INLINE isize panel_in_turn(const share *mine, isize turn, isize done, int Q)
     return turn & 1 ? mine->panel1 - done - Q : mine->panel0 + done;
 }
 
+/* How many panels from the next in turn on are among the first `whole` */
+INLINE isize whole_in_turn(const share *mine, isize turn, isize done, isize whole)
+{
+    const isize first = panel_in_turn(mine, turn, done, 1);
+    if (first >= whole)
+        return 0;
+    return turn & 1 ? first + 1 - mine->panel0 : smaller(mine->panel1, whole) - first;
+}
+
 /* The j-th row of the share */
 INLINE isize row_of(const share *mine, isize j) { return mine->first + j * mine->step; }
 

@@ -276,6 +276,16 @@ def test_any_shape(backend, dtype, sizes, ragged, layout, num_threads, seed):
     assert_close(solve(backend, problem, num_threads, layout), expect(problem), dtype)
 
 
+@pytest.mark.parametrize("H", range(1, 37))
+def test_any_number_of_units(backend, dtype, H):
+    # the last panel of weights has 1 to all units of a vector; rows by the widest tile, by one tile, and by several
+    for B in (1, 3, 7):
+        problem = make(3, B, 5, H, 1, dtype)
+        results = solve(backend, problem)
+        assert_close(results, expect(problem), dtype)
+        assert_same_bits(solve(backend, problem, num_threads=3), results)
+
+
 @cache
 def solved_long(dtype):
     problem = make(1000, 3, 6, 40, 1, dtype, [1000, 990, 1])
@@ -330,15 +340,16 @@ def test_rows_alone_have_the_bits_of_the_batch(backend, dtype):
 @pytest.mark.skipif(len(backends.available()) < 3, reason="one vector instruction set at most")
 def test_instruction_sets_agree_bit_for_bit(dtype):
     before = backends.isa()
-    problem = make(20, 13, 9, 37, 2, dtype, "ragged")
+    problems = [make(20, 13, 9, 37, 2, dtype, "ragged")] + [make(4, 5, 3, H, 1, dtype) for H in range(1, 33)]
     results = []
     for name in backends.available():
         if name != "portable":
             backends.use(name)
-            results.append(solve(Backend(name), problem))
+            results.append([solve(Backend(name), problem) for problem in problems])
     backends.use(before)
-    for other in results[1:]:
-        assert_same_bits(other, results[0])
+    for others in results[1:]:
+        for other, first in zip(others, results[0], strict=True):
+            assert_same_bits(other, first)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
