@@ -70,7 +70,7 @@ cdef class Arena:
     cdef int allocate(self, double slack=1) except -1:
         """Take memory, of which up to `slack` times what is needed may be too much."""
         cdef Py_ssize_t i, spare
-        for i in range(len(_spares)):
+        for i in reversed(range(len(_spares))):  # caches have most of the last ones
             spare = len(_spares[i])
             if self.size + 64 <= spare <= 64 + (1 + slack) * self.size:
                 self.memory = _spares.pop(i)

@@ -16,33 +16,51 @@
 #include "tile.h"
 #include "walk.h"
 
+/* Where one row's step of the backward pass reads and writes */
+typedef struct {
+    const real *c, *c_before, *dy;
+    real *dc, *gates;
+} row_back;
+
+/* The gate gradients of n vectors of units from `unit` on, n known where it is compiled */
+INLINE void vector_gradients(const row_back *at, isize H, isize unit, const real *after, int n)
+{
+    const isize Hp = padded(H);
+    vec squashed[4];
+    UNROLL for (int j = 0; j < n; j++) squashed[j] = load(at->c + unit + j * VL);
+    squash(squashed, 0, n);
+    UNROLL for (int j = 0; j < n; j++, unit += VL) {
+        const vec i = load(at->gates + unit), f = load(at->gates + Hp + unit);
+        const vec g = load(at->gates + 2 * Hp + unit), o = load(at->gates + 3 * Hp + unit);
+        const vec dh = load(after + j * VL) + (H - unit >= VL ? load(at->dy + unit) : load_part(at->dy + unit, H - unit));
+        const vec tanh_c = squashed[j], dc = load(at->dc + unit) + dh * o * (1 - tanh_c * tanh_c);
+        store(at->gates + unit, dc * g * i * (1 - i));
+        store(at->gates + Hp + unit, dc * load(at->c_before + unit) * f * (1 - f));
+        store(at->gates + 2 * Hp + unit, dc * i * (1 - g * g));
+        store(at->gates + 3 * Hp + unit, dh * tanh_c * o * (1 - o));
+        store(at->dc + unit, dc * f);
+    }
+}
+
 /* The gate gradients of units [unit0, unit1) of one row; dh holds the part from the step after. */
 INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after)
 {
     const clstm_walk *walk = job->walk;
-    const isize H = job->H, Hp = padded(H), ld = state_stride(H), cell = walk->start[s] + b;
-    const real *c = (const real *)job->cells + cell * ld;
-    const real *c_before =
-        s > 0 ? (const real *)job->cells + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld;
-    const real *dy = line_at(&job->dy, b, s);
-    real *dc_row = (real *)job->dc + b * ld, *gate = (real *)job->gates + cell * gates_stride(H);
-    vec squashed[4 * WIDE_1];
-    for (isize unit = unit0; unit < unit1; unit += VL)
-        squashed[(unit - unit0) / VL] = load(c + unit);
-    tanhs(squashed, (int)((unit1 - unit0) / VL));
-    for (isize unit = unit0; unit < unit1; unit += VL) {
-        const vec i = load(gate + unit), f = load(gate + Hp + unit);
-        const vec g = load(gate + 2 * Hp + unit), o = load(gate + 3 * Hp + unit);
-        const vec dh = load(dh_after + unit - unit0) +
-                       (H - unit >= VL ? load(dy + unit) : load_part(dy + unit, H - unit));
-        const vec tanh_c = squashed[(unit - unit0) / VL];
-        const vec dc = load(dc_row + unit) + dh * o * (1 - tanh_c * tanh_c);
-        store(gate + unit, dc * g * i * (1 - i));
-        store(gate + Hp + unit, dc * load(c_before + unit) * f * (1 - f));
-        store(gate + 2 * Hp + unit, dc * i * (1 - g * g));
-        store(gate + 3 * Hp + unit, dh * tanh_c * o * (1 - o));
-        store(dc_row + unit, dc * f);
+    const isize H = job->H, ld = state_stride(H), cell = walk->start[s] + b;
+    const row_back at = {.c = (const real *)job->cells + cell * ld,
+                         .c_before = s > 0 ? (const real *)job->cells + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld,
+                         .dy = line_at(&job->dy, b, s),
+                         .dc = (real *)job->dc + b * ld,
+                         .gates = (real *)job->gates + cell * gates_stride(H)};
+    isize unit = unit0;
+    for (; unit + 4 * VL <= unit1; unit += 4 * VL)
+        vector_gradients(&at, H, unit, dh_after + unit - unit0, 4);
+    if ((unit1 - unit) / VL & 2) {
+        vector_gradients(&at, H, unit, dh_after + unit - unit0, 2);
+        unit += 2 * VL;
     }
+    if (unit < unit1)
+        vector_gradients(&at, H, unit, dh_after + unit - unit0, 1);
 }
 
 INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
@@ -213,6 +231,7 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
     outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .add = job->add, .whole_vectors = 1,
                      .sums_width = width, .columns = columns, .sums = job->sums};
     const int masked = job->variant && job->variant->h_mask;
+    const outer_part input = {job->dW, I, 0}, recurrent = {job->dU, P, padded(I)};
     outer_begin(&sum, team);
     isize s = 0, b = 0;
     for (isize cell0 = 0; cell0 < walk->cells; cell0 += GRADIENT_BLOCK) {
@@ -230,13 +249,14 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
         }
         const real *gates = (const real *)job->gates + cell0 * gates_stride(H);
         outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(GRADIENT_BLOCK, walk->cells - cell1));
-        outer_block(&sum, gates, cell1 - cell0, padded(I), 0);
-        outer_block(&sum, gates, cell1 - cell0, padded(P), padded(I));
+        outer_block(&sum, &input, gates, cell1 - cell0);
+        outer_block(&sum, &recurrent, gates, cell1 - cell0);
         if (job->db)
             outer_bias_block(&sum, gates, cell1 - cell0);
+        sum.rows_before = cell1;
     }
-    outer_end(&sum, 0, I, job->dW);
-    outer_end(&sum, padded(I), P, job->dU);
+    outer_end(&sum, &input);
+    outer_end(&sum, &recurrent);
     if (job->db)
         outer_bias_end(&sum, job->db);
 }

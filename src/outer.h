@@ -16,15 +16,22 @@
 
 typedef struct {
     isize groups, width, stride, d_stride;
-    int add;               /* the result is added to what is there */
+    int add;               /* the results are added to what is there */
     int whole_vectors;     /* zeros stand behind the columns of each group */
     isize sums_width;      /* columns of a, each part padded */
     real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
+    isize rows_before;     /* the block at hand; 0: sums begin with it */
     isize first, last;     /* this thread's strips */
     isize vector0, vector1; /* this thread's vectors of the sum of d itself */
     const real *next;       /* rows of d to ask for meanwhile, */
     isize next_rows, asked; /* how many, and how many were */
 } outer_sum;
+
+/* The sums over n columns of a, which stand behind `offset` others in columns and sums */
+typedef struct {
+    real *result; /* [groups * width][n] */
+    isize n, offset;
+} outer_part;
 
 INLINE isize strips_of_group(const outer_sum *o) { return (o->width + TILE_ROWS - 1) / TILE_ROWS; }
 
@@ -36,6 +43,9 @@ INLINE isize strip_begin(const outer_sum *o, isize strip)
 
 INLINE real *bias_sums(const outer_sum *o) { return o->sums + o->groups * o->width * o->sums_width; }
 
+/* Whether a part is summed up in the result itself: whole vectors of it, and nothing that is there already */
+INLINE int in_place(const outer_sum *o, const outer_part *part) { return !o->add && part->n % VL == 0; }
+
 static void outer_begin(outer_sum *o, const clstm_team *team)
 {
     const isize strips = o->groups * strips_of_group(o), vectors = o->groups * padded(o->width) / VL;
@@ -43,8 +53,7 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
     o->last = strips * (team->rank + 1) / team->size;
     o->vector0 = vectors * team->rank / team->size;
     o->vector1 = vectors * (team->rank + 1) / team->size;
-    const isize row0 = strip_begin(o, o->first), row1 = strip_begin(o, o->last);
-    memset(o->sums + row0 * o->sums_width, 0, (row1 - row0) * o->sums_width * sizeof(real));
+    o->rows_before = 0;
     memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
 }
 
@@ -72,13 +81,14 @@ INLINE void outer_ask(outer_sum *o, const real *next, isize rows)
     o->asked = 0;
 }
 
-/* Add a block of K rows: d against the panels of one part of a, padded_width columns from `offset` on.
+/* Add a block of K rows: d against the panels of one part of a.
  * Wide rows of d are far apart, each in a page of its own: then a group of strips is copied together first, which
  * took the product from 127 to 155 GFLOP/s at H = 512; below that size the copy costs more than it gains. */
-static void outer_block(outer_sum *o, const real *d, isize K, isize padded_width, isize offset)
+static void outer_block(outer_sum *o, const outer_part *part, const real *d, isize K)
 {
-    const isize strips = strips_of_group(o), panels = product_panels(padded_width);
-    const isize d_stride = o->d_stride;
+    const isize strips = strips_of_group(o), panels = product_panels(part->n);
+    const isize d_stride = o->d_stride, sums_width = in_place(o, part) ? part->n : o->sums_width;
+    real *all_sums = in_place(o, part) ? part->result : o->sums + part->offset;
     const int copy = K * d_stride * (isize)sizeof(real) > COPY_BYTES;
     real copied[GRADIENT_BLOCK * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     for (isize strip0 = o->first, strip1; strip0 < o->last; strip0 = strip1) {
@@ -101,14 +111,15 @@ static void outer_block(outer_sum *o, const real *d, isize K, isize padded_width
             from = copied;
         }
         for (isize q = 0; q < panels; q++) {
-            const int N = panel_vectors(padded_width, q);
-            const real *panel = o->columns + (offset + q * 4 * VL) * GRADIENT_BLOCK;
-            real *sums = o->sums + offset + q * 4 * VL;
+            const int N = panel_vectors(part->n, q);
+            const real *panel = o->columns + (part->offset + q * 4 * VL) * GRADIENT_BLOCK;
             for (isize strip = strip0; strip < strip1; strip++) {
                 const isize row = strip_begin(o, strip), rows = strip_begin(o, strip + 1) - row;
                 const real *next = o->asked < o->next_rows ? o->next + o->asked++ * o->d_stride : panel;
-                OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, K, sums + row * o->sums_width,
-                                            o->sums_width, (const char *)next);
+                real *sums = all_sums + row * sums_width + q * 4 * VL;
+                for (isize r = 0; r < rows && o->rows_before == 0; r++)
+                    memset(sums + r * sums_width, 0, N * VECTOR_BYTES);
+                OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, K, sums, sums_width, (const char *)next);
             }
         }
     }
@@ -141,11 +152,15 @@ INLINE void hand_over(const outer_sum *o, real *result, const real *sums, isize 
             result[i] += sums[i];
 }
 
-/* Hand over this thread's rows of the result: n columns from `offset` on. */
-static void outer_end(const outer_sum *o, isize offset, isize n, real *result)
+/* Hand over this thread's rows of a part. */
+static void outer_end(const outer_sum *o, const outer_part *part)
 {
+    const isize n = part->n;
     for (isize row = strip_begin(o, o->first); row < strip_begin(o, o->last); row++)
-        hand_over(o, result + row * n, o->sums + row * o->sums_width + offset, n);
+        if (o->rows_before > 0 && !in_place(o, part))
+            hand_over(o, part->result + row * n, o->sums + row * o->sums_width + part->offset, n);
+        else if (o->rows_before == 0 && !o->add)
+            memset(part->result + row * n, 0, n * sizeof(real));
 }
 
 static void outer_bias_end(const outer_sum *o, real *result)
@@ -163,6 +178,7 @@ static void outer_all(const clstm_outer *job, const clstm_team *team)
     const isize width = padded(job->K);
     outer_sum sum = {.groups = 1, .width = job->N, .d_stride = job->d_stride, .add = job->add, .sums_width = width, .sums = job->sums,
                      .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width};
+    const outer_part part = {job->gradient, job->K, 0};
     outer_begin(&sum, team);
     for (isize row0 = 0; row0 < job->rows; row0 += GRADIENT_BLOCK) {
         const isize K = smaller(GRADIENT_BLOCK, job->rows - row0);
@@ -170,10 +186,11 @@ static void outer_all(const clstm_outer *job, const clstm_team *team)
         for (isize k = 0; k < K; k++)
             outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, NULL, job->K);
         outer_ask(&sum, d + K * job->d_stride, smaller(GRADIENT_BLOCK, job->rows - row0 - K));
-        outer_block(&sum, d, K, width, 0);
+        outer_block(&sum, &part, d, K);
         outer_bias_block(&sum, d, K);
+        sum.rows_before += K;
     }
-    outer_end(&sum, 0, job->K, job->gradient);
+    outer_end(&sum, &part);
     if (job->bias_gradient)
         outer_bias_end(&sum, job->bias_gradient);
 }

@@ -93,8 +93,8 @@ static void pack_forward(const void *weight_, isize H, isize K, void *panels, is
             pack_rest(weight, H, K, panel);
             continue;
         }
-        for (isize k = 0; k < K; k += VL)
-            for (int gate = 0; gate < 4; gate++)
+        for (int gate = 0; gate < 4; gate++) /* one after the other: VL rows are as many as a core reads ahead */
+            for (isize k = 0; k < K; k += VL)
                 turn(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
                      AT_ONCE(4) * VL);
     }

@@ -116,7 +116,8 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
     }                                                                                                  \
     w += M * AT_ONCE(N) * VL, w_half += M * (N - AT_ONCE(N)) * VL;
 
-/* Sums of V vectors from vector n0 on, of a panel's N: all, or one half after the other. */
+/* Sums of V vectors from vector n0 on, of a panel's N: all, or one half after the other. There is a segment, and it has a k: with a way
+ * past a loop, gcc 12 moves all sums through memory before and behind it. */
 #define TILE_PART(R, N, Q, V, n0)                                                                  \
     {                                                                                              \
         vec acc[R][Q][V];                                                                          \
@@ -124,7 +125,8 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
         UNROLL for (int q = 0; q < Q; q++)                                                         \
         UNROLL for (int n = 0; n < V; n++)                                                         \
             acc[r][q][n] = load(t->from[r] + q * t->from_panel + (n0 + n) * t->from_vector);       \
-        for (int s = t->first; s < t->segments; s++) {                                             \
+        int s = t->first;                                                                          \
+        do {                                                                                       \
             const real *a[R], *w = t->segment[s].w, *w_half = w + t->segment[s].w_half;            \
             const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel;                      \
             const char *next = t->segment[s].next[n0 > 0];                                         \
@@ -134,10 +136,13 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
             for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, next += AHEAD * next_step) {           \
                 ADD_ROWS(AHEAD, R, N, Q, V, n0, a[r][k + ahead], Q == 1, next + ahead * next_step) \
             }                                                                                      \
-            for (; k < K; k++, next += next_step) {                                                \
+            while (AHEAD == 1 || k < K) {                                                          \
                 ADD_ROWS(1, R, N, Q, V, n0, a[r][k], Q == 1, next)                                 \
+                next += next_step;                                                                 \
+                if (++k == K)                                                                      \
+                    break;                                                                         \
             }                                                                                      \
-        }                                                                                          \
+        } while (++s < t->segments);                                                               \
         UNROLL for (int r = 0; r < R; r++)                                                         \
         UNROLL for (int q = 0; q < Q; q++)                                                         \
         UNROLL for (int n = 0; n < V; n++)                                                         \
@@ -190,18 +195,20 @@ static tile_function *const TILE[TILE_ROWS][4] = {
         vec acc[4 * Q + REST];                                                                                             \
         UNROLL for (int i = 0; i < 4 * Q + REST; i++)                                                                      \
             acc[i] = load(t->from[0] + i / 4 * t->from_panel + i % 4 * t->from_vector);                                    \
-        for (int s = t->first; s < t->segments; s++) {                                                                     \
+        int s = t->first;                                                                                                  \
+        do {                                                                                                               \
             const real *a = t->segment[s].a[0], *w = t->segment[s].w;                                                      \
             const isize K = t->segment[s].K, w_panel = t->segment[s].w_panel, w_half = t->segment[s].w_half;               \
-            for (isize k = 0; k < K; k++) {                                                                                \
+            isize k = 0;                                                                                                   \
+            do {                                                                                                           \
                 const vec x = broadcast(a[k]);                                                                             \
                 UNROLL for (int i = 0; i < 4 * Q + REST; i++) {                                                            \
                     const int N = i / 4 < Q ? 4 : REST, n = i % 4;                                                         \
                     const isize half = n < AT_ONCE(N) ? 0 : N == 4 ? w_half : AT_ONCE(N) * K * VL;                         \
                     add_product_of(&acc[i], x, w + i / 4 * w_panel + half + in_panel(N, 0, k, n));                         \
                 }                                                                                                          \
-            }                                                                                                              \
-        }                                                                                                                  \
+            } while (++k < K);                                                                                             \
+        } while (++s < t->segments);                                                                                       \
         UNROLL for (int i = 0; i < 4 * Q + REST; i++) store(t->to[0] + i / 4 * t->to_panel + i % 4 * t->to_vector, acc[i]); \
     }
 
@@ -266,8 +273,11 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
         for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, column += AHEAD * lda) {                               \
             ADD_ROWS(AHEAD, R, N, 1, V, n0, column[ahead * lda + r], n0 == 0, next + (k + ahead) * CACHE_LINE) \
         }                                                                                                      \
-        for (; k < K; k++, column += lda) {                                                                    \
+        while (AHEAD == 1 || k < K) {                                                                          \
             ADD_ROWS(1, R, N, 1, V, n0, column[r], n0 == 0, next + k * CACHE_LINE)                             \
+            column += lda;                                                                                     \
+            if (++k == K)                                                                                      \
+                break;                                                                                         \
         }                                                                                                      \
         UNROLL for (int r = 0; r < R; r++)                                                                     \
         UNROLL for (int n = 0; n < V; n++) store(to + r * ld + (n0 + n) * VL, acc[r][0][n]);                   \
