@@ -109,6 +109,10 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
                 UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);    \
             }                                                                                          \
             UNROLL for (int r = 0; r < R && R >= V; r++) {                                             \
+                if (V <= SPREADING) {                                                                  \
+                    UNROLL for (int n = 0; n < V; n++) add_product_with(&acc[r][q][n], &factor, b[n]); \
+                    continue;                                                                          \
+                }                                                                                      \
                 x[r] = broadcast(factor);                                                              \
                 UNROLL for (int n = 0; n < V; n++) add_product(&acc[r][q][n], x[r], b[n]);             \
             }                                                                                          \

@@ -30,6 +30,7 @@ typedef int64_t bits;
  * takes its vectors in two halves: each weight read serves all rows, so many rows and half the vectors (6 x 2) need less
  * reading than the reverse (3 x 4).
  * AHEAD: rows of a panel that its loop takes at a time; the loop's own instructions are a fifth of a row's of narrow vectors.
+ * SPREADING: vectors of a tile up to which its multiply-adds read a row's real from memory each for itself.
  * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
  * the multiply-add in the open. */
 #if defined(CLSTM_AVX512)
@@ -37,6 +38,7 @@ typedef int64_t bits;
 #define TILE_ROWS 6
 #define ACCUMULATORS 24
 #define AHEAD 1
+#define SPREADING 2
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 2
@@ -45,6 +47,7 @@ typedef int64_t bits;
 #define TILE_ROWS 6
 #define ACCUMULATORS 12
 #define AHEAD 4
+#define SPREADING 0
 #define WIDE_1 2
 #define WIDE_2 1
 #define WIDE_3 1
@@ -53,6 +56,7 @@ typedef int64_t bits;
 #define TILE_ROWS 5
 #define ACCUMULATORS 20
 #define AHEAD 1
+#define SPREADING 0
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 1
@@ -117,6 +121,18 @@ INLINE void add_product_of(vec *sum, vec x, const real *y)
 #endif
 #else
     *sum += x * load(y);
+#endif
+}
+
+/* The same where x is one real in memory */
+INLINE void add_product_with(vec *sum, const real *x, vec y)
+{
+#if defined(CLSTM_AVX512) && defined(CLSTM_F32)
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(y), "m"(*x));
+#elif defined(CLSTM_AVX512)
+    __asm__("vfmadd231pd %2%{1to8%}, %1, %0" : "+v"(*sum) : "v"(y), "m"(*x));
+#else
+    add_product(sum, broadcast(*x), y);
 #endif
 }
 
