@@ -148,7 +148,7 @@ static double number(const files *f, const void *reals_, isize i)
 static const void *read_units(const files *f, isize gates, isize H)
 {
     void *packed = reals(f, gates * f->kernels->padded(H));
-    f->kernels->pack_bias(read_reals(f, gates * H), gates, H, packed);
+    f->kernels->pack_units(read_reals(f, gates * H), gates, H, packed);
     return packed;
 }
 
@@ -224,13 +224,16 @@ static void run_direction(const files *f, int with_variant)
     void *Ub = reals(f, 4 * H * k->padded(P)), *Wb = reals(f, 4 * H * k->padded(I));
     k->pack_forward(weight_ih, H, I, W, 0, panels);
     k->pack_forward(weight_hh, H, P, U, 0, panels);
-    k->pack_bias(bias, 4, H, packed_bias);
+    k->pack_bias(bias, H, packed_bias);
     k->repack_backward(U, H, P, Ub, 0, (P + width - 1) / width);
     k->repack_backward(W, H, I, Wb, 0, (I + width - 1) / width);
     memset(zero, 0, 4 * Hp * k->item_size);
     const int layer_norm = v.cell.gate_gain != NULL;
-    if (layer_norm)
-        v.cell.gate_shift = packed_bias;
+    if (layer_norm) {
+        void *shift = reals(f, 4 * Hp);
+        k->pack_units(bias, 4, H, shift);
+        v.cell.gate_shift = shift;
+    }
     if (variant) {
         if (v.h_stays)
             variant->h_stays = lines_of(v.stay_h, &walk, B, P, reverse);
