@@ -22,7 +22,6 @@
  * in float32 what n LN2_LOW adds to e^(-2|x|) is less than 0.06 units. */
 #if defined(CLSTM_F32)
 #define MANTISSA 23
-#define SIGN_BITS ((bits)0x80000000)
 #define ROUNDER (12582912.0f + 127)
 #define EXP_ZERO -88.0f
 #define LOG2E 0x1.715476p+0f
@@ -32,7 +31,6 @@
 static const real EXPM1[] = {0.001392618359f, 0.008363476023f, 0.04166655462f, 0.1666657329f, 0.5f};
 #else
 #define MANTISSA 52
-#define SIGN_BITS ((bits)0x8000000000000000)
 #define ROUNDER (6755399441055744.0 + 1023)
 #define EXP_ZERO -709.0
 #define LOG2E 0x1.71547652b82fep+0
@@ -44,13 +42,13 @@ static const real EXPM1[] = {2.510038549551031908e-8,   2.762008844540974816e-7,
                              0.008333333333330061833,   0.04166666666662412787,  0.1666666666666666745, 0.5};
 #endif
 
-/* For x <= 0: x = n ln 2 + r, with 2^n in *scale and r returned. `low`: whether ln 2 is in two parts. */
-INLINE vec reduced(vec x, vec *scale, int low)
+/* For x <= 0: x = n ln 2 + r, with 2^n in *scale and r returned, or -r where `negative`. `low`: whether ln 2 is in two parts. */
+INLINE vec reduced(vec x, vec *scale, int low, int negative)
 {
     x = larger(broadcast(EXP_ZERO), x);
-    const vec shifted = x * LOG2E + ROUNDER, n = shifted - ROUNDER, r = x - n * LN2_HIGH;
+    const vec shifted = x * LOG2E + ROUNDER, n = shifted - ROUNDER, r = negative ? n * LN2_HIGH - x : x - n * LN2_HIGH;
     *scale = (vec)((ivec)shifted << MANTISSA);
-    return low ? r - n * LN2_LOW : r;
+    return !low ? r : negative ? r + n * LN2_LOW : r - n * LN2_LOW;
 }
 
 /* P */
@@ -66,7 +64,7 @@ INLINE vec polynomial(vec r)
 /* For x <= 0: e^x = scale (1 + return value). */
 INLINE vec exp_parts(vec x, vec *scale, int low)
 {
-    const vec r = reduced(x, scale, low);
+    const vec r = reduced(x, scale, low, 0);
     return polynomial(r) * (r * r) + r;
 }
 
@@ -78,13 +76,12 @@ INLINE void squash(vec *x, int sigmoids, int tanhs)
 #define IS_TANH (j >= sigmoids)
     vec below[4], scale[4], r[4], p[4], divisor[4];
     EACH below[j] = (vec)((ivec)x[j] | SIGN_BITS);
-    EACH r[j] = IS_TANH ? reduced(2 * below[j], &scale[j], TANH_LOW) : -reduced(below[j], &scale[j], 1);
+    EACH r[j] = IS_TANH ? reduced(2 * below[j], &scale[j], TANH_LOW, 0) : reduced(below[j], &scale[j], 1, 1);
     EACH p[j] = polynomial(r[j]);
     EACH p[j] = IS_TANH ? p[j] * (r[j] * r[j]) + r[j] : p[j] * r[j] + 1; /* e^r - 1, and that / r */
     EACH divisor[j] = IS_TANH ? scale[j] * p[j] + (scale[j] + 1) : p[j] * r[j] + scale[j] + 1;
     EACH below[j] = (IS_TANH ? scale[j] * p[j] + (scale[j] - 1) : scale[j]) / divisor[j];
-    EACH x[j] = IS_TANH ? (vec)(((ivec)x[j] & SIGN_BITS) | ((ivec)below[j] & ~SIGN_BITS))
-                        : choose(x[j] < 0, below[j], 1 - below[j]);
+    EACH x[j] = IS_TANH ? with_sign_of(x[j], below[j]) : one_minus_unless_below_0(x[j], below[j]);
 #undef EACH
 #undef IS_TANH
 }

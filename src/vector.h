@@ -19,9 +19,11 @@ typedef ptrdiff_t isize;
 #if defined(CLSTM_F32)
 typedef float real;
 typedef int32_t bits;
+#define SIGN_BITS ((bits)0x80000000)
 #elif defined(CLSTM_F64)
 typedef double real;
 typedef int64_t bits;
+#define SIGN_BITS ((bits)0x8000000000000000)
 #else
 #error "define CLSTM_F32 or CLSTM_F64"
 #endif
@@ -169,6 +171,33 @@ INLINE void store_part(real *p, vec x, isize n)
 INLINE vec choose(ivec mask, vec a, vec b)
 {
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+/* y with the sign of x */
+INLINE vec with_sign_of(vec x, vec y)
+{
+    const ivec sign = (ivec){0} + SIGN_BITS;
+#if defined(CLSTM_AVX512) && defined(CLSTM_F32)
+    return (vec)_mm512_ternarylogic_epi32((__m512i)sign, (__m512i)x, (__m512i)y, 0xca); /* one instruction, of which gcc makes two */
+#elif defined(CLSTM_AVX512)
+    return (vec)_mm512_ternarylogic_epi64((__m512i)sign, (__m512i)x, (__m512i)y, 0xca);
+#else
+    return choose(sign, x, y);
+#endif
+}
+
+/* x < 0 ? y : 1 - y by lane */
+INLINE vec one_minus_unless_below_0(vec x, vec y)
+{
+#if defined(CLSTM_AVX512) && defined(CLSTM_F32)
+    const __mmask16 above = _mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_NLT_UQ);
+    return (vec)_mm512_mask_sub_ps((__m512)y, above, _mm512_set1_ps(1), (__m512)y);
+#elif defined(CLSTM_AVX512)
+    const __mmask8 above = _mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_NLT_UQ);
+    return (vec)_mm512_mask_sub_pd((__m512d)y, above, _mm512_set1_pd(1), (__m512d)y);
+#else
+    return choose(x < 0, y, 1 - y);
+#endif
 }
 
 /* The larger by lane; b where either is NaN. */
