@@ -39,7 +39,8 @@ cdef enum:
     MEMORY_BYTES_A_CYCLE = 5
     HANDED_BYTES_A_CYCLE = 10  # of many results
 
-    FEW_ROWS = 2               # of a step: the input projection of a chunk goes by larger tiles
+    FEW_ROWS = 1               # of a step: the input projection of a chunk goes by larger tiles
+    AVX2_FEW_ROWS = 2          # which hide more of the reading there
     LEAST_CHUNK = 48           # rows of a chunk: each reads all input weights once
     MOST_CHUNK = 96
     ONE_PASS_PANEL = 256 << 10  # bytes of a panel [W, U] that leaves L2 room for the next
@@ -193,7 +194,8 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
     cdef double reading = panel / (I + H) / bytes_a_cycle(machine, own, weights)
     if own > machine.l2:
         reading *= L3_SLACK
-    cdef bint one_pass = steps == 1 or rows > FEW_ROWS and not past_caches and rows * row_cycles > reading
+    cdef int few_rows = AVX2_FEW_ROWS if kernels.vector_length * kernels.item_size == 32 else FEW_ROWS
+    cdef bint one_pass = steps == 1 or rows > few_rows and not past_caches and rows * row_cycles > reading
     # The chunk's gates take a quarter of level 2
     cdef double chunk_rows = machine.l2 / 4 / (kernels.gates_stride(H) * kernels.item_size)
     if not one_pass:
