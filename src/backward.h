@@ -227,28 +227,28 @@ static void weight_gradients(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, P = job->P, Hp = padded(H), width = columns_width(I, P);
-    real *columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width;
     outer_sum sum = {.groups = 4, .width = H, .stride = Hp, .d_stride = gates_stride(H), .add = job->add, .whole_vectors = 1,
-                     .sums_width = width, .columns = columns, .sums = job->sums};
+                     .sums_width = width, .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width,
+                     .sums = job->sums};
     const int masked = job->variant && job->variant->h_mask;
     const outer_part input = {job->dW, I, 0}, recurrent = {job->dU, P, padded(I)};
     outer_begin(&sum, team);
     isize s = 0, b = 0;
-    for (isize cell0 = 0; cell0 < walk->cells; cell0 += GRADIENT_BLOCK) {
-        const isize cell1 = smaller(cell0 + GRADIENT_BLOCK, walk->cells);
+    for (isize cell0 = 0; cell0 < walk->cells; cell0 += sum.block) {
+        const isize cell1 = smaller(cell0 + sum.block, walk->cells);
         for (isize cell = cell0; cell < cell1; cell++, b++) {
             while (b == walk->active[s])
                 s++, b = 0;
             const real *h_before =
                 s > 0 ? line_at(&job->y, b, s - 1) : (const real *)job->h0 + walk->order[b] * P;
-            outer_column(columns, cell - cell0, line_at(&job->x, b, s), NULL, I);
+            outer_column(&sum, 0, cell - cell0, line_at(&job->x, b, s), NULL, I);
             if (masked)
-                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, h_mask_of(job, b), P);
+                outer_column(&sum, padded(I), cell - cell0, h_before, h_mask_of(job, b), P);
             else
-                outer_column(columns + GRADIENT_BLOCK * padded(I), cell - cell0, h_before, NULL, P);
+                outer_column(&sum, padded(I), cell - cell0, h_before, NULL, P);
         }
         const real *gates = (const real *)job->gates + cell0 * gates_stride(H);
-        outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(GRADIENT_BLOCK, walk->cells - cell1));
+        outer_ask(&sum, gates + (cell1 - cell0) * sum.d_stride, smaller(sum.block, walk->cells - cell1));
         outer_block(&sum, &input, gates, cell1 - cell0);
         outer_block(&sum, &recurrent, gates, cell1 - cell0);
         if (job->db)

@@ -5,8 +5,8 @@
 #include "kernels.h"
 #include "vector.h"
 
-/* Rows of (step, row) cells that one block of a weight gradient sums up: fixed, since it orders the sum. */
-#define GRADIENT_BLOCK 128
+/* At most, rows of (step, row) cells that one block of a weight gradient adds */
+#define GRADIENT_BLOCK 256
 
 /* Reals between the states of two steps, and of two groups of rows: with less, the prefetcher of one thread's core goes on past
  * the end of what it reads and fetches what another is about to write. */

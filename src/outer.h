@@ -20,6 +20,8 @@ typedef struct {
     int whole_vectors;     /* zeros stand behind the columns of each group */
     isize sums_width;      /* columns of a, each part padded */
     real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
+    int far;               /* whether this thread's sums come from beyond L2, */
+    isize block;           /* and how many rows a block has: the fewer, the oftener sums are read and written */
     isize rows_before;     /* the block at hand; 0: sums begin with it */
     isize first, last;     /* this thread's strips */
     isize vector0, vector1; /* this thread's vectors of the sum of d itself */
@@ -53,21 +55,25 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
     o->last = strips * (team->rank + 1) / team->size;
     o->vector0 = vectors * team->rank / team->size;
     o->vector1 = vectors * (team->rank + 1) / team->size;
+    const isize rows = strip_begin(o, o->last) - strip_begin(o, o->first);
+    o->far = rows * o->sums_width * (isize)sizeof(real) > PANELS_STAY;
+    o->block = o->far ? GRADIENT_BLOCK : GRADIENT_BLOCK / 2;
     o->rows_before = 0;
     memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
 }
 
-/* Copy one row of n reals into the panels as their k-th, multiplied with `scale` unless that is NULL. */
-INLINE void outer_column(real *panels, isize k, const real *row, const real *scale, isize n)
+/* Copy one row of n reals into the block's panels behind `offset` columns, as their k-th, multiplied with `scale` unless that is NULL. */
+INLINE void outer_column(const outer_sum *o, isize offset, isize k, const real *row, const real *scale, isize n)
 {
+    real *panels = o->columns + offset * o->block;
     for (isize q = 0; q < product_panels(n); q++) {
         const int vectors = panel_vectors(n, q);
-        real *panel = panels + q * GRADIENT_BLOCK * 4 * VL;
+        real *panel = panels + q * o->block * 4 * VL;
         for (int i = 0; i < vectors; i++) {
             const isize column = (q * 4 + i) * VL, have = n - column;
             const vec x = have < VL ? load_part(row + column, have) : load(row + column);
             const vec y = !scale ? x : x * (have < VL ? load_part(scale + column, have) : load(scale + column));
-            store(panel + in_panel(vectors, GRADIENT_BLOCK, k, i), y);
+            store(panel + in_panel(vectors, o->block, k, i), y);
         }
     }
 }
@@ -79,6 +85,14 @@ INLINE void outer_ask(outer_sum *o, const real *next, isize rows)
     o->next = next + row / o->width * o->stride + row % o->width;
     o->next_rows = rows;
     o->asked = 0;
+}
+
+/* Ask for the sums of the next tile. */
+INLINE void ask_for_sums(const real *sums, isize sums_width)
+{
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int line = 0; line < 4 * VECTOR_BYTES / CACHE_LINE; line++)
+            __builtin_prefetch((const char *)(sums + r * sums_width) + line * CACHE_LINE, 1, 2);
 }
 
 /* Add a block of K rows: d against the panels of one part of a.
@@ -112,14 +126,18 @@ static void outer_block(outer_sum *o, const outer_part *part, const real *d, isi
         }
         for (isize q = 0; q < panels; q++) {
             const int N = panel_vectors(part->n, q);
-            const real *panel = o->columns + (part->offset + q * 4 * VL) * GRADIENT_BLOCK;
+            const real *panel = o->columns + (part->offset + q * 4 * VL) * o->block;
             for (isize strip = strip0; strip < strip1; strip++) {
                 const isize row = strip_begin(o, strip), rows = strip_begin(o, strip + 1) - row;
                 const real *next = o->asked < o->next_rows ? o->next + o->asked++ * o->d_stride : panel;
                 real *sums = all_sums + row * sums_width + q * 4 * VL;
                 for (isize r = 0; r < rows && o->rows_before == 0; r++)
                     memset(sums + r * sums_width, 0, N * VECTOR_BYTES);
-                OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, K, sums, sums_width, (const char *)next);
+                if (o->far)
+                    ask_for_sums(strip + 1 < strip1 ? sums + rows * sums_width : all_sums + row0 * sums_width + (q + 1) * 4 * VL,
+                                 sums_width);
+                OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, o->block, K, sums, sums_width,
+                                            (const char *)next);
             }
         }
     }
@@ -180,12 +198,12 @@ static void outer_all(const clstm_outer *job, const clstm_team *team)
                      .columns = (real *)job->columns + team->rank * GRADIENT_BLOCK * width};
     const outer_part part = {job->gradient, job->K, 0};
     outer_begin(&sum, team);
-    for (isize row0 = 0; row0 < job->rows; row0 += GRADIENT_BLOCK) {
-        const isize K = smaller(GRADIENT_BLOCK, job->rows - row0);
+    for (isize row0 = 0; row0 < job->rows; row0 += sum.block) {
+        const isize K = smaller(sum.block, job->rows - row0);
         const real *d = (const real *)job->d + row0 * job->d_stride;
         for (isize k = 0; k < K; k++)
-            outer_column(sum.columns, k, (const real *)job->a + (row0 + k) * job->a_stride, NULL, job->K);
-        outer_ask(&sum, d + K * job->d_stride, smaller(GRADIENT_BLOCK, job->rows - row0 - K));
+            outer_column(&sum, 0, k, (const real *)job->a + (row0 + k) * job->a_stride, NULL, job->K);
+        outer_ask(&sum, d + K * job->d_stride, smaller(sum.block, job->rows - row0 - K));
         outer_block(&sum, &part, d, K);
         outer_bias_block(&sum, d, K);
         sum.rows_before += K;

@@ -264,12 +264,12 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
 }
 
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
- * to += over one segment, a panel of GRADIENT_BLOCK rows of which K count; vectors of `to` are VL apart. `next`: memory to ask for
+ * to += over one segment, a panel of `block` rows of which K count; vectors of `to` are VL apart. `next`: memory to ask for
  * meanwhile, a cache line a k. */
 #define OUTER_PART(R, N, V, n0)                                                                                \
     {                                                                                                          \
         vec acc[R][1][V];                                                                                      \
-        const real *column = a, *w = panel, *w_half = w + GRADIENT_BLOCK * AT_ONCE(N) * VL;                    \
+        const real *column = a, *w = panel, *w_half = w + block * AT_ONCE(N) * VL;                             \
         const isize w_panel = 0;                                                                               \
         UNROLL for (int r = 0; r < R; r++)                                                                     \
         UNROLL for (int n = 0; n < V; n++) acc[r][0][n] = load(to + r * ld + (n0 + n) * VL);                   \
@@ -288,7 +288,8 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
     }
 
 #define DEFINE_OUTER_TILE(R, N)                                                                                               \
-    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next) \
+    NOINLINE void outer_##R##_##N(const real *a, isize lda, const real *panel, isize block, isize K, real *to, isize ld,      \
+                                  const char *next)                                                                           \
     {                                                                                                                         \
         if (R * N <= ACCUMULATORS)                                                                                            \
             OUTER_PART(R, N, N, 0)                                                                                            \
@@ -298,7 +299,7 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
         }                                                                                                                     \
     }
 
-typedef void outer_function(const real *a, isize lda, const real *panel, isize K, real *to, isize ld, const char *next);
+typedef void outer_function(const real *a, isize lda, const real *panel, isize block, isize K, real *to, isize ld, const char *next);
 
 #define DEFINE_OUTER_TILES(R) \
     DEFINE_OUTER_TILE(R, 1) DEFINE_OUTER_TILE(R, 2) DEFINE_OUTER_TILE(R, 3) DEFINE_OUTER_TILE(R, 4)
