@@ -119,15 +119,18 @@ INLINE row_at row_at_step(const clstm_forward *job, const share *mine, const gat
 /* Lanes before the middle of these */
 static const bits INSIDE[2 * VECTOR_BYTES / sizeof(real)] = {[0 ... VECTOR_BYTES / sizeof(real) - 1] = -1};
 
-/* The sums of a last panel, vectors `step` apart, whose gates' units stand one behind the other: each gate in a vector of its own,
- * zeros behind its units. */
-INLINE void spread_gates(real *sums, isize step, isize units)
+/* The sums of R rows of a last panel, the last of Q: its gates' units stand one behind the other. Each gate in a vector of its own, with
+ * zeros behind its units. Not inlined: it is seldom called, and what is set up for it would be on the way of every panel. */
+NOINLINE void spread_gates(real *pre, int R, int Q, isize units)
 {
     const ivec inside = (ivec)load((const real *)(INSIDE + VL - units));
     real dense[4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
-    UNROLL for (int n = 0; n < 4; n++) store(dense + n * VL, load(sums + n * step));
-    UNROLL for (int gate = 0; gate < 4; gate++)
-        store(sums + gate * step, (vec)(inside & (ivec)load(dense + gate * units)));
+    for (int r = 0; r < R; r++) {
+        real *sums = pre + (r * 4 * Q + Q - 1) * VL;
+        UNROLL for (int n = 0; n < 4; n++) store(dense + n * VL, load(sums + n * Q * VL));
+        UNROLL for (int gate = 0; gate < 4; gate++)
+            store(sums + gate * Q * VL, (vec)(inside & (ivec)load(dense + gate * units)));
+    }
 }
 
 /* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
@@ -257,8 +260,7 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
                 }
                 (wide ? wide : TILE[R - 1][N - 1])(&t);
                 if (panel_units(H, p + Q - 1) < VL)
-                    for (int r = 0; r < R; r++)
-                        spread_gates(pre + (r * 4 * Q + Q - 1) * VL, Q * VL, panel_units(H, p + Q - 1));
+                    spread_gates(pre, R, Q, panel_units(H, p + Q - 1));
                 finish(job, mine, rows + j, s, block0 + j, R, p, Q, pre);
                 j += R;
             }
