@@ -244,11 +244,17 @@ def test_summary_names_what_is_behind_and_what_is_slower_than_wanted(peers):
     assert (one["threads"], two["threads"]) == (1, 2)
     assert (one["cases"], one["least"], one["geometric_mean"]) == (4, 0.9, pytest.approx((4 * 0.9 * 0.98) ** 0.25))
     assert one["behind"] == [{"label": "c", "peer": "JAX", "ratio": 0.9}]
+    assert (one["open"]["cases"], one["open"]["geometric_mean"]) == (2, pytest.approx((4 * 0.98) ** 0.5))
+    assert (one["contested"], one["contested_reached"]) == (2, 1)
+    assert one["bound"] == pytest.approx(one["geometric_mean"])  # what is attainable isn't known
+    half = peers["summary"].summary([results[0] | {"attained": 0.5}, results[1] | {"attained": 1.1}])[0]
+    assert half["bound"] == pytest.approx((4 / 0.5 * 1) ** 0.5)
     assert one["targets"] == {"ratio": 1, "": 2, "roofline": 1}
     assert [(case["label"], case["met"]) for case in one["slower"]] == [("b", ""), ("c", "roofline"), ("d", "")]
     assert one["peers"]["PyTorch"] == {"cases": 2, "geometric_mean": pytest.approx(2.0), "least": 1.0}
     text = "\n".join(peers["summary"].lines([one, two]))
     assert "behind: c: 0.90 to JAX" in text
+    assert "1.37 if it attained all that is attainable; 1.98 in the 2 cases in which no peer is above 77%" in text
     assert "b: 1.00, PyTorch at 80% of the roofline, clstm at 80%: no target" in text
     assert "c: 0.90, JAX at 99% of the roofline, clstm at 95%: roofline" in text
 

@@ -10,6 +10,7 @@ from typing import Any
 NOISE = 0.97  # a ratio from here on isn't behind
 HIGH_ENOUGH = 0.90  # of the roofline, or where the wanted ratio is beyond the machine, of the attainable
 HIGH_ENOUGH_ALONE = 0.80  # of the roofline, of one row
+NEAR_THE_TOP = 0.77  # of the roofline: beside a peer above, HIGH_ENOUGH of it is wanted instead of a ratio
 
 
 def wanted(mode: str, num_threads: int) -> float:
@@ -25,11 +26,21 @@ def met(result: dict[str, Any]) -> str:
     ratio, least = result["ratio"], wanted(result["mode"], result["threads"])
     if ratio >= least:
         return "ratio"
-    alone = result["case"].get("batch") == 1
-    if result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH):
+    if near_the_roofline(result):
         return "roofline"
     attained = result.get("attained") or 0
     return "attainable" if attained >= HIGH_ENOUGH and ratio / attained < least else ""
+
+
+def near_the_roofline(result: dict[str, Any]) -> bool:
+    """Return whether clstm reaches as much of the roofline as is wanted."""
+    alone = result["case"].get("batch") == 1
+    return result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH)
+
+
+def best_share(result: dict[str, Any]) -> float:
+    """Return the largest share of the roofline that a peer reaches, 0 where none is known."""
+    return max((share for name, share in result["shares"].items() if name != "clstm"), default=0)
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -39,10 +50,12 @@ def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     -------
     list of dict
         "mode", "dtype", "threads"; "cases", how many have a peer, and "label" of each list below; "geometric_mean" and
-        "least" of the ratios to the best peer; "behind": the cases with a ratio below NOISE, with the peer and ratio;
-        "targets": how many cases meet which target (see `met`, "" for none), and "slower": those that aren't as much
-        faster as wanted, with the shares of the best peer and of clstm; "peers": the geometric mean, the least ratio
-        and the number of cases of each peer.
+        "least" of the ratios to the best peer; "bound": the geometric mean if clstm attained all that is attainable,
+        where that is known; "open": means over the cases in which no peer is near the roofline's top, and "contested"
+        and "contested_reached": how many others there are, and in how many clstm is near the roofline; "behind": the
+        cases with a ratio below NOISE, with the peer and ratio; "targets": how many cases meet which target (see `met`,
+        "" for none), and "slower": those that aren't as much faster as wanted, with the shares of the best peer and of
+        clstm; "peers": the geometric mean, the least ratio and the number of cases of each peer.
     """
     groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for result in results:
@@ -59,6 +72,7 @@ def of_group(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for result in compared:
         for name, found in result["ratios"].items():
             peers.setdefault(name, []).append(found["median"])
+    contested = [result for result in compared if best_share(result) > NEAR_THE_TOP]
     slower = []
     for result in compared:
         if met(result) == "ratio":
@@ -71,6 +85,10 @@ def of_group(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
         })  # fmt: skip
     return {
         **means(result["ratio"] for result in compared),
+        "bound": means(result["ratio"] / min(1, result.get("attained") or 1) for result in compared)["geometric_mean"],
+        "open": means(result["ratio"] for result in compared if best_share(result) <= NEAR_THE_TOP),
+        "contested": len(contested),
+        "contested_reached": sum(map(near_the_roofline, contested)),
         "behind": [
             {"label": result["case"]["label"], "peer": result["best"], "ratio": result["ratio"]}
             for result in sorted(compared, key=lambda result: result["ratio"])
@@ -117,6 +135,13 @@ def lines(summaries: Sequence[dict[str, Any]]) -> list[str]:
             f"cases; else {HIGH_ENOUGH:.0%} of the roofline (one row: {HIGH_ENOUGH_ALONE:.0%}) in "
             f"{targets.get('roofline', 0)}; else, that ratio beyond the machine, {HIGH_ENOUGH:.0%} of the attainable "
             f"in {targets.get('attainable', 0)}; none in {targets.get('', 0)}"
+        )
+        free = group["open"]
+        of_free = f"{free['geometric_mean']:.2f} in the {free['cases']}" if free["cases"] else "none of the"
+        out.append(
+            f"  - {group['bound']:.2f} if it attained all that is attainable; {of_free} cases in which no peer is "
+            f"above {NEAR_THE_TOP:.0%} of the roofline; near it in {group['contested_reached']} of the other "
+            f"{group['contested']}"
         )
         for case in group["slower"]:
             text = f"  - {case['label']}: {case['ratio']:.2f}"
