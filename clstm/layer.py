@@ -63,6 +63,9 @@ class Layer:
         if not _blank.get():
             self._weights_changed()
 
+    def _let_go(self) -> None:
+        """Give back what `_weights_changed` is about to make anew, where nobody may use the layer meanwhile."""
+
     def _weights_changed(self) -> None:
         """Derive again what depends on the weights."""
 
@@ -163,6 +166,7 @@ class Layer:
             try:
                 yield weights
             finally:
+                self._let_go()
                 self._weights_changed()
 
     def __getstate__(self) -> dict[str, Any]:

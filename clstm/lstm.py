@@ -478,7 +478,7 @@ class LSTM(Recurrent):
             raise ValueError(
                 "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
             )
-        compiled, packs = self._packed
+        compiled, packs = self._ready()
         num_threads = threads.resolve(self.num_threads)
         steps = compiled.steps(packs, batch_size, num_threads, self.residual)
         fresh = [self._fresh([suffix], sizes) for suffix, *sizes in zip(
@@ -504,7 +504,7 @@ class LSTM(Recurrent):
         given = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
 
         D, num_threads = self.num_directions, threads.resolve(self.num_threads)
-        compiled, packs = self._packed
+        compiled, packs = self._ready()
         connections = [None] * len(packs) if keep else None
         if keep and drop:
             compiled, packs, connections = self._training_packs(num_threads)

@@ -172,7 +172,7 @@ class LSTMCell(Recurrent):
             compiled, packs, connections = self._training_packs(num_threads)
             masks = self._draw_masks(1, B, self.hidden_size)
         else:
-            (compiled, packs), masks = self._packed, None
+            (compiled, packs), masks = self._ready(), None
         tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, num_threads, keep, masks=masks)
         state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
         if not keep:

@@ -156,7 +156,9 @@ class Recurrent(Layer):
             constants |= {"h0": ((P,), 0), "c0": ((H,), 0)}
 
         def draw(name, shape):
-            value = self._generator.uniform(-(H**-0.5), H**-0.5, shape)
+            value = np.empty(shape, self.dtype)
+            for rows in np.array_split(value, max(1, value.size >> 16)):  # float64 of all at once is twice the memory
+                rows[...] = self._generator.uniform(-(H**-0.5), H**-0.5, rows.shape)
             if self._forget_bias is not None and name.startswith("bias"):
                 value[forget] = self._forget_bias if name == "bias_ih" else 0
             return value
@@ -166,6 +168,16 @@ class Recurrent(Layer):
         for name, (shape, value) in constants.items():
             self._add_weight(name + suffix, shape, self.dtype, lambda shape=shape, value=value: np.full(shape, value))
         self._suffixes.append(suffix)
+
+    def _let_go(self) -> None:
+        self._packed = None
+
+    def _ready(self) -> tuple[Any, tuple]:
+        """Return the backend and the packs."""
+        packed = self._packed
+        if packed is None:
+            raise RuntimeError("the layer's weights are being updated: no other thread may use it meanwhile")
+        return packed
 
     def _weights_changed(self) -> None:
         compiled = backend.module()
@@ -217,7 +229,7 @@ class Recurrent(Layer):
 
     def _training_packs(self, num_threads: int) -> tuple[Any, tuple, list[np.ndarray | None]]:
         """Return the backend, the packs for one `forward_train`, and the factors of weight_hh in each, None for 1."""
-        compiled, packs = self._packed
+        compiled, packs = self._ready()
         connections: list[np.ndarray | None] = [None] * len(packs)
         if self.weight_dropout > 0:
             for number, suffix in enumerate(self._suffixes):

@@ -6,6 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#endif
+
 #include "kernels.h"
 
 #define CLSTM_USUAL_L3 10.0 /* bytes a cycle */
@@ -62,12 +66,33 @@ static double clstm_multiply_add_cycles(const clstm_kernels *kernels)
     return cycles < 0.36 ? 0.25 : cycles < 0.71 ? 0.5 : cycles < 1.42 ? 1 : 2;
 }
 
+/* Memory for a short while: of the system's own, where it has any, for the heap would keep it. NULL if there is none. */
+static void *clstm_borrow(size_t bytes)
+{
+#if defined(MAP_ANONYMOUS)
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+#else
+    return malloc(bytes);
+#endif
+}
+
+static void clstm_return(void *memory, size_t bytes)
+{
+#if defined(MAP_ANONYMOUS)
+    munmap(memory, bytes);
+#else
+    (void)bytes;
+    free(memory);
+#endif
+}
+
 /* Bytes a cycle that one thread reads from level 3: of four times what level 2 holds, again and again. */
 static double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
 {
     enum { READS = 4, UNIT = 1 << 12 };
     const ptrdiff_t bytes = (ptrdiff_t)(4 * l2) / UNIT * UNIT;
-    char *memory = malloc(bytes + UNIT);
+    char *memory = clstm_borrow(bytes + UNIT);
     double least = 1;
     if (memory == NULL)
         return CLSTM_USUAL_L3;
@@ -80,7 +105,7 @@ static double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
         if (taken > 0 && taken < least)
             least = taken;
     }
-    free(memory);
+    clstm_return(memory, bytes + UNIT);
     return (double)bytes * clstm_cycle() / least;
 }
 
