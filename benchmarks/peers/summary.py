@@ -35,7 +35,7 @@ def met(result: dict[str, Any]) -> str:
 def near_the_roofline(result: dict[str, Any]) -> bool:
     """Return whether clstm reaches as much of the roofline as is wanted."""
     alone = result["case"].get("batch") == 1
-    return result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH)
+    return bool(result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH))
 
 
 def best_share(result: dict[str, Any]) -> float:
