@@ -249,7 +249,9 @@ def test_summary_names_what_is_behind_and_what_is_slower_than_wanted(peers):
     assert one["bound"] == pytest.approx(one["geometric_mean"])  # what is attainable isn't known
     half = peers["summary"].summary([results[0] | {"attained": 0.5}, results[1] | {"attained": 1.1}])[0]
     assert half["bound"] == pytest.approx((4 / 0.5 * 1) ** 0.5)
-    measured = [given | {"shares": {name: np.float64(share) for name, share in given["shares"].items()}} for given in results]
+    measured = [
+        given | {"shares": {name: np.float64(share) for name, share in given["shares"].items()}} for given in results
+    ]
     assert json.loads(json.dumps(peers["summary"].summary(measured)))[0]["contested_reached"] == 1
     assert one["targets"] == {"ratio": 1, "": 2, "roofline": 1}
     assert [(case["label"], case["met"]) for case in one["slower"]] == [("b", ""), ("c", "roofline"), ("d", "")]
