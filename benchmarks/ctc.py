@@ -7,7 +7,6 @@ import sys
 import time
 
 import numpy as np
-import torch
 
 import clstm
 
@@ -30,6 +29,8 @@ def seconds(call, least=0.1):
 
 def compare(steps, batch, classes, labels):
     """Return the median times in milliseconds of both, and the greatest difference of their gradients."""
+    import torch  # not above: asv imports this file, too, where there is no PyTorch
+
     generator = np.random.default_rng(0)
     logits = generator.standard_normal((steps, batch, classes)).astype(np.float32)
     targets = generator.integers(1, classes, (batch, labels))
@@ -53,6 +54,8 @@ def compare(steps, batch, classes, labels):
 
 def main():
     """Print a line for each case."""
+    import torch
+
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
     clstm.set_num_threads(threads)
     torch.set_num_threads(threads)

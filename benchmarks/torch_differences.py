@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-import clstm.torch
+if TYPE_CHECKING:  # asv imports this file, too, where there is no PyTorch
+    import torch
 
 LAYOUTS = ("padded", "packed, sorted", "packed", "unbatched")
 
@@ -40,6 +39,8 @@ class Case:
 
 def case(seed: int) -> Case:
     """Draw a case."""
+    import torch
+
     rng = np.random.default_rng(seed)
     hidden_size = int(rng.integers(2, 40))
     options = {
@@ -67,6 +68,9 @@ def case(seed: int) -> Case:
 
 def results(module_class: Callable[..., torch.nn.Module], drawn: Case) -> dict[str, torch.Tensor]:
     """Return the outputs of a case and the gradients of all that requires one."""
+    import torch
+    from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
+
     torch.manual_seed(drawn.seed)
     lstm = module_class(**drawn.options, dtype=drawn.dtype).train(drawn.training)
     for weight in lstm.parameters():
@@ -104,6 +108,10 @@ def results(module_class: Callable[..., torch.nn.Module], drawn: Case) -> dict[s
 
 def difference(drawn: Case) -> float:
     """Return the largest difference between the two libraries; raise AssertionError where it is of another kind."""
+    import torch
+
+    import clstm.torch
+
     expected, found = results(torch.nn.LSTM, drawn), results(clstm.torch.LSTM, drawn)
     assert list(found) == list(expected), (list(found), list(expected))
     largest = 0.0
@@ -131,6 +139,8 @@ def traits(drawn: Case) -> list[str]:
 
 
 def main() -> None:
+    import torch
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

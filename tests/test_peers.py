@@ -205,6 +205,20 @@ def test_missing_peers_are_named_with_the_extra_and_left_out(peers, monkeypatch,
     assert "inference, float32, 1 thread**: no peer" in captured.out
 
 
+def test_asv_finds_every_benchmark_without_the_peers():
+    # `asv continuous` installs neither peers nor extras where it runs, and imports every file
+    root = Path(__file__).resolve().parents[1]
+    files = sorted((root / "benchmarks").rglob("*.py"))
+    modules = [".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for file in files]
+    modules = [module for module in modules if not module.endswith("__main__")]
+    assert {"benchmarks.ctc", "benchmarks.inference", "benchmarks.peers.systems.xla"} <= set(modules)
+    absent = "torch onnxruntime openvino jax keras h5py matplotlib sklearn pandas polars narwhals sacrebleu asv_runner"
+    code = f"import importlib, sys; sys.modules.update(dict.fromkeys({absent.split()!r}))"
+    code += f"; [importlib.import_module(module) for module in {modules!r}]"
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_reports_become_tables_of_both_numbers_of_threads(peers):
     def measured(label, ratio, threads):
         found = result(label, "JAX", ratio, {"clstm": 0.5, "JAX": 0.4}, "inference", threads)
