@@ -118,6 +118,10 @@ cdef double bytes_a_cycle(const Machine *machine, double own, double whole) noex
     return machine.l3_speed if whole <= machine.l3 else min(machine.l3_speed, <double>MEMORY_BYTES_A_CYCLE)
 
 
+cdef inline bint is_avx2(const clstm_kernels *kernels) noexcept nogil:
+    return kernels.vector_length * kernels.item_size == 32
+
+
 cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, double rows, double panels, double K,
                         double all_panels) noexcept nogil:
     """One step of `rows` rows and `panels` panels of 4 vectors, summed over K, by one of the threads that share
@@ -125,7 +129,7 @@ cdef double step_cycles(const clstm_kernels *kernels, const Machine *machine, do
     cdef double panel_bytes = 4.0 * kernels.vector_length * kernels.item_size
     cdef double reading = panel_bytes / bytes_a_cycle(machine, panels * K * panel_bytes, all_panels * K * panel_bytes)
     cdef double adding = max(4 * machine.multiply_add * rows, FMA_LATENCY / min(4.0, panels))
-    if rows == 4 and kernels.vector_length * kernels.item_size == 32:
+    if rows == 4 and is_avx2(kernels):
         adding *= AVX2_4_ROWS
     cdef double product = max(adding, reading)
     if reading * MEMORY_BYTES_A_CYCLE >= panel_bytes:  # memory isn't that even: a part of the reading is never hidden
@@ -194,7 +198,7 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
     cdef double reading = panel / (I + H) / bytes_a_cycle(machine, own, weights)
     if own > machine.l2:
         reading *= L3_SLACK
-    cdef int few_rows = AVX2_FEW_ROWS if kernels.vector_length * kernels.item_size == 32 else FEW_ROWS
+    cdef int few_rows = AVX2_FEW_ROWS if is_avx2(kernels) else FEW_ROWS
     cdef bint one_pass = steps == 1 or rows > few_rows and not past_caches and rows * row_cycles > reading
     # The chunk's gates take a quarter of level 2
     cdef double chunk_rows = machine.l2 / 4 / (kernels.gates_stride(H) * kernels.item_size)

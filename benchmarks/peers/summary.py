@@ -38,9 +38,15 @@ def near_the_roofline(result: dict[str, Any]) -> bool:
     return bool(result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH))
 
 
-def best_share(result: dict[str, Any]) -> float:
-    """Return the largest share of the roofline that a peer reaches, 0 where none is known."""
-    return max((share for name, share in result["shares"].items() if name != "clstm"), default=0)
+def highest_peer(result: dict[str, Any]) -> tuple[str | None, float | None]:
+    """Return the peer that reaches the largest share of the roofline, and that share; None where none is known."""
+    shares = {name: share for name, share in result["shares"].items() if name != "clstm"}
+    return max(shares.items(), key=lambda found: found[1], default=(None, None))
+
+
+def is_contested(result: dict[str, Any]) -> bool:
+    """Return whether a peer is near the roofline's top."""
+    return (highest_peer(result)[1] or 0) > NEAR_THE_TOP
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,21 +78,20 @@ def of_group(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for result in compared:
         for name, found in result["ratios"].items():
             peers.setdefault(name, []).append(found["median"])
-    contested = [result for result in compared if best_share(result) > NEAR_THE_TOP]
+    contested = [result for result in compared if is_contested(result)]
     slower = []
     for result in compared:
         if met(result) == "ratio":
             continue
-        shares = {name: share for name, share in result["shares"].items() if name != "clstm"}
-        peer = max(shares, key=shares.__getitem__, default=None)
+        peer, share = highest_peer(result)
         slower.append({
             "label": result["case"]["label"], "ratio": result["ratio"], "met": met(result), "peer": peer,
-            "share": shares.get(peer), "clstm": result["shares"].get("clstm"), "attained": result.get("attained"),
+            "share": share, "clstm": result["shares"].get("clstm"), "attained": result.get("attained"),
         })  # fmt: skip
     return {
         **means(result["ratio"] for result in compared),
         "bound": means(result["ratio"] / min(1, result.get("attained") or 1) for result in compared)["geometric_mean"],
-        "open": means(result["ratio"] for result in compared if best_share(result) <= NEAR_THE_TOP),
+        "open": means(result["ratio"] for result in compared if not is_contested(result)),
         "contested": len(contested),
         "contested_reached": sum(map(near_the_roofline, contested)),
         "behind": [
