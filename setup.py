@@ -20,7 +20,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 # The extensions that link the kernels: the table of dispatch.c and what it holds.
-KERNEL_USERS = {"clstm._runtime"}
+KERNEL_USERS = {"clstm._core.vector.runtime"}
 
 # Each instruction set: its flags, and a line of C that needs it. src/kernels.c is compiled for each, once a real type.
 REALS = ("F32", "F64")
@@ -160,7 +160,7 @@ def extensions():
             name,
             [str(path)],
             include_dirs=[numpy.get_include(), str(SOURCES)],
-            depends=kernel_sources if "_kernels" in path.read_text() else [],  # its structs are compiled in
+            depends=kernel_sources if "kernels" in path.read_text() else [],  # its structs are compiled in
         )
 
 

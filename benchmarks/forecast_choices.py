@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 import clstm
-from clstm import forecaster, segments
-from clstm.forecast_network import ForecastNetwork
+from clstm.forecasting import forecaster, segments
+from clstm.forecasting.network import ForecastNetwork
 from clstm.optim import AdamW
 from clstm.schedules import CosineLR
 from clstm.train import fit

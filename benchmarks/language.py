@@ -3,7 +3,7 @@
 import numpy as np
 
 import clstm
-from clstm.language_network import LSTMLanguageNetwork
+from clstm.language.network import LSTMLanguageNetwork
 
 from . import cases
 

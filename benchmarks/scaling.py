@@ -3,8 +3,8 @@
 python -m benchmarks.scaling
 """
 
-import clstm.backend
-from clstm import _plan
+import clstm._core.backend
+from clstm._core.vector import plan as _plan
 
 # T, B, I, H, directions
 SHAPES = (
@@ -51,5 +51,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    clstm.backend.use("avx512")
+    clstm._core.backend.use("avx512")
     print(table())

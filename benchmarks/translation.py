@@ -3,10 +3,10 @@
 import numpy as np
 
 import clstm
-from clstm.attention import Attention
-from clstm.beam_search import beam_search
-from clstm.encoder_decoder import EncoderDecoder
+from clstm.layers.attention import Attention
 from clstm.losses import cross_entropy
+from clstm.translation.beam_search import beam_search
+from clstm.translation.encoder_decoder import EncoderDecoder
 
 from . import cases
 

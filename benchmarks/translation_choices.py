@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from clstm import Translator
-from clstm.encoder_decoder import EncoderDecoder
+from clstm.translation.encoder_decoder import EncoderDecoder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 from datasets import load_sentence_pairs

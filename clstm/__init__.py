@@ -5,112 +5,109 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from clstm import openmp as _openmp_first  # noqa: F401 (before any other extension)
+from clstm import _moved
+from clstm._package import lazy
+from clstm._version import __version__ as __version__
+
+try:
+    from clstm._core import openmp as _openmp_first  # noqa: F401 (before any other extension)
+except ModuleNotFoundError as error:
+    if not (error.name or "").startswith("clstm."):
+        raise
+    raise ImportError(
+        f"clstm isn't built in {__path__[0]!r} ({error}). If this is a source tree, build it there "
+        "(pip install -e ., or python setup.py build_ext --inplace), or start Python in another folder to import "
+        "the clstm that is installed."
+    ) from None
 
 if TYPE_CHECKING:
-    from clstm import datasets, decoding, losses, mixture, models, optim, plot, schedules, text, train
+    from clstm import datasets as datasets
+    from clstm import decoding as decoding
+    from clstm import estimators as estimators
+    from clstm import files as files
+    from clstm import forecasting as forecasting
     from clstm import keras as keras
+    from clstm import language as language
+    from clstm import layers as layers
+    from clstm import losses as losses
+    from clstm import mixture as mixture
+    from clstm import models as models
     from clstm import onnx as onnx
+    from clstm import optim as optim
+    from clstm import plot as plot
+    from clstm import schedules as schedules
+    from clstm import stream as stream
+    from clstm import summary as summary
+    from clstm import text as text
     from clstm import torch as torch
-    from clstm.base import load
-    from clstm.classifier import LSTMClassifier as LSTMClassifier
-    from clstm.config import show_config
-    from clstm.forecaster import LSTMForecaster
-    from clstm.gates import reorder_gates
-    from clstm.language_model import LanguageModel
-    from clstm.layers import Dropout, Embedding, Linear
-    from clstm.lstm import LSTM
-    from clstm.lstm_cell import LSTMCell
-    from clstm.regressor import LSTMRegressor as LSTMRegressor
-    from clstm.sparse import RowGradient
-    from clstm.text import Vocabulary
-    from clstm.text_classifier import TextClassifier
-    from clstm.threads import get_num_threads, set_num_threads
-    from clstm.torch_files import read_state_dict
-    from clstm.translator import Translator
+    from clstm import trace as trace
+    from clstm import train as train
+    from clstm import translation as translation
+    from clstm._core.config import show_config as show_config
+    from clstm._core.threads import get_num_threads as get_num_threads
+    from clstm._core.threads import set_num_threads as set_num_threads
+    from clstm._load import load as load
+    from clstm.estimators.classifier import LSTMClassifier as LSTMClassifier
+    from clstm.estimators.regressor import LSTMRegressor as LSTMRegressor
+    from clstm.estimators.text_classifier import TextClassifier as TextClassifier
+    from clstm.files.torch_files import read_state_dict as read_state_dict
+    from clstm.forecasting.forecaster import LSTMForecaster as LSTMForecaster
+    from clstm.language.language_model import LanguageModel as LanguageModel
+    from clstm.layers.dropout import Dropout as Dropout
+    from clstm.layers.embedding import Embedding as Embedding
+    from clstm.layers.gate_orders import reorder_gates as reorder_gates
+    from clstm.layers.linear import Linear as Linear
+    from clstm.layers.lstm import LSTM as LSTM
+    from clstm.layers.lstm_cell import LSTMCell as LSTMCell
+    from clstm.layers.row_gradient import RowGradient as RowGradient
+    from clstm.text.vocabulary import Vocabulary as Vocabulary
+    from clstm.translation.translator import Translator as Translator
 
-__version__ = "0.1.0"
-
-# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras`,
-# `onnx` and `torch`, which would hide the packages themselves.
-__all__ = [
-    "LSTM",
-    "Dropout",
-    "Embedding",
-    "LSTMCell",
-    "LSTMForecaster",
-    "LanguageModel",
-    "Linear",
-    "RowGradient",
-    "TextClassifier",
-    "Translator",
-    "Vocabulary",
-    "datasets",
-    "decoding",
-    "get_num_threads",
-    "load",
-    "losses",
-    "mixture",
-    "models",
-    "optim",
-    "plot",
-    "read_state_dict",
-    "reorder_gates",
-    "schedules",
-    "set_num_threads",
-    "show_config",
-    "text",
-    "train",
-]
-
-# Loaded when first used, so that `import clstm` and `clstm --version` take no time.
+# Modules and packages that are loaded when first used, so that `import clstm` and `clstm --version` take no time.
 _MODULES = (
-    "datasets",
-    "decoding",
-    "keras",
-    "losses",
-    "mixture",
-    "models",
-    "onnx",
-    "optim",
-    "plot",
-    "schedules",
-    "text",
-    "torch",
-    "train",
+    "datasets", "decoding", "estimators", "files", "forecasting", "keras", "language", "layers", "losses", "mixture",
+    "models", "onnx", "optim", "plot", "schedules", "stream", "summary", "text", "torch", "trace", "train",
+    "translation",
+)  # fmt: skip
+
+_load_name, _names, _every_name = lazy(
+    __name__,
+    {
+        "_core.config": ("show_config",),
+        "_core.threads": ("get_num_threads", "set_num_threads"),
+        "_load": ("load",),
+        "estimators.classifier": ("LSTMClassifier",),
+        "estimators.regressor": ("LSTMRegressor",),
+        "estimators.text_classifier": ("TextClassifier",),
+        "files.torch_files": ("read_state_dict",),
+        "forecasting.forecaster": ("LSTMForecaster",),
+        "language.language_model": ("LanguageModel",),
+        "layers.dropout": ("Dropout",),
+        "layers.embedding": ("Embedding",),
+        "layers.gate_orders": ("reorder_gates",),
+        "layers.linear": ("Linear",),
+        "layers.lstm": ("LSTM",),
+        "layers.lstm_cell": ("LSTMCell",),
+        "layers.row_gradient": ("RowGradient",),
+        "text.vocabulary": ("Vocabulary",),
+        "translation.translator": ("Translator",),
+    },
 )
-_HOMES = {
-    "LSTM": "clstm.lstm",
-    "Dropout": "clstm.layers",
-    "Embedding": "clstm.layers",
-    "LSTMCell": "clstm.lstm_cell",
-    "LanguageModel": "clstm.language_model",
-    "LSTMClassifier": "clstm.classifier",
-    "LSTMForecaster": "clstm.forecaster",
-    "LSTMRegressor": "clstm.regressor",
-    "Linear": "clstm.layers",
-    "RowGradient": "clstm.sparse",
-    "TextClassifier": "clstm.text_classifier",
-    "Translator": "clstm.translator",
-    "Vocabulary": "clstm.text",
-    "get_num_threads": "clstm.threads",
-    "load": "clstm.base",
-    "read_state_dict": "clstm.torch_files",
-    "reorder_gates": "clstm.gates",
-    "set_num_threads": "clstm.threads",
-    "show_config": "clstm.config",
-}
+
+# `from clstm import *` needs no extra, so LSTMClassifier and LSTMRegressor aren't among these; nor are `keras`, `onnx`
+# and `torch`, which would hide the packages themselves.
+_NEED_EXTRAS = {"LSTMClassifier", "LSTMRegressor", "keras", "onnx", "torch"}
+__all__ = sorted({*_MODULES, *_every_name} - _NEED_EXTRAS)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"clstm.{name}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'clstm' has no attribute {name!r}")
+    return _load_name(name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_HOMES, *_MODULES})
+    return sorted({*_names(), *_MODULES})
+
+
+_moved.install()

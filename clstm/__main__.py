@@ -2,6 +2,6 @@
 
 import sys
 
-from clstm.cli import main
+from clstm.cli.parser import main
 
 sys.exit(main())

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from clstm import _ctc, threads
-from clstm.checks import check_index
+from clstm._checks import check_index
+from clstm._core import _ctc, threads
 from clstm.losses import check_ctc_logits, check_row_lengths, softmax_and_log_sums
 
 

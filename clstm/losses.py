@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from clstm import _ctc, mixture, threads
-from clstm.checks import (
+from clstm import mixture
+from clstm._checks import (
     as_array,
     check_array,
     check_choice,
@@ -31,6 +31,7 @@ from clstm.checks import (
     check_token_ids,
     quiet,
 )
+from clstm._core import _ctc, threads
 
 Loss = tuple[float, np.ndarray]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from clstm.checks import check_floats, check_real, random_generator
+from clstm._checks import check_floats, check_real, random_generator
 
 BLOCKS = 6
 

@@ -21,10 +21,18 @@ from typing import Any
 
 import numpy as np
 
-from clstm import _optim, threads
-from clstm.checks import as_array, check_flag, check_fraction, check_index, check_positive, check_real, check_state_dict
-from clstm.layer import Layer
-from clstm.sparse import RowGradient, check_rows
+from clstm._checks import (
+    as_array,
+    check_flag,
+    check_fraction,
+    check_index,
+    check_positive,
+    check_real,
+    check_state_dict,
+)
+from clstm._core import _optim, threads
+from clstm.layers.base import Layer
+from clstm.layers.row_gradient import RowGradient, check_rows
 
 # Weights of fewer elements take one thread: that needs 2 ms at most, of which another would save half where the
 # machine is idle, but where it is busy waiting for the other can cost a scheduler's time slice, 10 ms.

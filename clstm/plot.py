@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clstm.checks import check_choice, check_index
+from clstm._checks import check_choice, check_index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from clstm.base import BaseModel
-    from clstm.history import History
+    from clstm.estimators.base import BaseModel
     from clstm.trace import LayerTrace, Trace
-    from clstm.translator import Alignment
+    from clstm.train.history import History
+    from clstm.translation.translator import Alignment
 
 # The panels of `gates`: their titles, and where their scales begin, which the usual activations keep to.
 _PANELS = {
@@ -47,7 +47,7 @@ def forecast(
     ----------
     history : array_like of shape (time,)
         What came before; as much of it as shall be seen, or nothing.
-    forecast : clstm.forecasts.Forecast or array_like of shape (h,)
+    forecast : clstm.forecasting.results.Forecast or array_like of shape (h,)
         Of one series and column, as `LSTMForecaster.predict` gives it, with ``level`` or without.
     actual : array_like of shape (h,), optional
         What came.
@@ -69,7 +69,7 @@ def forecast(
     ValueError
         A wrong shape.
     """
-    from clstm.forecasts import Forecast
+    from clstm.forecasting.results import Forecast
 
     if not isinstance(forecast, Forecast):
         forecast = Forecast(np.asarray(forecast))
@@ -339,7 +339,7 @@ def history(model: BaseModel | History, axes: Any = None) -> np.ndarray:
 
     Parameters
     ----------
-    model : fitted model or clstm.history.History
+    model : fitted model or clstm.train.history.History
         A model with a `history_`, or what `clstm.train.fit` returned.
     axes : matplotlib.axes.Axes or sequence of them, optional
         Where to draw: one for the losses alone, or more for the score, where there is one, and the rate, where it
@@ -359,8 +359,8 @@ def history(model: BaseModel | History, axes: Any = None) -> np.ndarray:
     TypeError, ValueError
         Something else than these, no epochs, or more axes than there are panels.
     """
-    from clstm.base import BaseModel
-    from clstm.history import History
+    from clstm.estimators.base import BaseModel
+    from clstm.train.history import History
 
     if isinstance(model, BaseModel):
         model._check_fitted()

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from clstm.checks import check_choice, check_fraction, check_index, check_real
+from clstm._checks import check_choice, check_fraction, check_index, check_real
 from clstm.optim import Optimizer
 
 

@@ -1,3 +1,3 @@
 """The C side of streams, for other Cython code. See docs/streaming.md."""
 
-from clstm._stream cimport Stream
+from clstm._core._stream cimport Stream

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from clstm.layer import Layer
 
 
 # A shape: names of axes that may have any size, and sizes.
@@ -97,13 +95,24 @@ class Summary:
     __repr__ = __str__
 
 
-def summarise(layer: Layer) -> Summary:
+class Summarised(Protocol):
+    """What `summarise` asks of a layer or network, whose class this module doesn't know."""
+
+    _weights: Mapping[str, np.ndarray]
+    _parts: Mapping[str, Summarised]
+
+    def parameters(self) -> Mapping[str, np.ndarray]: ...
+    def _output_axes(self) -> Axes: ...
+    def _stacked(self) -> Sequence[tuple[Axes, Sequence[np.ndarray]]]: ...
+
+
+def summarise(layer: Summarised) -> Summary:
     """Return the summary of a layer or network."""
     dtypes = {weight.dtype.name for weight in layer.parameters().values()}
     return Summary("", " and ".join(sorted(dtypes)), tuple(_rows_of(layer, "", 0)))
 
 
-def _rows_of(layer: Layer, name: str, depth: int) -> Iterator[SummaryRow]:
+def _rows_of(layer: Summarised, name: str, depth: int) -> Iterator[SummaryRow]:
     stacked = layer._stacked()
     yield _row(name, type(layer).__name__, depth, layer._output_axes(), [] if stacked else layer._weights.values())
     for number, (output, weights) in enumerate(stacked):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clstm.checks import check_index
+from clstm._checks import check_index
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import runs
 from datasets import load_births
 
 import clstm
-from clstm.calendars import features
+from clstm.forecasting.calendars import features
 
 days, births = load_births()
 TEST = 1461

@@ -16,8 +16,8 @@ from datasets import load_spoken_digits
 from sklearn.model_selection import train_test_split
 
 from clstm import decoding, losses
-from clstm.batches import BucketedBatches, PaddedRows
 from clstm.models import SequenceNetwork
+from clstm.train.batches import BucketedBatches, PaddedRows
 
 RECIPE = {"n_epochs": 10, "lr": 1e-2}
 

@@ -15,8 +15,8 @@ from datasets import load_city_video
 from numpy.lib.stride_tricks import sliding_window_view
 
 import clstm
-from clstm.batches import BucketedBatches
 from clstm.models import SequenceNetwork
+from clstm.train.batches import BucketedBatches
 
 RECIPE = {"n_epochs": 4, "lr": 3e-3}
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from clstm import losses
-from clstm.batches import BucketedBatches
 from clstm.models import SequenceNetwork
 from clstm.optim import Adam
 from clstm.schedules import CosineLR
 from clstm.train import fit
+from clstm.train.batches import BucketedBatches
 
 
 def train(

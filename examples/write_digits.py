@@ -15,8 +15,8 @@ import step_network
 from datasets import load_pen_digits
 
 import clstm
-from clstm.batches import BucketedBatches
 from clstm.models import SequenceNetwork
+from clstm.train.batches import BucketedBatches
 
 COMPONENTS = 20
 RECIPE = {"n_epochs": 30, "lr": 5e-3}

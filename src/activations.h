@@ -8,7 +8,7 @@
  * Divisions have a unit of their own in today's processors, so they cost less than Newton's iteration, which
  * would take the multiply-adds of the rest; and they are the same bits everywhere.
  *
- * At most 2 units in the last place from the exact value in float32 and 2.5 in float64 (tests/test_activations.py),
+ * At most 2 units in the last place from the exact value in float32 and 2.5 in float64 (tests/layers/test_activations.py),
  * exact at the ends (sigmoid(-inf) = 0, tanh(+-inf) = +-1), NaN in gives NaN out. Results below the smallest normal
  * number are 0.
  */

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 import clstm
-from clstm import backend, openmp, threads
+from clstm._core import backend, openmp, threads
 
 # Examples are timed nowhere (the machine may be busy), and are the same ones each time in continuous integration.
 settings.register_profile("clstm", deadline=None, derandomize="CI" in os.environ)

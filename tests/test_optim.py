@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from clstm import _optim, _runtime, threads
-from clstm.layer import Layer
+from clstm._core import _optim, threads
+from clstm._core.vector import runtime as _runtime
 from clstm.layers import Dropout, Embedding, Linear
+from clstm.layers.base import Layer
 from clstm.optim import (
     MIN_PARALLEL_SIZE,
     SGD,

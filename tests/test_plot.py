@@ -8,8 +8,8 @@ import pytest
 
 import clstm
 from clstm import LSTM, plot
-from clstm.forecasts import Forecast
-from clstm.history import History
+from clstm.forecasting.results import Forecast
+from clstm.train.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

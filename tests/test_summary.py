@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import clstm
-from clstm.adaptive_softmax import AdaptiveLogSoftmax
-from clstm.attention import Attention
-from clstm.encoder_decoder import EncoderDecoder
-from clstm.language_network import LSTMLanguageNetwork
-from clstm.layer import Layer
+from clstm.language.network import LSTMLanguageNetwork
+from clstm.layers.adaptive_softmax import AdaptiveLogSoftmax
+from clstm.layers.attention import Attention
+from clstm.layers.base import Layer
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
+from clstm.translation.encoder_decoder import EncoderDecoder
 
 
 def rows_of(layer):

@@ -7,12 +7,12 @@ import pytest
 
 import clstm
 from clstm import LSTM, reference
-from clstm.base import NotFittedError
-from clstm.encoder_decoder import EncoderDecoder
-from clstm.language_network import LSTMLanguageNetwork
+from clstm.estimators.base import NotFittedError
+from clstm.estimators.inputs import softmax
+from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
-from clstm.sequences import softmax
 from clstm.trace import Trace
+from clstm.translation.encoder_decoder import EncoderDecoder
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 NAMES = "ifgoch"

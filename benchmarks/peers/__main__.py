@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clstm import backend
+from clstm._core import backend
 
 from . import environment, grids, measure, picture, roofline, systems, timing
 from .problems import MODES, Case

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import clstm
-from clstm import backend
+from clstm._core import backend
 
 from .systems import System
 

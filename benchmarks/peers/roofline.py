@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from clstm import _roofline, backend
+from clstm._core import backend
+from clstm._core.vector import roofline as _roofline
 
 from .problems import Problem
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from clstm._package import public
+
 _FILE = "movie_reviews.tsv.gz"
 
 
+@public("clstm.datasets")
 @dataclass
 class Reviews:
     """One part of the movie reviews: four lists in step.
@@ -33,6 +36,7 @@ class Reviews:
         return f"<Reviews: {len(self)} texts, {self.labels.count('positive')} positive>"
 
 
+@public("clstm.datasets")
 @dataclass
 class MovieReviews:
     """The movie reviews, in parts that never change."""

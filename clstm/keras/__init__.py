@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from clstm.keras.network import KerasNetwork
-from clstm.layer import Layer
+from clstm.layers.base import Layer
 
 __all__ = ["KerasNetwork", "copy_to", "load", "load_weights", "save_weights"]
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clstm.cell import SELU_ALPHA, SELU_SCALE
-from clstm.dense import quiet
+from clstm._core.dense import quiet
+from clstm._core.variant import SELU_ALPHA, SELU_SCALE
 
 # What clstm.LSTM(activations=) takes for each. Keras 3's hard sigmoid is relu6(x + 3) / 6, its leaky slope 0.2.
 RECURRENT = {

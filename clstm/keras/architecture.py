@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clstm.checks import check_flag, check_index, check_real
+from clstm._checks import check_flag, check_index, check_real
 from clstm.keras.activations import ACTIVATIONS, RECURRENT
 from clstm.keras.network import KerasNetwork, Step
 from clstm.keras.stages import Activation, Dense, ElementDropout, Lookup, Masking, Recurrent, Stage, StepDropout
-from clstm.layer import blank_weights
-from clstm.layers import Embedding, Linear
-from clstm.lstm import LSTM
+from clstm.layers.base import blank_weights
+from clstm.layers.embedding import Embedding
+from clstm.layers.linear import Linear
+from clstm.layers.lstm import LSTM
 
 # Options that say how weights begin and how Keras trains or runs, which is no matter of what the layer computes.
 _IGNORED = frozenset({
@@ -134,7 +135,7 @@ class _LayerConfig:
         return ValueError(f"layer {self.name!r} ({self.kind}) can't be read: {text}")
 
     def get(self, option: str, check: Callable[..., Any], default: Any = ..., **limits: Any) -> Any:
-        """Return an option, checked by one of `clstm.checks`."""
+        """Return an option, checked by one of `clstm._checks`."""
         self._seen.add(option)
         if option not in self.options and default is not ...:
             return default

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from clstm.atomic import write_atomically
-from clstm.files import ModelFileError
+from clstm.files.atomic import write_atomically
+from clstm.files.model_file import ModelFileError
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clstm.checks import as_array, check_array, check_lengths
+from clstm._checks import as_array, check_array, check_lengths
+from clstm._package import public
 from clstm.keras.stages import Lookup, Recurrent, Stage
-from clstm.layer import Layer
-from clstm.layers import LayerGradients
+from clstm.layers.base import Layer, LayerGradients
 
 
 class Step(NamedTuple):
@@ -31,6 +31,7 @@ class KerasContext:
     outputs: list[np.ndarray]
 
 
+@public("clstm.keras")
 class KerasNetwork(Layer):
     """A Keras model that `clstm.keras.load` has read; it gives Keras's outputs.
 

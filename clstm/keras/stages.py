@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clstm.checks import check_floats, check_state
+from clstm._checks import check_floats, check_state
 from clstm.keras.activations import ACTIVATIONS
 from clstm.keras.masks import Steps
-from clstm.layer import Layer
-from clstm.layers import Dropout, Embedding, Linear
-from clstm.lstm import LSTM
-from clstm.sparse import RowGradient
+from clstm.layers.base import Layer
+from clstm.layers.dropout import Dropout
+from clstm.layers.embedding import Embedding
+from clstm.layers.linear import Linear
+from clstm.layers.lstm import LSTM
+from clstm.layers.row_gradient import RowGradient
 
 Mask = np.ndarray | None
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from clstm.checks import check_state_dict
+from clstm._checks import check_state_dict
 from clstm.keras.network import KerasNetwork
 from clstm.keras.stages import Dense
-from clstm.layer import Layer
-from clstm.layers import Embedding, Linear
-from clstm.lstm import LSTM
+from clstm.layers.base import Layer
+from clstm.layers.embedding import Embedding
+from clstm.layers.linear import Linear
+from clstm.layers.lstm import LSTM
 
 Arrays = dict[str, list[np.ndarray]]
 

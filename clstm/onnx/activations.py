@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clstm.cell import ALPHA_BETA
+from clstm._core.variant import ALPHA_BETA
 
 # ONNX's name in small letters: clstm's name, the default of alpha and beta. () has no such parameter; where it has one
 # without a default here, runtimes disagree on it (ONNX Runtime takes 0, ONNX's operator ThresholdedRelu 1).

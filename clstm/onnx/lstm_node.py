@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from clstm.activations import DEFAULT
-from clstm.layer import blank_weights
-from clstm.lstm import LSTM
+from clstm.layers.activations import DEFAULT
+from clstm.layers.base import blank_weights
+from clstm.layers.lstm import LSTM
 from clstm.onnx.activations import Activation, is_odd_around_half, read_activations
 from clstm.onnx.attributes import Attributes
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from clstm.checks import as_array
-from clstm.lstm import LSTM
+from clstm._checks import as_array
+from clstm._package import public
+from clstm.layers.lstm import LSTM
 from clstm.onnx.types import CODES, type_name
 
 
+@public("clstm.onnx")
 @dataclass(frozen=True)
 class Value:
     """An input or output of a model, as ONNX Runtime describes it.
@@ -65,6 +67,7 @@ class Declared:
         return Value(self.name, list(self.shape or ()), type_name(self.code))
 
 
+@public("clstm.onnx")
 class Model:
     """An ONNX model, made by `clstm.onnx.load`.
 

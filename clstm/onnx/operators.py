@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from clstm import dense
+from clstm._core import dense
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.types import dtype_of
 

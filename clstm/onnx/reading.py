@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from clstm.checks import check_index
-from clstm.lstm import LSTM
+from clstm._checks import check_index
+from clstm.layers.lstm import LSTM
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.lstm_node import NodeOptions, make_layer, run_layer
 from clstm.onnx.model import Declared, Model, Step

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from clstm import __version__
-from clstm.activations import DEFAULT
-from clstm.atomic import write_atomically
-from clstm.checks import check_flag
-from clstm.language_network import LSTMLanguageNetwork
-from clstm.layer import Layer
-from clstm.layers import Linear
-from clstm.lstm import LSTM
-from clstm.models import SequenceNetwork
+from clstm._checks import check_flag
+from clstm._version import __version__
+from clstm.files.atomic import write_atomically
+from clstm.language.network import LSTMLanguageNetwork
+from clstm.layers.activations import DEFAULT
+from clstm.layers.base import Layer
+from clstm.layers.linear import Linear
+from clstm.layers.lstm import LSTM
+from clstm.models.sequence import SequenceNetwork
 from clstm.onnx.activations import write_activations
 from clstm.onnx.lstm_node import node_weights
 from clstm.onnx.package import helper, numpy_helper

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 import clstm
-from clstm.batches import BucketedBatches, batches_by_length
+from clstm.train.batches import BucketedBatches, batches_by_length
 
 
 class Network(nn.Module):

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from clstm.characters import Characters
-from clstm.language_model import WARM_UP, WARM_UP_SHARE
-from clstm.text_streams import TextStreams
+from clstm.language.characters import Characters
+from clstm.language.language_model import WARM_UP, WARM_UP_SHARE
+from clstm.language.text_batches import TextStreams
 
 
 class Network(nn.Module):

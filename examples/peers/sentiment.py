@@ -15,8 +15,8 @@ import time
 from typing import Any
 
 from clstm import Vocabulary
-from clstm.batches import BucketedBatches, PaddedRows, batches_by_length
 from clstm.text import tokenize
+from clstm.train.batches import BucketedBatches, PaddedRows, batches_by_length
 
 
 def make_network(params: dict[str, Any], vocab_size: int, label_size: int) -> Any:

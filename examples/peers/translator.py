@@ -10,11 +10,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import clstm
 from clstm.train import BucketedBatches
-from clstm.translator import SentencePairs
+from clstm.translation.translator import SentencePairs
 
 
 class EncoderDecoder(nn.Module):
-    """Its weights have the names of `clstm.encoder_decoder.EncoderDecoder`."""
+    """Its weights have the names of `clstm.translation.encoder_decoder.EncoderDecoder`."""
 
     def __init__(self, source_size: int, target_size: int, embedding_dim: int, hidden_size: int, dropout: float):
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import clstm
-from clstm import threads
+from clstm._core import threads
 from clstm.losses import cross_entropy
 from clstm.models import LSTMClassifierNetwork
 from clstm.optim import Adam

@@ -1,0 +1,1 @@
+"""The portable path: BLAS and plain loops, where no vector kernel runs."""

@@ -1,0 +1,1 @@
+"""The vector path: jobs and threads over the C kernels of src/."""

@@ -1,0 +1,25 @@
+"""See _pack.pyx."""
+
+cimport numpy  # its headers first: kernels.h takes back the name I, which complex.h defines
+
+from clstm._core.vector cimport kernels as c
+from clstm._core.vector.runtime cimport Arena
+
+cdef class Packed:
+    cdef const c.clstm_kernels *kernels
+    cdef Py_ssize_t I, H, P     # P: of h, whose width is H but with a projection
+    cdef bint plain             # else `cell` is what the cell has beyond the plain one
+    cdef c.clstm_cell cell
+    cdef double h_part, c_part  # zoneout of inference
+    cdef Arena forward_arena, cell_arena, hidden_arena, input_arena
+    cdef void *W
+    cdef void *U
+    cdef void *bias
+    cdef void *Ub  # product panels, made when the first backward needs them
+    cdef void *Wb
+
+    cdef int prepare_backward(self, bint need_input, int num_threads) except -1
+    cdef void *product_panels(self, Arena arena, const void *panels, Py_ssize_t K, int num_threads) except NULL
+
+
+cdef bint alike(packs) except -1

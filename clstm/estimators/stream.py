@@ -1,0 +1,140 @@
+"""A stream of an estimator: what it predicts while a sequence is still coming, step by step."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clstm._checks import as_array, check_array, check_index, check_token_ids
+from clstm._package import public
+from clstm.estimators.inputs import as_numbers
+from clstm.layers.pooling import POOLINGS
+from clstm.models.sequence import SequenceNetwork
+
+if TYPE_CHECKING:
+    from clstm.estimators.inputs import Input
+
+
+@public("clstm.estimators")
+class EstimatorStream:
+    """What the `stream` of LSTMClassifier and LSTMRegressor returns; it keeps the weights of that moment.
+
+    After each step it gives what `predict_proba` (of a regressor, `predict`) does for the sequence that far, with work
+    for that step alone. `copy.copy` gives a second stream that goes on from the same place. A stream is for one thread
+    at a time.
+
+    Attributes
+    ----------
+    batch_size : int
+        Sequences, side by side.
+    """
+
+    def __init__(
+        self, network: SequenceNetwork, input: Input, result: Callable[[np.ndarray], np.ndarray], batch_size: int
+    ) -> None:
+        self.batch_size = check_index("batch_size", batch_size, low=1)
+        self._network, self._input, self._result = network, input, result
+        self._stream = network.lstm.stream(self.batch_size)
+        self._pool = POOLINGS[network.pooling or "last"]
+        self._kept = np.full((self.batch_size, network.hidden_size), self._pool.initial, network.dtype)
+        self._counts = np.zeros(self.batch_size, np.int64)
+
+    def step(self, x: Any) -> np.ndarray:
+        """Take one step of every sequence.
+
+        Parameters
+        ----------
+        x : array_like of shape (batch_size, features), or (batch_size,) of token ids or words
+            Without the first axis also, where batch_size is 1.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, classes) or (batch_size, ...)
+            Probabilities or predictions; without the first axis where `x` is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A wrong shape, NaN or infinity, an id out of range, or more than one word; the stream is as it was.
+        """
+        values = self._read("x", x)
+        single = values.ndim == 1
+        results = self._take(values.reshape(self.batch_size, 1, -1))[:, 0]
+        return results[0] if single else results
+
+    def run(self, chunk: Any) -> np.ndarray:
+        """Take all steps of a chunk; the chunks may be of any length.
+
+        Parameters
+        ----------
+        chunk : array_like of shape (batch_size, time, features), or (batch_size, time) of token ids or words
+            Without the first axis also, where batch_size is 1.
+
+        Returns
+        -------
+        ndarray of shape (batch_size, time, ...)
+            What `step` gives for each step; without the first axis where `chunk` is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `step`.
+        """
+        values = self._read("chunk", chunk, ("time", None))
+        single = values.ndim == 2
+        results = self._take(values[np.newaxis] if single else values)
+        return results[0] if single else results
+
+    def reset(self, mask: Any = None) -> None:
+        """Begin new sequences: all, or those where `mask`, array_like of bool (batch_size,), is true."""
+        rows = slice(None) if mask is None else check_array("mask", mask, bool, [("batch_size", self.batch_size)])
+        self._stream.reset(mask)
+        self._kept[rows] = self._pool.initial
+        self._counts[rows] = 0
+
+    def _take(self, values: np.ndarray) -> np.ndarray:
+        """Return the results (batch_size, time, ...) of steps (batch_size, time, features)."""
+        pooled = y = self._stream.run(np.ascontiguousarray(values))
+        if self._network.pooling not in (None, "last"):
+            pooled = np.empty_like(y)
+            for step in range(y.shape[1]):
+                self._counts += 1
+                pooled[:, step] = self._pool.follow(self._kept, y[:, step], self._counts)
+        out = self._network.head(pooled)
+        results = self._result(out.reshape(-1, out.shape[-1]))
+        return results.reshape(*out.shape[:2], *results.shape[1:])
+
+    def _read(self, name: str, x: Any, *time: tuple[str, int | None]) -> np.ndarray:
+        """Return the LSTM's input (batch_size, *time, features), or without batch_size as x is."""
+        known, network = self._input, self._network
+        axes = [("batch_size", self.batch_size), *time]
+        if known.num_ids is None:
+            axes.append(("features", len(known.mean)))
+            values = as_numbers(name, x)
+        elif known.vocabulary is None:
+            values = check_token_ids(name, x, known.num_ids)
+        else:
+            words = as_array(name, x)
+            ids = [known.vocabulary.encode(str(word)) for word in words.reshape(-1)]
+            if any(len(some) != 1 for some in ids):
+                raise ValueError(f"{name} is {x!r:.60}, expected one word a step")
+            values = np.array(ids, np.int64).reshape(words.shape)
+        values = check_array(name, values, values.dtype, axes, *([axes[1:]] if self.batch_size == 1 else []))
+        if known.num_ids is not None:
+            return network.embedding(values)
+        values = known.standardized(values, network.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
+        return values
+
+    def __copy__(self) -> EstimatorStream:
+        twin = EstimatorStream(self._network, self._input, self._result, self.batch_size)
+        twin._stream = copy.copy(self._stream)
+        twin._kept, twin._counts = self._kept.copy(), self._counts.copy()
+        return twin
+
+    def __deepcopy__(self, memo: Any) -> EstimatorStream:
+        return self.__copy__()

@@ -1,0 +1,100 @@
+"""Dropout: elements zeroed at random in training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clstm._checks import check_floats, check_real, random_generator
+from clstm._package import public
+from clstm.layers.base import Layer, LayerContext, LayerGradients, take_context
+from clstm.layers.dropout_masks import draw_factors
+
+
+@public("clstm")
+class Dropout(Layer):
+    """Zeroes each element with probability p in training and scales the rest by 1 / (1 - p); else changes nothing.
+
+    Srivastava et al. (2014), in the inverted form that leaves inference alone.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of zeroing, 0 to 1 (both included).
+    seed : int or numpy.random.Generator, optional
+        For what is zeroed: each `forward_train` draws on, so the layer is not for several threads in training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clstm.layers import Dropout
+    >>> y, context = Dropout(0.5, seed=0).forward_train(np.ones((2, 3), np.float32))
+    >>> sorted(set(y.ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, p: float = 0.5, *, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__()
+        self.p = check_real("p", p, low=0.0, high=1.0)
+        self._generator = random_generator(seed)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return `x` itself: dropout is for training only.
+
+        Raises
+        ------
+        TypeError
+            `x` isn't float32 or float64.
+        """
+        return check_floats("x", x)
+
+    def forward_train(self, x: np.ndarray) -> tuple[np.ndarray, LayerContext]:
+        """Zero elements at random and keep which; with p = 0 the output is `x` itself.
+
+        Parameters
+        ----------
+        x : ndarray of any shape
+            float32 or float64.
+
+        Returns
+        -------
+        y : ndarray
+            Of the shape and dtype of `x`.
+        context : LayerContext
+            For one `backward`.
+        """
+        x = check_floats("x", x)
+        factors = draw_factors(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
+        y = x if factors is None else _scaled(x, factors)
+        return y, LayerContext(self, x.shape, x.dtype, factors)
+
+    def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
+        """Return the gradients of a loss, given its gradient at the output of one `forward_train`.
+
+        Parameters
+        ----------
+        context : LayerContext
+            From `forward_train`; used up by this call.
+        dy : ndarray
+            Of the output's shape and dtype.
+
+        Returns
+        -------
+        LayerGradients
+            Without weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A wrong dtype or shape (the context can then still be used), or a context of another layer or already
+            used.
+        """
+        factors, dy = take_context(context, self, dy)
+        return LayerGradients({}, dy if factors is None else _scaled(dy, factors))
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.p})"
+
+
+def _scaled(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return x * factors, C-contiguous whatever the layout of x."""
+    return np.multiply(x, factors, out=np.empty(x.shape, x.dtype))

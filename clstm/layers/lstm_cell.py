@@ -1,0 +1,194 @@
+"""The single step of an LSTM, for those who write the loop over time themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clstm._checks import check_array, check_flag, check_index, check_state
+from clstm._core import threads
+from clstm._package import public
+from clstm.layers.activations import DEFAULT
+from clstm.layers.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.layers.state_layout import State
+from clstm.layers.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
+
+
+@public("clstm")
+class LSTMCell(Recurrent):
+    """One step of an LSTM, as PyTorch's LSTMCell.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias : bool, default True
+    dtype, forget_bias, seed, num_threads, proj_size, peephole, coupled, cell_clip, gate_clip, layer_norm
+    recurrent_dropout, weight_dropout, zoneout, activations, learn_initial_state
+        As for `LSTM`. What training draws at random is drawn anew for each `forward_train`.
+
+    Examples
+    --------
+    >>> import numpy as np, clstm
+    >>> cell = clstm.LSTMCell(8, 32, seed=0)
+    >>> h, c = cell(np.zeros((4, 8), np.float32))
+    >>> h, c = cell(np.zeros((4, 8), np.float32), (h, c))
+    >>> h.shape
+    (4, 32)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float32,
+        forget_bias: float | None = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+        proj_size: int = 0,
+        peephole: bool = False,
+        coupled: bool = False,
+        cell_clip: float | None = None,
+        gate_clip: float | None = None,
+        layer_norm: bool = False,
+        recurrent_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        activations: Sequence[Any] = DEFAULT,
+        learn_initial_state: bool = False,
+    ) -> None:
+        super().__init__(
+            input_size, bias, 1, dtype, forget_bias, seed, num_threads, proj_size=proj_size, peephole=peephole,
+            coupled=coupled, cell_clip=cell_clip, gate_clip=gate_clip, layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout, weight_dropout=weight_dropout, zoneout=zoneout,
+            activations=activations, learn_initial_state=learn_initial_state,
+        )  # fmt: skip
+        self.hidden_size = check_index("hidden_size", hidden_size, low=1)
+        self._check_projection(self.hidden_size)
+        self._add_direction("", self.input_size, self.hidden_size)
+        self._weights_added()
+
+    def __call__(self, x: np.ndarray, state: State | None = None) -> State:
+        """Take one step.
+
+        Parameters
+        ----------
+        x : ndarray of shape (batch, input_size) or (input_size,)
+        state : (h0, c0), optional
+            Each of shape (batch, hidden_size), without batch for 1-D input; h0 has proj_size features where there is
+            one. Zeros if left out, or what was learnt.
+
+        Returns
+        -------
+        (h, c) : tuple of ndarray
+            Shaped like the state.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A wrong dtype or shape.
+        """
+        return self._step(x, state, keep=False)[0]
+
+    def forward_train(self, x: np.ndarray, state: State | None = None) -> tuple[State, LSTMContext]:
+        """Take one step and keep what `backward` needs; `x` must stay as it is until then."""
+        return self._step(x, state, keep=True)
+
+    def backward(self, context: LSTMContext, dstate: State, *, need_input_grad: bool = True) -> LSTMGradients:
+        """Return the gradients of a loss, given its gradients (dh, dc) at the result of one `forward_train`."""
+        if not isinstance(context, LSTMContext):
+            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
+        if dstate is None:
+            raise TypeError("dstate is None, expected a pair of arrays (dh, dc)")
+        batch = context.y_shape[0] if context.batched else 1
+        dstate = check_state("(dh, dc)", dstate, self.dtype, *self._state_axes(context.batched, batch))
+        dh, dc = (array.reshape(1, batch, -1) for array in dstate)
+        (run,) = context.take(self)
+        dx = np.empty_like(run.x) if check_flag("need_input_grad", need_input_grad) else None
+        dh0, dc0 = np.empty_like(dh), np.empty_like(dc)
+        grads = self._empty_weight_grads("")
+        compiled, tape = run.tape
+        compiled.backward(tape, run.x, run.h0, run.c0, run.y, None, np.zeros_like(run.y), dh, dc, dx, dh0, dc0,
+                          [grads], threads.resolve(self.num_threads))  # fmt: skip
+        if dx is not None:
+            dx = dx[0] if context.batched else dx[0, 0]
+        weights = dict(self._named_weight_grads("", grads, run.connections[0]))
+        if self.learn_initial_state:
+            for name, gradient in (("h0", dh0), ("c0", dc0)):
+                total = gradient[0].sum(axis=0)
+                weights[name] = np.zeros_like(total) if context.given else total
+        return LSTMGradients(weights, dx, dh0.reshape(dstate[0].shape), dc0.reshape(dstate[1].shape))
+
+    @classmethod
+    def from_torch(
+        cls,
+        source: Any,
+        *,
+        prefix: str = "",
+        dtype: Any = None,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> LSTMCell:
+        """Return a cell with the weights of PyTorch's; without PyTorch, from a state_dict.
+
+        Parameters and errors are those of `LSTM.from_torch`, of a torch.nn.LSTMCell.
+        """
+        _, arrays = read_source("LSTMCell", source, prefix, dtype, "weight_ih")
+        return make(cls, arrays, **lstm_sizes(arrays, layers=False), seed=seed, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """Return a torch.nn.LSTMCell with a copy of the weights; needs PyTorch.
+
+        Raises
+        ------
+        ValueError
+            The cell has an option that PyTorch's doesn't have.
+        """
+        refuse_options(self, "torch.nn.LSTMCell", {**BEYOND_PYTORCH, "proj_size": 0})
+        names = ("input_size", "hidden_size", "bias")
+        return to_module(self, "LSTMCell", **{name: getattr(self, name) for name in names})
+
+    def _step(self, x, state, keep):
+        features = ("input_size", self.input_size)
+        x = check_array("x", x, self.dtype, [("batch", None), features], [features])
+        batched = x.ndim == 2
+        x = x.reshape(1, -1, self.input_size)
+        B = x.shape[1]
+        given = state is not None
+        if given:
+            h0, c0 = check_state("(h0, c0)", state, self.dtype, *self._state_axes(batched, B))
+            if keep:
+                h0, c0 = h0.copy(), c0.copy()
+            h0, c0 = h0.reshape(1, B, -1), c0.reshape(1, B, -1)
+        else:
+            h0, c0 = self._fresh_rows(self._suffixes, (self.proj_size or self.hidden_size, self.hidden_size), B)
+        h_n, c_n, y = np.empty_like(h0), np.empty_like(c0), np.empty_like(h0)
+        num_threads = threads.resolve(self.num_threads)
+        if keep:
+            compiled, packs, connections = self._training_packs(num_threads)
+            masks = self._draw_masks(1, B, self.hidden_size)
+        else:
+            (compiled, packs), masks = self._ready(), None
+        tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, num_threads, keep, masks=masks)
+        state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
+        if not keep:
+            return state, None
+        run = Run((compiled, tape), x, h0, c0, y, connections)
+        return state, LSTMContext(self, batched, state[0].shape, None, given, [run])
+
+    def _state_axes(self, batched: bool, batch: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+        rows = [("batch", batch)] if batched else []
+        hidden = [*rows, ("hidden_size", self.hidden_size)]
+        return [*rows, ("proj_size", self.proj_size)] if self.proj_size else hidden, hidden
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self._weights["weight_hh"].shape[1])
+
+    def __repr__(self) -> str:
+        return represent(self)

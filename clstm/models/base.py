@@ -1,0 +1,45 @@
+"""What the networks around an LSTM have in common: a view of the one that reads their input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clstm._checks import check_token_ids
+from clstm._package import public
+from clstm.layers.base import Layer
+
+if TYPE_CHECKING:
+    from clstm.layers.lstm import State
+    from clstm.trace import Trace
+
+
+@public("clstm.models")
+class LSTMNetwork(Layer):
+    """Base of the networks whose input an LSTM reads: floats, or token ids through an embedding."""
+
+    # The names of the embedding, which a network may lack, and of the LSTM
+    _reader: tuple[str, str] = ("embedding", "lstm")
+
+    def trace(self, x: Any, state: State | None = None, lengths: Any = None) -> Trace:
+        """Return the gates, cell states and outputs of the LSTM that reads the input, at every step.
+
+        Parameters
+        ----------
+        x
+            The input, as of a call, or one row of it without a batch axis.
+        state, lengths
+            As of `LSTM.trace`, whose errors this raises too.
+
+        Returns
+        -------
+        Trace
+            Of inference: nothing is dropped.
+        """
+        embedding, lstm = (getattr(self, name, None) for name in self._reader)
+        if embedding is not None:
+            x = check_token_ids("x", x, embedding.num_embeddings)
+            if x.ndim not in (1, 2):
+                layout = "(batch, time)" if lstm.batch_first else "(time, batch)"
+                raise ValueError(f"x has shape {x.shape}, expected {layout} or (time,)")
+            x = embedding(x)
+        return lstm.trace(x, state, lengths)

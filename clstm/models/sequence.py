@@ -1,0 +1,440 @@
+"""Networks made of the layers: sequences in, one output a sequence or a step; the classifier of token ids is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from clstm._checks import (
+    check_array,
+    check_choice,
+    check_dtype,
+    check_index,
+    check_lengths,
+    check_real,
+    check_state_dict,
+    check_token_ids,
+    random_generator,
+)
+from clstm._package import public
+from clstm.layers.base import Layer, blank_weights
+from clstm.layers.dropout import Dropout
+from clstm.layers.embedding import Embedding
+from clstm.layers.linear import Linear
+from clstm.layers.lstm import LSTM, LSTMGradients, State
+from clstm.layers.pooling import POOLINGS
+from clstm.models.base import LSTMNetwork
+
+if TYPE_CHECKING:
+    from clstm.summary import Axes
+
+Network = TypeVar("Network", bound="SequenceNetwork")
+
+
+@public("clstm.models")
+@dataclass
+class NetworkContext:
+    """What one `forward_train` leaves for one `backward`: the contexts of the parts, in their order; opaque."""
+
+    owner: Layer
+    out_shape: tuple[int, ...]
+    embedding: Any
+    input_dropout: Any
+    lstm: Any
+    pooling: Any
+    output_dropout: Any
+    fc: Any
+
+
+@public("clstm.models")
+class SequenceNetwork(LSTMNetwork):
+    """Embedding (of token ids) or none (of floats), LSTM, pooling over each row's real steps or none, Linear.
+
+    Parameters
+    ----------
+    input_size : int
+        Features of each step; of token ids, the size of their vectors.
+    hidden_size : int
+        Features of h and c, in each layer and direction.
+    output_size : int
+        Outputs of each row, or of each step.
+    num_layers : int, default 1
+        Layers of the LSTM.
+    vocab_size : int, optional
+        The input is token ids, 0 to vocab_size - 1. Floats if left out.
+    dropout : float, default 0.0
+        Between the LSTM's layers, in training.
+    bidirectional : bool, default False
+        A second direction reads each row from its end.
+    pooling : {"last", "mean", "max"} or None, default "last"
+        What the Linear layer is given: the last real step's output; the mean or the maximum of the outputs over the
+        real steps. In both directions, "last" is the output of the forward direction at the last real step beside
+        that of the reverse direction at the first, where it has read the whole row. None gives it every step.
+    input_dropout, output_dropout : float, default 0.0
+        On what the LSTM and the Linear layer are given, in training.
+    embedding_std : float, default 0.1
+        Standard deviation of the initial embeddings. PyTorch's is 1, with which texts are learnt far worse.
+    padding_idx : int, optional
+        A token whose embedding is zeros and stays so. Not needed where lengths are given.
+    sparse_embedding : bool, default False
+        The embedding's gradient is a `RowGradient`: a step of training costs the same with any vocabulary.
+    dtype : dtype, default float32
+        float32 or float64, of weights, state, floats that come in, and outputs.
+    seed : int or numpy.random.Generator, optional
+        For the initial weights and dropout.
+    num_threads : int, optional
+        Threads for each call of the LSTM, and for an optimiser's updates; None leaves it to `clstm.set_num_threads`
+        and the environment.
+
+    Attributes
+    ----------
+    embedding : Embedding or None
+    lstm, fc : LSTM, Linear
+        The parts that have weights.
+
+    Notes
+    -----
+    Calls keep nothing in the object, so that many threads may call one network at once; `forward_train` draws
+    dropout from one generator, so training is for one thread.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clstm.models import SequenceNetwork
+    >>> network = SequenceNetwork(3, 64, 2, pooling="mean", seed=0)
+    >>> out, (h_n, c_n) = network(np.zeros((2, 10, 3), np.float32), lengths=[10, 4])
+    >>> out.shape, h_n.shape
+    ((2, 2), (1, 2, 64))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int = 1,
+        *,
+        vocab_size: int | None = None,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        pooling: str | None = "last",
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        embedding_std: float = 0.1,
+        padding_idx: int | None = None,
+        sparse_embedding: bool = False,
+        dtype: Any = np.float32,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = check_index("input_size", input_size, low=1)
+        self.hidden_size = check_index("hidden_size", hidden_size, low=1)
+        self.output_size = check_index("output_size", output_size, low=1)
+        self.vocab_size = None if vocab_size is None else check_index("vocab_size", vocab_size, low=1)
+        self.pooling = None if pooling is None else check_choice("pooling", pooling, tuple(POOLINGS))
+        self.dtype = check_dtype("dtype", dtype)
+        generator = random_generator(seed)
+        options = {"dtype": self.dtype, "seed": generator}
+        self.embedding = None
+        if self.vocab_size is not None:
+            self.embedding = Embedding(
+                self.vocab_size, self.input_size, padding_idx, std=embedding_std, sparse=sparse_embedding, **options
+            )
+        self.lstm = LSTM(
+            self.input_size, self.hidden_size, num_layers, batch_first=True, dropout=dropout,
+            bidirectional=bidirectional, num_threads=num_threads, **options,
+        )  # fmt: skip
+        self.num_threads = self.lstm.num_threads
+        self.fc = Linear(self.hidden_size * self.lstm.num_directions, self.output_size, **options)
+        self._input_dropout = Dropout(input_dropout, seed=generator)
+        self._output_dropout = Dropout(output_dropout, seed=generator)
+        self._pool = None if self.pooling is None else POOLINGS[self.pooling]
+        for name in ("embedding", "lstm", "fc"):
+            if getattr(self, name) is not None:
+                self._add_part(name, getattr(self, name))
+
+    def __call__(self, x: Any, hidden: State | None = None, lengths: Any = None) -> tuple[np.ndarray, State]:
+        """Return the outputs of each row or step, and the LSTM's state after its last real step.
+
+        Parameters
+        ----------
+        x : array_like of int, shape (batch, time), or ndarray of shape (batch, time, input_size)
+            Token ids, or floats of the network's dtype. What lies past a row's length must be a token id or a float
+            too, but doesn't matter.
+        hidden : (h0, c0), optional
+            Each of shape (num_layers * directions, batch, hidden_size); zeros if left out.
+        lengths : array_like of int, shape (batch,), optional
+            Real steps of each row, 0 to time, in any order; all of them if left out.
+
+        Returns
+        -------
+        out : ndarray of shape (batch, output_size), or (batch, time, output_size) without pooling
+            Of a classifier, scores: their softmax is the probabilities. What lies past a row's length says nothing.
+        (h_n, c_n) : tuple of ndarray
+            Shaped like the initial state.
+
+        Raises
+        ------
+        TypeError
+            Ids or lengths that aren't integers, floats or a state of another dtype.
+        ValueError
+            A wrong shape, or an id or length out of range.
+        """
+        x, lengths = self._check(x, lengths)
+        y, hidden = self.lstm(x if self.embedding is None else self.embedding(x), hidden, lengths)
+        pooled = y if self._pool is None else self._pool(y, hidden[0], lengths)
+        return self.head(pooled), hidden
+
+    def head(self, pooled: np.ndarray) -> np.ndarray:
+        """Return the outputs for what was pooled, (..., hidden_size * directions)."""
+        # Not self.fc: BLAS sums in another order for other numbers of rows, and this has the same bits for a row in
+        # any company. Outputs are few, so it takes no time.
+        fc = self.fc.parameters()
+        return np.einsum("...f,lf->...l", pooled, fc["weight"]) + fc["bias"]
+
+    def forward_train(
+        self, x: Any, hidden: State | None = None, lengths: Any = None
+    ) -> tuple[np.ndarray, State, NetworkContext]:
+        """Run the network with dropout and keep what `backward` needs; else as a call."""
+        x, lengths = self._check(x, lengths)
+        embedding = pooling = None
+        if self.embedding is not None:
+            x, embedding = self.embedding.forward_train(x)
+        x, input_dropout = self._input_dropout.forward_train(x)
+        pooled, hidden, lstm = self.lstm.forward_train(x, hidden, lengths)
+        if self._pool is not None:
+            pooled, pooling = self._pool.forward_train(pooled, hidden[0], lengths)
+        pooled, output_dropout = self._output_dropout.forward_train(pooled)
+        out, fc = self.fc.forward_train(pooled)
+        return out, hidden, NetworkContext(
+            self, out.shape, embedding, input_dropout, lstm, pooling, output_dropout, fc
+        )  # fmt: skip
+
+    def backward(self, context: NetworkContext, dout: np.ndarray, dhidden: State | None = None) -> LSTMGradients:
+        """Return the gradients of a loss, given its gradients at the outputs of one `forward_train`.
+
+        Parameters
+        ----------
+        context : NetworkContext
+            From `forward_train`; used up by this call.
+        dout : ndarray
+            Gradient of the outputs, in their shape. Without pooling it must be zero past a row's length.
+        dhidden : (dh_n, dc_n), optional
+            Gradients of the final state; zeros if left out.
+
+        Returns
+        -------
+        LSTMGradients
+            `weights` by name, `h0` and `c0`; `x` is None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A wrong dtype or shape, or a context of another network or already used.
+        """
+        if not isinstance(context, NetworkContext):
+            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
+        if context.owner is not self:
+            raise ValueError("context is of another network")
+        axes = ("batch", "outputs") if self._pool is not None else ("batch", "time", "outputs")
+        dout = check_array("dout", dout, self.dtype, list(zip(axes, context.out_shape, strict=True)))
+        dhidden = self._check_dhidden(dhidden, context.out_shape[0])
+
+        fc = self.fc.backward(context.fc, dout)
+        dy = self._output_dropout.backward(context.output_dropout, fc.x).x
+        if self._pool is not None:
+            dy, dh_n = self._pool.backward(context.pooling, dy)
+            if dh_n is not None:
+                dhidden = (dh_n, np.zeros_like(dh_n)) if dhidden is None else (dh_n + dhidden[0], dhidden[1])
+        lstm = self.lstm.backward(context.lstm, dy, dhidden, need_input_grad=self.embedding is not None)
+        parts = {"lstm": lstm, "fc": fc}
+        if self.embedding is not None:
+            dembedded = self._input_dropout.backward(context.input_dropout, lstm.x).x
+            parts = {"embedding": self.embedding.backward(context.embedding, dembedded), **parts}
+        weights = {f"{part}.{name}": value for part, grads in parts.items() for name, value in grads.weights.items()}
+        return LSTMGradients(weights, None, lstm.h0, lstm.c0)
+
+    @staticmethod
+    def weight_shapes(
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int = 1,
+        *,
+        vocab_size: int | None = None,
+        bidirectional: bool = False,
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
+        directions = ("", "_reverse") if bidirectional else ("",)
+        shapes: dict[str, tuple[int, ...]] = {}
+        if vocab_size is not None:
+            shapes["embedding.weight"] = (vocab_size, input_size)
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size * len(directions)
+            for direction in directions:
+                suffix = f"_l{layer}{direction}"
+                shapes[f"lstm.weight_ih{suffix}"] = (4 * hidden_size, width)
+                shapes[f"lstm.weight_hh{suffix}"] = (4 * hidden_size, hidden_size)
+                shapes[f"lstm.bias_ih{suffix}"] = shapes[f"lstm.bias_hh{suffix}"] = (4 * hidden_size,)
+        shapes["fc.weight"] = (output_size, hidden_size * len(directions))
+        shapes["fc.bias"] = (output_size,)
+        return shapes
+
+    def init_hidden(self, batch_size: int) -> State:
+        """Return the state (h0, c0) to begin with: zeros, (num_layers * directions, batch_size, hidden_size) each."""
+        batch_size = check_index("batch_size", batch_size, low=0)
+        shape = (self.lstm.num_layers * self.lstm.num_directions, batch_size, self.hidden_size)
+        return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
+
+    def _check(self, x: Any, lengths: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.vocab_size is None:
+            x = check_array("x", x, self.dtype, [("batch", None), ("time", None), ("input_size", self.input_size)])
+        else:
+            x = check_token_ids("x", x, self.vocab_size)
+            if x.ndim != 2:
+                raise ValueError(f"x has shape {x.shape}, expected (batch, time)")
+        return x, check_lengths(lengths, *x.shape[:2])
+
+    def _check_dhidden(self, dhidden: Any, batch: int) -> State | None:
+        if dhidden is None:
+            return None
+        if not isinstance(dhidden, (tuple, list)) or len(dhidden) != 2:
+            raise TypeError(f"dhidden is {type(dhidden).__name__}, expected a pair of arrays (dh_n, dc_n)")
+        layers = self.lstm.num_layers * self.lstm.num_directions
+        shape = [("num_layers * directions", layers), ("batch", batch), ("hidden_size", self.hidden_size)]
+        names = ("dh_n", "dc_n")
+        return tuple(check_array(name, value, self.dtype, shape) for name, value in zip(names, dhidden, strict=True))
+
+    def _output_axes(self) -> Axes:
+        return ("batch", self.output_size) if self._pool is not None else ("batch", "time", self.output_size)
+
+    def __repr__(self) -> str:
+        vocabulary = "" if self.vocab_size is None else f"vocab_size={self.vocab_size}, "
+        return (
+            f"SequenceNetwork({self.input_size}, {self.hidden_size}, {self.output_size}, {self.lstm.num_layers}, "
+            f"{vocabulary}bidirectional={self.lstm.bidirectional}, pooling={self.pooling!r})"
+        )
+
+
+@public("clstm.models")
+class LSTMClassifierNetwork(SequenceNetwork):
+    """Embedding, LSTM, pooling over each row's real steps, Linear: token ids in, one score (logit) a label out.
+
+    The arguments stand in the order, and the weights have the names, of the PyTorch class that people copy:
+    ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``fc.weight``, ``fc.bias``. So a state dict goes from one to the
+    other.
+
+    Parameters
+    ----------
+    embedding_dim : int
+        Size of a token's vector.
+    hidden_dim : int
+        Features of h and c, in each layer and direction.
+    vocab_size : int
+        Token ids are 0 to vocab_size - 1.
+    label_size : int
+        Scores of each row.
+    num_layers : int
+        Layers of the LSTM.
+    pooling : {"last", "mean", "max"}, default "last"
+    embedding_dropout, pooled_dropout : float, default 0.0
+        On the embeddings and on what was pooled, in training.
+    dropout, bidirectional, embedding_std, padding_idx, sparse_embedding, dtype, seed, num_threads
+        As for `SequenceNetwork`, whose notes hold too.
+
+    Attributes
+    ----------
+    embedding, lstm, fc : Embedding, LSTM, Linear
+        The parts that have weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clstm.models import LSTMClassifierNetwork
+    >>> network = LSTMClassifierNetwork(100, 64, 5000, 2, 1, seed=0)
+    >>> out, (h_n, c_n) = network(np.array([[12, 7, 256], [31, 0, 0]]), lengths=[3, 1])
+    >>> out.shape, h_n.shape
+    ((2, 2), (1, 2, 64))
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_dim: int,
+        vocab_size: int,
+        label_size: int,
+        num_layers: int,
+        *,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        pooling: str = "last",
+        embedding_std: float = 0.1,
+        embedding_dropout: float = 0.0,
+        pooled_dropout: float = 0.0,
+        padding_idx: int | None = None,
+        sparse_embedding: bool = False,
+        dtype: Any = np.float32,
+        seed: int | np.random.Generator | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        # Checked here under the names they have here; the base and the parts check the rest.
+        self.embedding_dim = check_index("embedding_dim", embedding_dim, low=1)
+        self.hidden_dim = check_index("hidden_dim", hidden_dim, low=1)
+        self.label_size = check_index("label_size", label_size, low=1)
+        super().__init__(
+            self.embedding_dim, self.hidden_dim, self.label_size, num_layers,
+            vocab_size=check_index("vocab_size", vocab_size, low=1), dropout=dropout, bidirectional=bidirectional,
+            pooling=check_choice("pooling", pooling, tuple(POOLINGS)),
+            input_dropout=check_real("embedding_dropout", embedding_dropout, low=0.0, high=1.0),
+            output_dropout=check_real("pooled_dropout", pooled_dropout, low=0.0, high=1.0),
+            embedding_std=check_real("embedding_std", embedding_std, low=0.0), padding_idx=padding_idx,
+            sparse_embedding=sparse_embedding, dtype=dtype, seed=seed, num_threads=num_threads,
+        )  # fmt: skip
+
+    @staticmethod
+    def weight_shapes(
+        embedding_dim: int,
+        hidden_dim: int,
+        vocab_size: int,
+        label_size: int,
+        num_layers: int,
+        *,
+        bidirectional: bool = False,
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
+        sizes = embedding_dim, hidden_dim, label_size, num_layers
+        return SequenceNetwork.weight_shapes(*sizes, vocab_size=vocab_size, bidirectional=bidirectional)
+
+    def __repr__(self) -> str:
+        return (
+            f"LSTMClassifierNetwork({self.embedding_dim}, {self.hidden_dim}, {self.vocab_size}, {self.label_size}, "
+            f"{self.lstm.num_layers}, bidirectional={self.lstm.bidirectional}, pooling={self.pooling!r})"
+        )
+
+
+def restored(make: Callable[[], Network], arrays: Mapping[str, np.ndarray], dtype: Any, **sizes: Any) -> Network:
+    """Return the network that `make` makes, with weights from a file, of which nothing is trusted.
+
+    The arrays must be those that `dtype` and `sizes`, the arguments of `SequenceNetwork.weight_shapes`, ask for before
+    the network is made: its sizes too are from the file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        They aren't.
+    """
+    # First their number: a file could ask for a million layers.
+    per_layer = 8 if sizes["bidirectional"] else 4
+    if len(arrays) != 2 + per_layer * sizes["num_layers"] + (sizes["vocab_size"] is not None):
+        raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
+    zero = np.zeros((), dtype)
+    shapes = SequenceNetwork.weight_shapes(**sizes)
+    check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
+    with blank_weights():
+        network = make()
+    network.load_state_dict(arrays, assign=True)
+    return network

@@ -1,0 +1,49 @@
+"""What a training shows on standard error: a line for each epoch, and a bar on a terminal that has tqdm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from clstm._package import public
+
+
+@public("clstm.train")
+class Progress:
+    """Writes to standard error as it is at each call; writes nothing where `verbose` is 0.
+
+    Parameters
+    ----------
+    verbose : int
+        0 silent, 1 lines, and a bar if standard error is a terminal and tqdm is installed.
+    """
+
+    def __init__(self, verbose: int) -> None:
+        self.verbose = verbose
+
+    def batches(self, batches: Iterable[Any], label: str) -> Iterator[Any]:
+        """Yield the batches, with a bar that vanishes at their end."""
+        bar = self._bar_class()
+        if bar is None:
+            yield from batches
+            return
+        with bar(batches, desc=label, unit="batch", leave=False, file=sys.stderr, dynamic_ncols=True) as shown:
+            yield from shown
+
+    def line(self, text: str) -> None:
+        """Write a line."""
+        if self.verbose and sys.stderr is not None:
+            try:
+                print(text, file=sys.stderr, flush=True)
+            except OSError:  # a closed pipe or a full disk is no reason to lose a training
+                self.verbose = 0
+
+    def _bar_class(self) -> Any:
+        if not self.verbose or sys.stderr is None or not sys.stderr.isatty():
+            return None
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return None
+        return tqdm
