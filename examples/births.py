@@ -23,7 +23,7 @@ training, training_days = births[:-TEST], days[:-TEST]
 
 # %%
 # Fit, and forecast each day of the test the day before. The series is read once for all 1,461 forecasts, for the state
-# is kept at each day; the intervals are as wide as the errors of the 500 days before say.
+# is stored for each day; the intervals are as wide as the errors of the 500 days before say.
 
 
 def run(seed: int, X: np.ndarray | None = None) -> tuple[clstm.LSTMForecaster, float, object]:

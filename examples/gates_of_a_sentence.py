@@ -21,7 +21,7 @@ asked = options(save="write the pictures to docs/pictures")
 
 # %%
 # Nothing is asked of the training: any fitted model has `trace`. Of all words that stand in the test sentences 20 times
-# or more, the mean of the forget gates over all units and places says where the network lets go of what it has read.
+# or more, the mean of the forget gates over all units and places says where the network forgets what it has read.
 
 
 def by_word(values, words):

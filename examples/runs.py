@@ -24,7 +24,7 @@ class Result:
 
 
 def seeds(argv: Sequence[str] | None = None) -> range:
-    """Return the seeds that the command line asks for: ``--seeds 3`` for a mean of three; one if it says nothing."""
+    """Return the seeds from the command line: ``--seeds 3`` for a mean of three; one if it says nothing."""
     return range(options(argv).seeds)
 
 

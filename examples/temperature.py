@@ -59,7 +59,7 @@ now = temperature[backtest.cutoffs - 1][:, np.newaxis]
 print(f"as now: {np.abs(backtest.actual - now).mean():.4g}")
 
 # %%
-# A thousand forecasts from one pass, against reading all that came before anew for each (20 are enough to tell).
+# A thousand forecasts from one pass, against reading all that came before again for each (20 are enough to tell).
 
 start = time.perf_counter()
 at_once = forecaster.backtest(temperature, h=H, n_windows=1000)

@@ -2,7 +2,7 @@
 A pen that writes digits
 ========================
 
-A network that is asked for a digit moves a pen, from point to point, and no two of its sevens are the same. It was
+A network draws a requested digit: it moves a pen, from point to point, and no two of its sevens are the same. It was
 shown how 44 people write, and gives for each next point not one place but a mixture of Gaussians, from which the point
 is drawn (Graves 2013, `arXiv:1308.0850 <https://arxiv.org/abs/1308.0850>`_). All digits are written at once, through
 one stream.
@@ -32,7 +32,7 @@ order = np.random.default_rng(0).permutation(len(points))
 test, rest = order[: len(points) // 5], order[len(points) // 5 :]
 
 # %%
-# What the network sees at each point is the pen's last move, the place where the pen is, and the digit asked for; what
+# What the network sees at each point is the pen's last move, the place where the pen is, and the requested digit; what
 # it tells is the next move. The pen begins in the middle.
 
 
@@ -48,7 +48,7 @@ def moves(points, digits):
 
 # %%
 # The tablet rounded all places to whole numbers, on which a density could rise without end. So each place is spread
-# evenly over its cell of the grid, anew each time it is shown.
+# evenly over its square of the grid, again each time it is shown.
 
 
 def spread(points, generator):
@@ -95,7 +95,7 @@ def train(seed):
 
 
 def write(network, digits, bias=0.0, seed=0):
-    """Return a digit's eight points for each that is asked for, (digits, 8, 2)."""
+    """Return eight points for each requested digit, (digits, 8, 2)."""
     generator = np.random.default_rng(seed)
     stream = network.lstm.stream(batch_size=len(digits))
     asked = np.eye(10, dtype=np.float32)[digits]
@@ -113,13 +113,13 @@ def write(network, digits, bias=0.0, seed=0):
 # Two questions
 # -------------
 # How likely are the moves that people made, of digits held out? In nats a point, the lower the better. And is what
-# was written the digit that was asked for? That is said by the most similar of the digits that people wrote.
+# was written the requested digit? That is said by the most similar of the digits that people wrote.
 
 asked = np.arange(2000) % 10
 
 
 def recognised(points_written, digits_asked):
-    """Return the share whose nearest neighbour among people's digits is the digit asked for, in per cent."""
+    """Return the share whose nearest neighbour among people's digits is the requested digit, in per cent."""
     real, written = (p.reshape(len(p), -1).astype(np.float32) for p in (points[rest], points_written))
     distance = (real**2).sum(axis=1) - 2 * written @ real.T  # squared, but for what all have in common
     return 100 * np.mean(digits[rest][distance.argmin(axis=1)] == digits_asked)

@@ -17,7 +17,7 @@ from clstm._core import backend
 
 from .systems import System
 
-# glibc keeps what is freed, instead of giving it back to the system and having it cleared anew by the next step.
+# glibc keeps what is freed, instead of giving it back to the system and having it cleared again by the next step.
 KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "4000000000",
     "MALLOC_MMAP_THRESHOLD_": "4000000000",

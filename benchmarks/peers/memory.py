@@ -3,8 +3,8 @@
     python -m benchmarks.peers.memory [--systems clstm PyTorch] [--grid four] [--threads 1] [--json FILE]
 
 A child imports its library and makes the problem's data, notes its memory, then prepares and trains STEPS steps. What
-counts is how far its peak (VmHWM of Linux, set back before) is above what was noted: weights, gradients, what is kept
-for the way back, and what the library takes for itself while it works.
+counts is how far its peak (VmHWM of Linux, set back before) is above what was noted: weights, gradients, what is stored
+for the backward pass, and what the library takes for itself while it works.
 """
 
 from __future__ import annotations

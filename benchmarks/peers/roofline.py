@@ -204,8 +204,8 @@ def least_seconds(problem: Problem, limits: Limits) -> float:
     """Return a time that no program can do the problem's products in, on as many threads as `limits` is of.
 
     Input projection, weight gradients and dx count at the peak. A step's recurrent product, in training also that of
-    the way back, takes the longer of its multiply-adds at the peak and of reading the recurrent weights. Where no step
-    follows that could use weights again, as in a stream, all weights are read anew.
+    the backward pass, takes the longer of its multiply-adds at the peak and of reading the recurrent weights. Where no step
+    follows that could use weights again, as in a stream, all weights are read again.
     """
     case = problem.case
     peak, item_size, H = limits.peaks[case.dtype], np.dtype(case.dtype).itemsize, case.hidden_size
@@ -233,7 +233,7 @@ def least_seconds(problem: Problem, limits: Limits) -> float:
 def attainable_seconds(problem: Problem, limits: Limits) -> float:
     """Return `least_seconds` and the time of the activations: three sigmoids and two tanhs a unit of each step and row.
 
-    In training tanh of the cell state is computed once more on the way back.
+    In training tanh of the cell state is computed once more in the backward pass.
     """
     case, speeds = problem.case, limits.activations[problem.case.dtype]
     units = problem.active.sum() * case.directions * case.num_layers * case.hidden_size
