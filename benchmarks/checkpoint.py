@@ -1,4 +1,4 @@
-"""What checkpoints save and cost: peak memory in fresh processes, and time in turn; `python -m benchmarks.checkpoint`.
+"""What checkpoints save and cost: peak memory in fresh processes, and time in alternating rounds; `python -m benchmarks.checkpoint`.
 
 Linux only: the peak is the system's mark of the process, set back once data and weights are there.
 """
@@ -45,7 +45,7 @@ def status(name):
 
 
 def times(shape, num_threads, turns):
-    """Return the seconds of each turn without and with checkpoints; of processor time on one thread."""
+    """Return the seconds of each round without and with checkpoints; of processor time on one thread."""
     clock = time.process_time if num_threads == 1 else time.perf_counter
     step, seconds = prepare(shape, num_threads), {False: [], True: []}
     for turn in range(turns + 1):  # the first isn't counted

@@ -1,4 +1,4 @@
-"""The CTC loss with its gradient beside PyTorch's: both in one process, taking turns, with the same threads.
+"""The CTC loss with its gradient compared with PyTorch's: both alternate in one process, with the same number of threads.
 
 python -m benchmarks.ctc [threads]
 """

@@ -1,4 +1,4 @@
-"""`clstm demo` and the same recipe in PyTorch, in turn: accuracy on the test part, and seconds of training.
+"""`clstm demo` and the same recipe in PyTorch, one after the other: accuracy on the test part, and seconds of training.
 
     python benchmarks/demo_torch.py [--faq] [--seeds 3] [--threads 2]
 

@@ -1,4 +1,4 @@
-"""What `LSTMForecaster` was chosen by: `python -m benchmarks.forecast_choices`.
+"""How the defaults of `LSTMForecaster` were chosen: `python -m benchmarks.forecast_choices`.
 
 On the examples' two series: where a segment's state comes from in training (from all that was before it, or from zeros,
 with or without steps that warm it up), and how a day of hours is forecast (each hour fed back, or all 24 at once by as

@@ -16,7 +16,7 @@ class Forward:
 
 
 class Variants:
-    """What a layer can do besides: one shape, one thread and two."""
+    """Other options of a layer: one shape, one thread and two."""
 
     shape = (100, 32, 256, 256)
     params = (("batch_first", "bidirectional", "two layers", "ragged", "unbatched"), cases.THREADS)
@@ -64,7 +64,7 @@ class Predict:
 
 
 class Stacked:
-    """Layers on layers of small batches, which threads share as a wavefront."""
+    """Stacked layers with small batches, which threads run as a wavefront."""
 
     params = ((64, 128, 256), (2, 4), cases.THREADS)
     param_names = ("hidden_size", "layers", "threads")

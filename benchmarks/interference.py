@@ -1,4 +1,4 @@
-"""Two libraries with threads of their own in one process: NumPy's products (OpenBLAS) and clstm's layers, in turn.
+"""Two libraries with their own threads in one process: NumPy's products (OpenBLAS) and clstm's layers, alternating.
 
     python -m benchmarks.interference [--threads 2] [--rounds 15]
 
@@ -43,7 +43,7 @@ def alone(call: Callable[[], object]) -> float:
 
 
 def in_turn(*calls: Callable[[], object]) -> list[float]:
-    """Return the mean seconds of a call of each, which take turns, after a rest."""
+    """Return the mean seconds of a call of each, alternating, after a rest."""
     time.sleep(0.1)
     for call in calls:
         call()

@@ -1,4 +1,4 @@
-"""One time step: the cell, and a sequence of length 1, whose state the caller carries on."""
+"""One time step: the cell, and a sequence of length 1, whose state the caller passes on."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A stream's steps, and its chunks."""
+"""Steps and chunks of a stream."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import clstm
 
 from . import cases
 
-# (layers, batch, input_size, hidden_size): Python's share shows in the first, the caches' in the last ones.
+# (layers, batch, input_size, hidden_size): The first shows the cost of Python, the last ones that of the caches.
 SHAPES = ((1, 1, 16, 16), (1, 1, 64, 128), (2, 1, 64, 128), (1, 8, 64, 128), (1, 1, 64, 512), (1, 1, 512, 512))
 
 

@@ -22,7 +22,7 @@ class ForwardBackward:
 
 
 class Ragged:
-    """Rows of many lengths: what is past a row's end should cost nothing."""
+    """Rows of many lengths: padding should cost nothing."""
 
     shape = (100, 32, 256, 256)
     params = ((False, True), cases.THREADS)
@@ -56,7 +56,7 @@ class OptimiserStep:
 
 
 class Packing:
-    """What follows each update: forward panels at once, the others in the next backward; here as a step of training."""
+    """What follows each update: forward panels are packed at once, the others in the next backward; here as a step of training."""
 
     params = (((20, 8, 128, 128), (100, 1, 256, 256), (50, 64, 512, 512)),)
     param_names = ("shape",)

@@ -1,4 +1,4 @@
-"""A PyTorch model in a process without PyTorch: how soon it answers, and the memory it takes, beside PyTorch itself.
+"""A PyTorch model in a process without PyTorch: how soon it answers, and the memory it takes, compared with PyTorch itself.
 
     python -m benchmarks.without_torch [--rounds 7]
 

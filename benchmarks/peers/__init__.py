@@ -1,4 +1,4 @@
-"""clstm's LSTM against other libraries: the same weights and data, in one process, in turn.
+"""clstm's LSTM against other libraries: the same weights and data, alternating in one process.
 
     python -m benchmarks.peers                                          # the standard grid, 1 and 2 threads
     python -m benchmarks.peers --json peers.json --markdown peers.md --picture peers.png

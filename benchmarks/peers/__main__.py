@@ -1,4 +1,4 @@
-"""The command line of the comparison: options, a table as it goes, a report in the end."""
+"""The command line of the comparison: options, a table while it runs, a report at the end."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def present(options: argparse.Namespace) -> list[systems.System]:
-    """Return the peers that take part, and say of the others why they don't."""
+    """Return the available peers, and say why the others are not."""
     peers = []
     for peer in systems.PEERS:
         if peer.name not in options.peers:

@@ -43,7 +43,7 @@ def wanted(isa: str | None, keep_memory: bool) -> dict[str, str]:
 
 
 def start_again(module: str, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Run the module in this process's place if the variables aren't set so, for libraries read them as they load."""
+    """Start the module again with these variables if they aren't set: libraries read them when they are loaded."""
     if any(os.environ.get(name) != value for name, value in variables.items()):
         sys.stdout.flush()
         os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, **variables})

@@ -1,4 +1,4 @@
-"""The comparison: the same results first, then times in turn."""
+"""The comparison: results are compared first, then timed in alternating rounds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def measure(
     clock: str = "wall",
     limits: Limits | None = None,
 ) -> dict[str, Any]:
-    """Compare the results of clstm and of all peers that support the case, then time them in turn.
+    """Compare the results of clstm and of all peers that support the case, then time them in alternating rounds.
 
     Returns
     -------

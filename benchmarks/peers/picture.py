@@ -1,4 +1,4 @@
-"""The figures as a picture: by shape, the ratio to the best peer and the shares of the roofline."""
+"""The figures as a picture: by shape, the ratio to the best peer and the fractions of the roofline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it comes to: means and leasts over the cases, and which case misses what is wanted."""
+"""Summaries: means and minima over the cases, and which case misses its target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEAR_THE_TOP = 0.77  # of the roofline: beside a peer above, HIGH_ENOUGH of it i
 
 
 def wanted(mode: str, num_threads: int) -> float:
-    """Return how many times as fast as the best peer clstm is wanted to be."""
+    """Return the target for how many times as fast as the best peer clstm is."""
     return 1.5 if num_threads > 1 else {"inference": 1.3, "stream": 1.3}.get(mode, 1.25)
 
 
@@ -33,13 +33,13 @@ def met(result: dict[str, Any]) -> str:
 
 
 def near_the_roofline(result: dict[str, Any]) -> bool:
-    """Return whether clstm reaches as much of the roofline as is wanted."""
+    """Return whether clstm reaches its target fraction of the roofline."""
     alone = result["case"].get("batch") == 1
     return bool(result["shares"].get("clstm", 0) >= (HIGH_ENOUGH_ALONE if alone else HIGH_ENOUGH))
 
 
 def highest_peer(result: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Return the peer that reaches the largest share of the roofline, and that share; None where none is known."""
+    """Return the peer that reaches the largest fraction of the roofline, and that fraction; None where none is known."""
     shares = {name: share for name, share in result["shares"].items() if name != "clstm"}
     return max(shares.items(), key=lambda found: found[1], default=(None, None))
 
@@ -50,7 +50,7 @@ def is_contested(result: dict[str, Any]) -> bool:
 
 
 def summary(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return for each mode, dtype and number of threads what the cases come to.
+    """Return a summary of the cases for each mode, dtype and number of threads.
 
     Returns
     -------

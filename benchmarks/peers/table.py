@@ -1,4 +1,4 @@
-"""The figures as Markdown: rows that are printed as they come."""
+"""The figures as Markdown: rows that are printed as they are measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .systems import System
 
 
 class Table:
-    """Aligned rows: of each case the speed, the ratio to each peer and to the best, the share of the roofline."""
+    """Aligned rows: of each case the speed, the ratio to each peer and to the best, the fraction of the roofline."""
 
     def __init__(self, cases: Sequence[Case], peers: Sequence[System]) -> None:
         self.peers = [peer.name for peer in peers]

@@ -1,4 +1,4 @@
-"""Time for one system at a time, on cores that the others' threads have left.
+"""Time one system at a time, once the other systems' threads have come to rest.
 
 Threads of a library's pool go on spinning after a call for up to a tenth of a second, and would slow the next system.
 So each turn begins when this process has come to rest, and with untimed calls: a virtual machine's host may run two
@@ -23,7 +23,7 @@ SAMPLE = 0.03  # seconds of timed ones, at least
 PATIENCE = 2.0  # seconds in which a process comes to rest
 ATTEMPTS = 4  # at a turn without others' work between
 
-# What a turn is timed with. Processor time tells more on a busy machine, but of one thread only: of more, it would
+# How a round is timed. Processor time tells more on a busy machine, but of one thread only: of more, it would
 # count the time in which they spin.
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
 
@@ -41,7 +41,7 @@ def settle() -> None:
 
 
 def sample(run: Run, calls: int, clock: str = "wall") -> float:
-    """Return the seconds that each of `calls` takes, in one turn."""
+    """Return the seconds that each of `calls` takes in one round."""
     now = CLOCKS[clock]
     settle()
     warm = time.perf_counter() + WARM
@@ -55,7 +55,7 @@ def sample(run: Run, calls: int, clock: str = "wall") -> float:
 
 
 def quiet_sample(run: Run, calls: int, clock: str = "wall") -> tuple[float, int]:
-    """Return what `sample` does of the least disturbed of some turns, and how many had to be repeated.
+    """Return the sample of the least disturbed of some rounds, and how many had to be repeated.
 
     A turn is disturbed when the system took a processor from one of this process's threads more than once in its timed
     calls: others were at work, or two of the threads shared a processor. Processor time doesn't count what others do.
@@ -76,6 +76,6 @@ def switches() -> int:
 
 
 def calls_in_sample(run: Run) -> int:
-    """Return how many calls make a turn long enough."""
+    """Return how many calls make a round long enough."""
     run()  # the first call may make ready
     return max(1, math.ceil(SAMPLE / min(sample(run, 1) for _ in range(2))))

@@ -1,4 +1,4 @@
-"""The libraries that are compared, a file each. Another peer is another subclass of System, put into PEERS."""
+"""The compared libraries, one a file. To add one, write a subclass of System and list it in PEERS."""
 
 from .base import System
 from .onnx_runtime import OnnxRuntime

@@ -1,4 +1,4 @@
-"""What every system that is measured can do."""
+"""The interface of every measured system."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class System:
 
     @classmethod
     def missing(cls) -> list[str]:
-        """Return the packages that aren't there."""
+        """Return the packages that are missing."""
         return [package for package in cls.packages if importlib.util.find_spec(package) is None]
 
     @classmethod
     def available(cls) -> bool:
-        """Tell whether all it needs is installed."""
+        """Tell whether all packages that it needs are installed."""
         return not cls.missing()
 
     def supports(self, problem: Problem) -> bool:
-        """Tell whether the library can do it."""
+        """Tell whether the library supports the problem."""
         return problem.mode in self.modes and problem.case.dtype in self.dtypes
 
     def prepare(self, problem: Problem, num_threads: int) -> None:
@@ -47,11 +47,11 @@ class System:
         raise NotImplementedError
 
     def run(self) -> Any:
-        """Do it once; return the results as the library gives them."""
+        """Run it once; return the results as the library gives them."""
         return getattr(self, self.problem.mode)()
 
     def arrays(self, results: Any) -> dict[str, np.ndarray]:
-        """Return by name what `run` gave, in PyTorch's shapes.
+        """Return the results of `run` by name, in PyTorch's shapes.
 
         y, h_n and c_n in inference, y of all steps as a stream; y, dx and weight gradients in training; the loss and
         weight gradients of the classifier.

@@ -21,7 +21,7 @@ class OnnxRuntime(System):
         if problem.lengths is not None:
             self.inputs["lengths"] = problem.lengths.astype(np.int32)
         model = onnx_model(problem).SerializeToString()
-        # Its threads may spin between parallel loops or sleep. It gets what is faster for the problem.
+        # Its threads may spin between parallel loops or sleep. The faster setting for the problem is used.
         choices = (True, False) if num_threads > 1 else (False,)
         sessions = {spinning: self.new_session(model, num_threads, spinning) for spinning in choices}
 

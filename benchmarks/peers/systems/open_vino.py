@@ -19,7 +19,7 @@ class OpenVino(System):
 
         self.ov, self.problem, case = openvino, problem, problem.case
         model = openvino.Core().read_model(onnx_model(problem).SerializeToString(), b"")
-        # Its threads may be bound to a processor each or not. It gets what is faster for the problem.
+        # Its threads may be bound to a processor each or not. The faster setting for the problem is used.
         choices = (True, False) if num_threads > 1 else (False,)
         compiled = {pinning: self.compile(model, num_threads, pinning) for pinning in choices}
         self.x = np.empty((1, case.batch, case.input_size), np.float32) if problem.mode == "stream" else problem.x

@@ -1,6 +1,6 @@
-"""What each option of a layer costs, beside the plain layer.
+"""What each option of a layer costs, compared with the plain layer.
 
-    python -m benchmarks.cells [--shape 100 32 256 256] [--threads 1] [--rounds 15] [--only layer_norm ...]
+    python -m benchmarks.variants [--shape 100 32 256 256] [--threads 1] [--rounds 15] [--only layer_norm ...]
 
 prints a table: the time of each option's forward, of a training step's forward and of its backward, by that of the
 plain layer, in one process and in turn; the least time of each over the rounds, which other processes disturb least.
