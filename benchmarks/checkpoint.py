@@ -1,4 +1,4 @@
-"""What checkpoints save and cost: peak memory in fresh processes, and time in alternating rounds; `python -m benchmarks.checkpoint`.
+"""What gradient checkpointing saves and costs: peak memory and time. `python -m benchmarks.checkpoint`.
 
 Linux only: the peak is the system's mark of the process, set back once data and weights are there.
 """

@@ -1,4 +1,4 @@
-"""The CTC loss with its gradient compared with PyTorch's: both alternate in one process, with the same number of threads.
+"""The CTC loss with its gradient compared with PyTorch's: alternating in one process, same threads.
 
 python -m benchmarks.ctc [threads]
 """

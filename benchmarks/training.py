@@ -56,7 +56,7 @@ class OptimiserStep:
 
 
 class Packing:
-    """What follows each update: forward panels are packed at once, the others in the next backward; here as a step of training."""
+    """Packing after an update: forward panels at once, the others in the next backward; here as a training step."""
 
     params = (((20, 8, 128, 128), (100, 1, 256, 256), (50, 64, 512, 512)),)
     param_names = ("shape",)

@@ -1,4 +1,4 @@
-"""How the defaults of `Translator` were chosen: `python -m benchmarks.translation_choices [--pairs 8000] [--lr 0.01] ...`.
+"""How `Translator`'s defaults were chosen: `python -m benchmarks.translation_choices [--pairs 8000] [--lr 0.01] ...`.
 
 It learns from English sentences and their French translations and reports on 500 English sentences held out, none of
 them in the test of examples/translation.py: the loss after each epoch, how certain the attention is (the mean of each

@@ -1,4 +1,4 @@
-"""A PyTorch model in a process without PyTorch: how soon it answers, and the memory it takes, compared with PyTorch itself.
+"""A PyTorch model in a process without PyTorch: how soon it answers, and its memory, compared with PyTorch.
 
     python -m benchmarks.without_torch [--rounds 7]
 

@@ -204,8 +204,8 @@ def least_seconds(problem: Problem, limits: Limits) -> float:
     """Return a time that no program can do the problem's products in, on as many threads as `limits` is of.
 
     Input projection, weight gradients and dx count at the peak. A step's recurrent product, in training also that of
-    the backward pass, takes the longer of its multiply-adds at the peak and of reading the recurrent weights. Where no step
-    follows that could use weights again, as in a stream, all weights are read again.
+    the backward pass, takes the longer of its multiply-adds at the peak and of reading the recurrent weights. Where no
+    step follows that could use weights again, as in a stream, all weights are read again.
     """
     case = problem.case
     peak, item_size, H = limits.peaks[case.dtype], np.dtype(case.dtype).itemsize, case.hidden_size

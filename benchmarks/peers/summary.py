@@ -39,7 +39,7 @@ def near_the_roofline(result: dict[str, Any]) -> bool:
 
 
 def highest_peer(result: dict[str, Any]) -> tuple[str | None, float | None]:
-    """Return the peer that reaches the largest fraction of the roofline, and that fraction; None where none is known."""
+    """Return the peer that reaches the largest fraction of the roofline, and that fraction; None if unknown."""
     shares = {name: share for name, share in result["shares"].items() if name != "clstm"}
     return max(shares.items(), key=lambda found: found[1], default=(None, None))
 
