@@ -20,7 +20,7 @@ from clstm._checks import (
     random_generator,
 )
 from clstm._package import public
-from clstm.estimators.base import BaseModel
+from clstm.estimators.unconverted import UnconvertedModel as BaseModel
 from clstm.forecasting import calendars, conformal
 from clstm.forecasting.differencing import Differences
 from clstm.forecasting.distributions import OUTPUTS, check_levels, make_output
