@@ -40,6 +40,7 @@ from clstm.estimators.inputs import (
     read_step_targets,
     run,
 )
+from clstm.estimators.unconverted import UnconvertedModel
 from clstm.layers.pooling import POOLINGS
 from clstm.models.sequence import SequenceNetwork, restored
 from clstm.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -77,7 +78,7 @@ class NotFittedError(base.NotFittedError, scikit.NotFittedError):
 
 
 @public("clstm.estimators")
-class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
+class SequenceEstimator(UnconvertedModel, scikit.BaseEstimator):
     """Base of the estimators; a subclass says what y is, which loss there is, and what the outputs mean.
 
     Beside what ends in an underscore, `_input` says what X was, and `_training` holds what `partial_fit` goes on with;
