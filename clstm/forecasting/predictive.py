@@ -91,7 +91,9 @@ def check_interval_levels(value: Any) -> list[float]:
     """Return the levels of intervals in percent, as the caller gave them: none, one or several."""
     if value is None:
         return []
-    several = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes)) and np.ndim(value)
+    if isinstance(value, np.ndarray):
+        value = np.atleast_1d(value)
+    several = isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, (str, bytes))
     levels = list(value) if several else [value]
     for level in levels:
         if not 0 < check_real("level", level) < 100:
