@@ -133,7 +133,7 @@ def _find_months(dates: np.ndarray) -> Frequency | None:
 
 
 def _in_largest_unit(step: int, units: dict[str, int], suffix: str) -> Frequency:
-    unit = max((unit for unit in units if step % units[unit] == 0), key=units.get)
+    unit = max((unit for unit in units if step % units[unit] == 0), key=units.__getitem__)
     count = step // units[unit]
     return Frequency(f"{count if count > 1 else ''}{unit}{suffix}")
 
@@ -199,7 +199,7 @@ def check_features(name: str, value: Any) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError(f"{name} is {value!r}, expected 'auto', None or a list of {', '.join(FEATURES)}")
     for feature in value:
-        check_choice(name, feature, FEATURES)
+        check_choice(name, feature, tuple(FEATURES))
 
 
 def features(dates: np.ndarray, names: Sequence[str]) -> np.ndarray:

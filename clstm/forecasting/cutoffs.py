@@ -35,6 +35,11 @@ class CutoffState:
     n_values: np.ndarray
     series: np.ndarray
 
+    def rows(self, part: slice) -> CutoffState:
+        """Return some of the rows."""
+        h, c = self.state
+        return CutoffState((h[:, part], c[:, part]), self.last_values[part], self.n_values[part], self.series[part])
+
 
 def read_to_end(network: ForecastNetwork, encoding: Encoding, panel: Panel) -> CutoffState:
     """Read series from their beginnings; return the state at their ends, in the order of the series."""
@@ -46,10 +51,10 @@ def read_to_end(network: ForecastNetwork, encoding: Encoding, panel: Panel) -> C
 
 def read_on(network: ForecastNetwork, encoding: Encoding, panel: Panel, before: CutoffState) -> CutoffState:
     """Read new values of series from the state before them; return the state at their new ends."""
-    steps = encoding.encode_new(panel, before.last_values, before.n_values)
+    y = [np.concatenate(both) for both in zip(before.last_values, panel.y, strict=True)]
+    steps = encoding.encode_new(y, panel.X, before.n_values)
     _, state = network.lstm(steps.inputs, before.state, steps.lengths)
-    values = [np.concatenate(both) for both in zip(before.last_values, panel.y, strict=True)]
-    last_values = np.stack([y[-encoding.history_size :] for y in values])
+    last_values = np.stack([values[-encoding.history_size :] for values in y])
     return CutoffState(state, last_values, before.n_values + panel.lengths, before.series)
 
 
@@ -79,8 +84,9 @@ def read_to_cutoffs(network: ForecastNetwork, encoding: Encoding, panel: Panel, 
     last_values = [
         y[cut - encoding.history_size : cut] for y, cuts in zip(panel.y, cutoffs, strict=True) for cut in cuts
     ]
+    rows = lstm.num_layers, cutoffs.size, lstm.hidden_size
     return CutoffState(
-        tuple(array.reshape(lstm.num_layers, cutoffs.size, -1) for array in (h, c)),
+        (h.reshape(rows), c.reshape(rows)),
         np.stack(last_values),
         cutoffs.ravel(),
         np.repeat(np.arange(len(cutoffs)), cutoffs.shape[1]),

@@ -210,19 +210,17 @@ def check_levels(name: str, value: Any) -> list[float]:
 
 
 def _softplus(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return log(1 + exp(raw)) and its derivative, both without overflow."""
+    """Return log(1 + exp(raw)) and its derivative; neither overflows."""
     small = np.exp(-np.abs(raw))
     return np.maximum(raw, 0) + np.log1p(small), np.where(raw < 0, small, 1) / (1 + small)
 
 
 def _scale(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scale for its raw number, and the derivative."""
     scale, slope = _softplus(raw)
     return scale + raw.dtype.type(MIN_SCALE), slope
 
 
 def _df(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the degrees of freedom for their raw number, and the derivative."""
     df, slope = _softplus(raw)
     return MIN_DF + df, slope
 

@@ -92,7 +92,7 @@ class Encoding:
         panel = self.form.read(y, X)
         if len(panel.y) != len(self.starts):
             raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
-        if panel.dates is not None:
+        if panel.dates is not None and self.frequency is not None:
             for index, dates in enumerate(panel.dates):
                 check_dates(panel.form.dates_name(index), dates, self.frequency)
         return panel
@@ -102,9 +102,10 @@ class Encoding:
         panel = self.form.read(y, X, partial=True)
         if len(panel.y) != len(self.starts):
             raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
-        if panel.dates is not None:
-            for index, (dates, ahead) in enumerate(zip(panel.dates, self.dates_ahead(n_values, 1), strict=True)):
-                check_dates(panel.form.dates_name(index), dates, self.frequency, ahead[0])
+        if panel.dates is not None and self.frequency is not None:
+            for index, dates in enumerate(panel.dates):
+                start = self.frequency.dates(self.starts[index], n_values[index], 1)[0]
+                check_dates(panel.form.dates_name(index), dates, self.frequency, start)
         return panel
 
     # -------------------------------------------------------------------------------------------------------- dates
@@ -124,7 +125,7 @@ class Encoding:
     # ------------------------------------------------------------------------------------------------------- encoding
 
     def covariates(self, X: np.ndarray, start: Any, first: int) -> np.ndarray:
-        """Return what is known of steps before they come, (time, covariates).
+        """Return what is known of some steps of a series before they come, (time, covariates).
 
         Parameters
         ----------
@@ -135,18 +136,21 @@ class Encoding:
         first : int
             Index of the first of these steps in the series.
         """
-        parts = [self.x_scaling(X)]
-        if self.calendar:
-            parts.append(calendars.features(self.frequency.dates(start, first, len(X)), self.calendar))
-        return np.concatenate(parts, axis=1)
+        return self._covariates(X, self.dates(start, first, len(X)) if self.calendar else None)
 
-    def covariates_ahead(self, X: Any, h: int, n_values: np.ndarray) -> np.ndarray:
-        """Return the covariates (series, h, covariates) of the steps after the first `n_values` of each series.
+    def covariates_ahead(self, X: Any, h: int, dates: Sequence[np.ndarray | None]) -> np.ndarray:
+        """Return the covariates (series, h, covariates) of the steps at the dates that `dates_ahead` returned.
 
         Raises the errors of `Form.read_ahead` for the exogenous variables `X` that a call was given.
         """
-        arrays = self.form.read_ahead(X, h, self.dates_ahead(n_values, h), self.frequency)
-        return np.stack([self.covariates(*each) for each in zip(arrays, self.starts, n_values, strict=True)])
+        arrays = self.form.read_ahead(X, h, dates, self.frequency)
+        return np.stack([self._covariates(*each) for each in zip(arrays, dates, strict=True)])
+
+    def _covariates(self, X: np.ndarray, dates: np.ndarray | None) -> np.ndarray:
+        parts = [self.x_scaling(X)]
+        if self.calendar:
+            parts.append(calendars.features(dates, self.calendar))
+        return np.concatenate(parts, axis=1)
 
     def encode(self, panel: Panel) -> Steps:
         """Return the steps of series from their beginnings."""
@@ -156,21 +160,19 @@ class Encoding:
         ]
         return self._steps(panel.y, covariates)
 
-    def encode_new(self, panel: Panel, last_values: np.ndarray, n_values: np.ndarray) -> Steps:
+    def encode_new(self, y: Sequence[np.ndarray], X: Sequence[np.ndarray], n_values: np.ndarray) -> Steps:
         """Return the steps of new values.
 
         Parameters
         ----------
-        panel : Panel
-            The new values.
-        last_values : ndarray of shape (series, history_size, columns)
-            The values before them.
+        y : sequence of ndarray of shape (history_size + time_i, columns)
+            The last values before the new ones, and these.
+        X : sequence of ndarray of shape (time_i, exogenous)
+            The exogenous variables of the new values.
         n_values : ndarray of int, shape (series,)
-            The number of all values before them.
+            The number of all values before the new ones.
         """
-        y = [np.concatenate(both) for both in zip(last_values, panel.y, strict=True)]
-        covariates = [self.covariates(*each) for each in zip(panel.X, self.starts, n_values, strict=True)]
-        return self._steps(y, covariates)
+        return self._steps(y, [self.covariates(*each) for each in zip(X, self.starts, n_values, strict=True)])
 
     def _steps(self, y: Sequence[np.ndarray], covariates: Sequence[np.ndarray]) -> Steps:
         """Return the steps from each value that has a difference to the next value, whose covariates are given."""

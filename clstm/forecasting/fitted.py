@@ -175,7 +175,8 @@ def _restore_dates(
     """Return the step of the dates, the first date of each series, and the calendar features."""
     name, starts = config["frequency"], config["starts"]
     frequency = None if name is None else calendars.read_frequency(name)
-    calendar = tuple(check_choice("its calendar", feature, calendars.FEATURES) for feature in config["calendar"])
+    names = tuple(calendars.FEATURES)
+    calendar = tuple(check_choice("its calendar", feature, names) for feature in config["calendar"])
     if not isinstance(starts, list) or len(starts) != series or (None in starts) != (name is None):
         raise ValueError("its dates aren't those of its series")
     of_integers = frequency is not None and not frequency.seconds

@@ -286,10 +286,12 @@ class LSTMForecaster(BaseModel):
             level and more steps ahead than `calibrate` was called with.
         """
         fitted, h, levels = self._fitted, check_index("h", h, low=1), check_interval_levels(level)
-        predictive = self._predictive(fitted, h, X)
-        dates = fitted.encoding.dates_ahead(fitted.cutoff.n_values, h)
-        forecasts = _forecasts(fitted.encoding.form, predictive.median, predictive.intervals(levels), levels, dates)
-        return fitted.encoding.form.return_forecasts(forecasts, with_intervals=level is not None)
+        form = fitted.encoding.form
+        predictive, dates = self._predict(fitted, h, X)
+        if level is None:
+            return form.return_points(predictive.median, dates)
+        intervals = predictive.intervals(levels)
+        return form.return_forecasts(_forecasts(form, predictive.median, intervals, levels, dates))
 
     def predict_quantiles(self, h: int, quantiles: Sequence[float], X: Any = None) -> Any:
         """Forecast quantiles of the next `h` values of each series.
@@ -309,9 +311,8 @@ class LSTMForecaster(BaseModel):
             ``LSTMForecaster-q-0.1`` for each.
         """
         fitted, h, quantiles = self._fitted, check_index("h", h, low=1), check_levels("quantiles", quantiles)
-        values = self._predictive(fitted, h, X).quantiles(quantiles)
-        dates = fitted.encoding.dates_ahead(fitted.cutoff.n_values, h)
-        return fitted.encoding.form.return_quantiles(values, quantiles, dates)
+        predictive, dates = self._predict(fitted, h, X)
+        return fitted.encoding.form.return_quantiles(predictive.quantiles(quantiles), quantiles, dates)
 
     def sample(self, n_samples: int, h: int, X: Any = None, *, seed: int | np.random.Generator | None = None) -> Any:
         """Draw paths of the next `h` values of each series, each step drawn given those before it.
@@ -334,8 +335,8 @@ class LSTMForecaster(BaseModel):
         n_samples, h = check_index("n_samples", n_samples, low=1), check_index("h", h, low=1)
         form = fitted.encoding.form
         uniform = random_generator(seed).uniform(np.finfo(np.float32).tiny, 1, (n_samples, h, form.columns))
-        paths = self._predictive(fitted, h, X).paths(uniform)
-        return form.return_paths(paths, fitted.encoding.dates_ahead(fitted.cutoff.n_values, h))
+        predictive, dates = self._predict(fitted, h, X)
+        return form.return_paths(predictive.paths(uniform), dates)
 
     def update(self, y: Any, X: Any = None) -> LSTMForecaster:
         """Read new values: the state advances past them, the weights don't change.
@@ -420,10 +421,12 @@ class LSTMForecaster(BaseModel):
         windows = (
             backtest(*options) if calibration_windows is None else backtest_calibrated(*options, calibration_windows)
         )
-        starts = list(zip(encoding.starts_of(panel), windows.cutoffs[:, :, np.newaxis], strict=True))
-        dates = [encoding.dates(start, cutoffs, h) for start, cutoffs in starts]
-        last_dates = [encoding.dates(start, cutoffs - 1, 1) for start, cutoffs in starts]
-        return encoding.form.return_backtests(_backtests(encoding.form, windows, levels, dates), last_dates)
+        lasts = windows.cutoffs[:, :, np.newaxis] - 1
+        dates = [encoding.dates(*each, h + 1) for each in zip(encoding.starts_of(panel), lasts, strict=True)]
+        ahead, last_dates = (
+            [None if one is None else one[part] for one in dates] for part in (np.s_[:, 1:], np.s_[:, 0])
+        )
+        return encoding.form.return_backtests(_backtests(encoding.form, windows, levels, ahead), last_dates)
 
     def trace(self, y: Any, X: Any = None) -> Trace:
         """Return the gates, cell states and outputs of the LSTM at every step, while it reads series.
@@ -474,10 +477,13 @@ class LSTMForecaster(BaseModel):
         self._fitted = replace(fitted, scores=scores)
         return self
 
-    def _predictive(self, fitted: FittedForecaster, h: int, X: Any) -> PredictiveDistribution:
-        """Return the predictive distribution of the next `h` values of each series."""
-        covariates = fitted.encoding.covariates_ahead(X, h, fitted.cutoff.n_values)
-        return PredictiveDistribution(fitted, fitted.cutoff, covariates, self.n_samples)
+    def _predict(
+        self, fitted: FittedForecaster, h: int, X: Any
+    ) -> tuple[PredictiveDistribution, list[np.ndarray | None]]:
+        """Return the predictive distribution of the next `h` values of each series, and their dates."""
+        dates = fitted.encoding.dates_ahead(fitted.cutoff.n_values, h)
+        covariates = fitted.encoding.covariates_ahead(X, h, dates)
+        return PredictiveDistribution(fitted, fitted.cutoff, covariates, self.n_samples), dates
 
 
 def _forecasts(

@@ -67,9 +67,7 @@ class FrameForm(Form):
             raise TypeError(f"y is {type(y).__name__}, but fit had a data frame")
         return read_frame(y, X, None, self, partial=partial)
 
-    def read_ahead(
-        self, X: Any, h: int, dates: Sequence[np.ndarray | None], frequency: Frequency | None
-    ) -> list[np.ndarray]:
+    def read_ahead(self, X: Any, h: int, dates: Sequence[Any], frequency: Frequency | None) -> list[np.ndarray]:
         """Return the exogenous variables of the next `h` steps of each series, as `Form.read_ahead` does."""
         if X is None:
             return super().read_ahead(X, h, dates, frequency)
@@ -77,30 +75,34 @@ class FrameForm(Form):
             raise TypeError(f"X is {type(X).__name__}, expected a data frame as at fit")
         return _read_future(X, self, dates, frequency)
 
-    def return_forecasts(self, forecasts: list[Forecast], *, with_intervals: bool) -> Any:
-        """Return forecasts of all series in a frame."""
+    def return_points(self, point: np.ndarray, dates: Sequence[Any]) -> Any:
+        """Return point forecasts (series, h, columns) in a frame."""
+        return _write_frame(self, dates, {FORECAST: self.squeeze(point)})
+
+    def return_forecasts(self, forecasts: list[Forecast]) -> Any:
+        """Return the forecasts of all series in a frame, with two columns for each level of intervals."""
         return _write_frame(self, [forecast.dates for forecast in forecasts], _forecast_columns(forecasts))
 
-    def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]) -> Any:
+    def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[Any]) -> Any:
         """Return quantiles (levels, series, h, columns) in a frame, with a column for each level."""
         values = self.squeeze(values)
         columns = {f"{FORECAST}-q-{level:g}": one for level, one in zip(levels, values, strict=True)}
         return _write_frame(self, dates, columns)
 
-    def return_paths(self, paths: np.ndarray, dates: Sequence[np.ndarray | None]) -> Any:
+    def return_paths(self, paths: np.ndarray, dates: Sequence[Any]) -> Any:
         """Return paths (series, samples, h, columns) in a frame, with each path's number in the column ``sample``."""
         _, samples, h, _ = paths.shape
         number = np.repeat(np.arange(samples), h)
         columns = {"sample": [number] * len(paths), FORECAST: paths.reshape(len(paths), -1)}
         return _write_frame(self, [np.tile(one, samples) for one in dates], columns)
 
-    def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[np.ndarray | None]) -> Any:
-        """Return the backtests of all series in a frame; `last_dates` (windows, 1) are those of each cut-off."""
+    def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[Any]) -> Any:
+        """Return the backtests of all series in a frame; `last_dates` (windows,) are the last before each cut-off."""
         h = backtests[0].point.shape[1]
         columns = {"y": [backtest.actual for backtest in backtests], **_forecast_columns(backtests)}
         columns = {name: [array.ravel() for array in arrays] for name, arrays in columns.items()}
         cutoffs = {"cutoff": [np.repeat(one, h) for one in last_dates]}
-        return _write_frame(self, [backtest.dates.ravel() for backtest in backtests], cutoffs | columns)
+        return _write_frame(self, [np.ravel(backtest.dates) for backtest in backtests], cutoffs | columns)
 
 
 def _forecast_columns(forecasts: Sequence[Forecast]) -> dict[str, list[np.ndarray]]:
@@ -186,7 +188,7 @@ def read_frame(y: Any, X: Any, dates: Any, form: FrameForm | None, *, partial: b
     )
 
 
-def _read_future(frame: Any, form: FrameForm, ahead: Sequence[np.ndarray], frequency: Frequency) -> list[np.ndarray]:
+def _read_future(frame: Any, form: FrameForm, ahead: Sequence[np.ndarray], frequency: Any) -> list[np.ndarray]:
     """Return the exogenous variables at the dates ahead of each series; raise the errors of `Form.read_ahead`."""
     if not form.names:
         raise ValueError("X is given, but fit had no exogenous variables")
@@ -202,7 +204,7 @@ def _read_future(frame: Any, form: FrameForm, ahead: Sequence[np.ndarray], frequ
     return [X[own] for own in rows]
 
 
-def _write_frame(form: FrameForm, dates: Sequence[np.ndarray], values: Mapping[str, Sequence[np.ndarray]]) -> Any:
+def _write_frame(form: FrameForm, dates: Sequence[Any], values: Mapping[str, Any]) -> Any:
     """Return a long frame with the ids, the dates of each series, and named columns, each an array for each series.
 
     A column whose arrays are datetime64 gets the type of the dates.

@@ -102,18 +102,16 @@ class ForecastNetwork(LSTMNetwork):
 
     def backward(self, context: ForecastContext, draw: np.ndarray) -> dict[str, np.ndarray]:
         """Return the weights' gradients by name, given the gradient of the raw numbers."""
-        shared, own = np.split(draw, [self.output.shared], axis=-1)
-        fc = self.fc.backward(context.fc, own.reshape(*draw.shape[:-2], -1))
+        shared, rest = np.split(draw, [self.output.shared], axis=-1)
+        fc = self.fc.backward(context.fc, rest.reshape(*draw.shape[:-2], -1))
         dy = self._dropout.backward(context.dropout, fc.x[..., : self.lstm.hidden_size]).x
         lstm = self.lstm.backward(context.lstm, dy, need_input_grad=False)
-        gradients = {
-            f"{part}.{name}": gradient
-            for part, of in (("lstm", lstm), ("fc", fc))
-            for name, gradient in of.weights.items()
+        parts = {
+            f"{part}.{name}": grad for part, of in (("lstm", lstm), ("fc", fc)) for name, grad in of.weights.items()
         }
         if self.output.shared:
-            gradients["shared"] = shared.sum(axis=tuple(range(draw.ndim - 2)))
-        return gradients
+            parts["shared"] = shared.sum(axis=tuple(range(draw.ndim - 2)))
+        return parts
 
     def _output_axes(self) -> Axes:
         return ("time", "batch", self.columns, self.output.size)

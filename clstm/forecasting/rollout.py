@@ -38,16 +38,10 @@ def roll_out(
     samples = 1 if uniform is None else len(uniform)
     noise = None if uniform is None else network.output.noise(uniform, network.shared)
     block = max(1, BLOCK_ROWS // samples)
-    paths = []
-    for first in range(0, len(cutoff.series), block):
-        rows = slice(first, first + block)
-        part = CutoffState(
-            tuple(array[:, rows] for array in cutoff.state),
-            cutoff.last_values[rows],
-            cutoff.n_values[rows],
-            cutoff.series[rows],
-        )
-        paths.append(_roll_out_block(network, encoding, part, covariates[rows], samples, noise))
+    if len(cutoff.series) <= block:
+        return _roll_out_block(network, encoding, cutoff, covariates, samples, noise)
+    blocks = [slice(first, first + block) for first in range(0, len(cutoff.series), block)]
+    paths = [_roll_out_block(network, encoding, cutoff.rows(b), covariates[b], samples, noise) for b in blocks]
     return np.concatenate(paths)
 
 
@@ -70,7 +64,8 @@ def _roll_out_block(
     covariates = repeat(covariates)
     y = np.empty((rows * samples, known + steps, columns))
     y[:, :known] = repeat(cutoff.last_values)
-    stream = network.lstm.stream(rows * samples, tuple(repeat(array, 1) for array in cutoff.state))
+    h, c = cutoff.state
+    stream = network.lstm.stream(rows * samples, (repeat(h, 1), repeat(c, 1)))
     x = np.empty((rows * samples, network.lstm.input_size), network.dtype)
     offset = encoding.differences.offset
     last = scaling(y[:, known - 1] - offset(y, known - 1))

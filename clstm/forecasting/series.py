@@ -129,9 +129,13 @@ class Form:
         """Return an array whose last axis is the columns without that axis where series are 1-D."""
         return array[..., 0] if self.flat else array
 
-    def return_forecasts(self, forecasts: list[Forecast], *, with_intervals: bool) -> Any:
-        """Return forecasts of all series in this form; without intervals only the points."""
-        return self._unlist(forecasts if with_intervals else [forecast.point for forecast in forecasts])
+    def return_points(self, point: np.ndarray, dates: Sequence[np.ndarray | None]) -> Any:
+        """Return point forecasts (series, h, columns) in this form."""
+        return self._unlist(self.squeeze(point))
+
+    def return_forecasts(self, forecasts: list[Forecast]) -> Any:
+        """Return the forecasts of all series in this form."""
+        return self._unlist(forecasts)
 
     def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]) -> Any:
         """Return quantiles (levels, series, h, columns) in this form."""
@@ -142,10 +146,10 @@ class Form:
         return self._unlist(self.squeeze(paths))
 
     def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[np.ndarray | None]) -> Any:
-        """Return the backtests of all series in this form; `last_dates` (windows, 1) are those of each cut-off."""
+        """Return the backtests of all series in this form; `last_dates` (windows,) are the last before each cut-off."""
         return self._unlist(backtests)
 
-    def _unlist(self, values: Sequence[Any]) -> Any:
+    def _unlist(self, values: Any) -> Any:
         """Return a list with an item for each series, or the item itself where the caller has a single series."""
         return values[0] if self.single else list(values)
 
@@ -222,7 +226,7 @@ def read_exogenous(X: Any, lengths: Sequence[int], single: bool, expected: int |
     parts = [X] if single else X
     if len(parts) != len(lengths):
         raise ValueError(f"X holds {len(parts)} series, expected {len(lengths)}")
-    arrays = []
+    arrays: list[np.ndarray] = []
     for index, (part, length) in enumerate(zip(parts, lengths, strict=True)):
         name = "X" if single else f"X[{index}]"
         array = read_array(name, part)
