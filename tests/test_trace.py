@@ -8,7 +8,7 @@ import pytest
 import clstm
 from clstm import LSTM, reference
 from clstm.estimators.base import NotFittedError
-from clstm.estimators.inputs import softmax
+from clstm.estimators.inference import softmax
 from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace

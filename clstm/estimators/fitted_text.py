@@ -10,7 +10,7 @@ import numpy as np
 
 from clstm._checks import random_generator
 from clstm.estimators.fitted import Fitted
-from clstm.estimators.inputs import PREDICT_ROWS, PREDICT_STEPS, run
+from clstm.estimators.inference import PREDICT_ROWS, PREDICT_STEPS, run
 from clstm.estimators.labels import check_labels
 from clstm.models.sequence import LSTMClassifierNetwork, restored
 from clstm.text.vocabulary import Vocabulary, check_texts

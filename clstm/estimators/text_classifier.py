@@ -11,7 +11,7 @@ from clstm._checks import check_flag
 from clstm._package import public
 from clstm.estimators.base import BaseModel
 from clstm.estimators.fitted_text import FittedText
-from clstm.estimators.inputs import softmax
+from clstm.estimators.inference import softmax
 from clstm.estimators.labels import check_labels
 from clstm.estimators.parameters import (
     AT_LEAST_1,

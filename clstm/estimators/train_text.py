@@ -12,7 +12,7 @@ import numpy as np
 from clstm._checks import random_generator
 from clstm.estimators.base import BaseModel
 from clstm.estimators.fitted_text import FittedText, encode, make_network
-from clstm.estimators.inputs import run
+from clstm.estimators.inference import run
 from clstm.estimators.labels import check_labels, check_validation_data, find_targets, split
 from clstm.losses import cross_entropy
 from clstm.models.sequence import LSTMClassifierNetwork
