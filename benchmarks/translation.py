@@ -5,7 +5,7 @@ import numpy as np
 import clstm
 from clstm.layers.attention import Attention
 from clstm.losses import cross_entropy
-from clstm.translation.beam_search import beam_search
+from clstm.translation import beam_search
 from clstm.translation.encoder_decoder import EncoderDecoder
 
 from . import cases

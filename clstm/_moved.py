@@ -21,7 +21,7 @@ MOVED = {
     "backend": "_core.backend",
     "base": "estimators.base",
     "batches": "train.batches",
-    "beam_search": "translation.beam_search",
+    "beam_search": "translation",
     "calendars": "forecasting.calendars",
     "characters": "language.characters",
     "classifier": "estimators.classifier",
@@ -52,7 +52,7 @@ MOVED = {
     "text_streams": "language.text_batches",
     "threads": "_core.threads",
     "torch_files": "files.torch_files",
-    "translator": "translation.translator",
+    "translator": "translation",
 }
 
 

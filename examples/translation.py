@@ -21,7 +21,7 @@ from matplotlib import pyplot as plt
 from scipy.sparse import csr_array
 
 import clstm
-from clstm.translation.translator import bleu
+from clstm.translation import bleu
 
 options = runs.options(full="learn sentences of any length")
 french_of = defaultdict(list)

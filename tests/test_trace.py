@@ -8,7 +8,7 @@ import pytest
 import clstm
 from clstm import LSTM, reference
 from clstm.estimators.base import NotFittedError
-from clstm.estimators.inputs import softmax
+from clstm.estimators.inference import softmax
 from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace
@@ -360,7 +360,7 @@ def test_a_forecaster_traces_its_reading():
     model = clstm.LSTMForecaster(hidden_size=4, n_epochs=1, season_length=3, seed=0, verbose=0).fit(y)
     trace = model.trace(y)
     assert (trace.batch_axis, trace.y.shape) == (None, (56, 4))
-    for found, kept in zip(trace.state, model._standing.state, strict=True):
+    for found, kept in zip(trace.state, model._fitted.cutoff.state, strict=True):
         assert_same_bits(found, kept[:, 0])
     with pytest.raises(ValueError, match="y has 4 values, expected 5 or more"):
         model.trace(y[:4])

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from clstm.estimators.base import BaseModel as BaseModel
     from clstm.estimators.base import NotFittedError as NotFittedError
     from clstm.estimators.classifier import LSTMClassifier as LSTMClassifier
+    from clstm.estimators.optimizers import OPTIMIZERS as OPTIMIZERS
+    from clstm.estimators.optimizers import SCHEDULES as SCHEDULES
     from clstm.estimators.regressor import LSTMRegressor as LSTMRegressor
-    from clstm.estimators.sequence import OPTIMIZERS as OPTIMIZERS
-    from clstm.estimators.sequence import SCHEDULES as SCHEDULES
     from clstm.estimators.sequence import SequenceEstimator as SequenceEstimator
     from clstm.estimators.stream import EstimatorStream as EstimatorStream
     from clstm.estimators.text_classifier import TextClassifier as TextClassifier
@@ -23,7 +23,8 @@ __getattr__, __dir__, __all__ = lazy(
         "base": ("BaseModel", "NotFittedError"),
         "classifier": ("LSTMClassifier",),
         "regressor": ("LSTMRegressor",),
-        "sequence": ("OPTIMIZERS", "SCHEDULES", "SequenceEstimator"),
+        "optimizers": ("OPTIMIZERS", "SCHEDULES"),
+        "sequence": ("SequenceEstimator",),
         "stream": ("EstimatorStream",),
         "text_classifier": ("TextClassifier",),
     },

@@ -1,21 +1,25 @@
-"""What every model with a `fit` has: arguments by name, one file a model, and copies and pickles through it."""
+"""What every model with a `fit` has: arguments by name, one frozen object of what was learnt, files and copies."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
 from clstm._package import public
+from clstm.estimators.fitted import Fitted, frozen
 
 if TYPE_CHECKING:
+    from clstm.estimators.parameters import Check
     from clstm.files.model_file import ModelFile
+    from clstm.models.base import LSTMNetwork
     from clstm.summary import Summary
     from clstm.trace import Trace
+    from clstm.train.history import History
 
 Self = TypeVar("Self", bound="BaseModel")
 
@@ -25,15 +29,31 @@ class NotFittedError(ValueError, AttributeError):
     """A model was used before `fit`."""
 
 
+class NotYetFitted:
+    """What `_fitted` is until a model sets it: reading it raises NotFittedError, which is an AttributeError."""
+
+    def __get__(self, model: BaseModel | None, owner: type[BaseModel]) -> Any:
+        if model is None:
+            return self
+        name = owner.__name__
+        raise owner._not_fitted_error(f"this {name} isn't fitted yet: call fit, or {name}.load")
+
+
 @public("clstm.estimators")
 class BaseModel:
     """Base of the models that are fitted to data.
 
-    A subclass takes all arguments by keyword and keeps them untouched under their names, as scikit-learn wants it;
-    `_check_params` checks them, when they are used. `fit` leaves attributes that end in an underscore, of which
-    ``network_`` tells that the model is fitted. What they hold is described by `_fitted_content` and made again by
-    `_restore`; files, copies and pickles work through these two, so that nothing is in a file but arrays and JSON.
+    A subclass takes all arguments by keyword and leaves them untouched under their names, as scikit-learn expects; its
+    `_checks` has a check for each. Its `fit` calls `_learn`, which assigns what was learnt, with a copy of the
+    arguments, as one frozen object: `_fitted`, of the class `_fitted_class`. Everything else reads that object, so
+    arguments set later count from the next `fit` on, and a `fit` that raises changes nothing. Public attributes of what
+    was learnt (those that end in an underscore) are properties over it.
     """
+
+    _checks: ClassVar[Mapping[str, Check]]
+    _fitted_class: ClassVar[type[Fitted]]
+    _fitted: Any = NotYetFitted()
+    _not_fitted_error: ClassVar[type[NotFittedError]] = NotFittedError
 
     # Whether a TextClassifier can start from the network: it has an embedding of words, an LSTM and a vocabulary
     _reads_words_for_classifiers = False
@@ -47,7 +67,7 @@ class BaseModel:
         return {parameter.name: parameter.default for parameter in parameters if parameter.name != "self"}
 
     def _store(self, arguments: Mapping[str, Any]) -> None:
-        """Keep the arguments of `__init__`, untouched: for ``self._store(locals())`` as all that it does."""
+        """Set the arguments of `__init__`, untouched: ``self._store(locals())`` is all that it does."""
         for name, value in arguments.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
@@ -58,6 +78,9 @@ class BaseModel:
 
     def set_params(self: Self, **params: Any) -> Self:
         """Set arguments by name, for the next `fit`; return the model.
+
+        Nothing else changes until then: a fitted model predicts, traces and saves with the arguments that its `fit`
+        had, `num_threads` and `verbose` included.
 
         Raises
         ------
@@ -72,9 +95,23 @@ class BaseModel:
             setattr(self, name, value)
         return self
 
-    def _check_params(self) -> None:
-        """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
-        raise NotImplementedError
+    def _checked_params(self) -> Mapping[str, Any]:
+        """Return a frozen copy of the arguments as they are now.
+
+        Raises
+        ------
+        TypeError, ValueError
+            One is of the wrong kind or out of range, or two don't go together.
+        """
+        params = frozen(self.get_params())
+        for name, check in self._checks.items():
+            check(name, params[name])
+        self._check_combinations(params)
+        return params
+
+    @classmethod
+    def _check_combinations(cls, params: Mapping[str, Any]) -> None:
+        """Raise TypeError or ValueError for arguments that don't go together, each of which is right by itself."""
 
     def __repr__(self) -> str:
         given = [
@@ -84,24 +121,40 @@ class BaseModel:
         ]
         return f"{type(self).__name__}({', '.join(given)})"
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "network_":
-            # What was fitted is described by the arguments of that time, whatever is set for the next fit.
-            self.__dict__["_fitted_params"] = self.get_params()
-        super().__setattr__(name, value)
+    # ------------------------------------------------------------------------------------------- what was learnt
+
+    def _learn(self: Self, learn: Callable[..., Fitted], *data: Any) -> Self:
+        """Assign what ``learn(params, *data)`` returns, with checked arguments; return the model.
+
+        This is the only place where `fit` changes a model, and it comes last: whatever raises before, the model is as
+        it was.
+        """
+        self._fitted = learn(self._checked_params(), *data)
+        return self
+
+    @property
+    def network_(self) -> LSTMNetwork:
+        """The network."""
+        return self._fitted.network
+
+    @property
+    def history_(self) -> History:
+        """Losses and times of each epoch."""
+        return self._fitted.history
+
+    @property
+    def n_iter_(self) -> int:
+        """Number of completed epochs."""
+        return self._fitted.history.n_epochs
+
+    def _check_fitted(self) -> None:
+        """Raise NotFittedError before `fit`."""
+        self._fitted  # noqa: B018 (reading it raises)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
 
     # ----------------------------------------------------------------------------------------------------- files
-
-    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what `fit` found: what JSON can hold, and the arrays."""
-        raise NotImplementedError
-
-    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        """Make again what `_fitted_content` described, of which nothing is trusted.
-
-        KeyError, TypeError and ValueError say what is wrong with it.
-        """
-        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to a file: the arguments that `fit` had, what was learnt, and weights.
@@ -118,9 +171,9 @@ class BaseModel:
         """
         from clstm.files.model_file import save_model
 
-        self._check_fitted()
-        params = {name: for_json(value) for name, value in self._fitted_params.items()}
-        config, arrays = self._fitted_content()
+        fitted = self._fitted
+        params = {name: for_json(value) for name, value in fitted.params.items()}
+        config, arrays = fitted.content()
         save_model(path, type(self).__name__, {"params": params, **config}, arrays)
 
     @classmethod
@@ -143,36 +196,45 @@ class BaseModel:
         from clstm.files.model_file import ModelFileError
 
         try:
-            params = content.config["params"]
-            if not isinstance(params, dict) or not set(params) <= set(cls._defaults()):
-                raise ValueError(f"its params aren't those of a {cls.__name__}")
-            self = cls(**params)
-            self._check_params()
-            self._restore(content.config, content.arrays)
+            return cls._from_content(content)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise ModelFileError(f"{os.fspath(path)!r} can't be loaded: {reason}") from None
-        return self
+
+    @classmethod
+    def _from_content(cls: type[Self], content: ModelFile) -> Self:
+        """Return the model of a file; KeyError, TypeError and ValueError say what is wrong with it."""
+        self = cls(**cls._params_in_file(content.config))
+        return self._learn(cls._fitted_class.restored, content.config, content.arrays)
+
+    @classmethod
+    def _params_in_file(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments that a file has; they aren't checked yet."""
+        params = config["params"]
+        if not isinstance(params, dict) or not set(params) <= set(cls._defaults()):
+            raise ValueError(f"its params aren't those of a {cls.__name__}")
+        return params
+
+    # Copies and pickles contain what a file does, and today's arguments, which may be anything that can be pickled.
 
     def __getstate__(self) -> dict[str, Any]:
         from clstm.files.model_file import model_to_bytes
 
         state: dict[str, Any] = {"params": self.get_params(), "fitted": None}
         if self.__sklearn_is_fitted__():
-            state["fitted"] = model_to_bytes(type(self).__name__, *self._fitted_content())
-            state["fitted_params"] = self._fitted_params
+            state["fitted"] = model_to_bytes(type(self).__name__, *self._fitted.content())
+            state["fitted_params"] = dict(self._fitted.params)
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         from clstm.files.model_file import model_from_bytes
 
+        vars(self).update(state["params"])
         if state["fitted"] is not None:
-            self.__dict__.update(state["fitted_params"])
             content = model_from_bytes(state["fitted"], type(self).__name__)
-            self._restore(content.config, content.arrays)
-        self.__dict__.update(state["params"])
+            self._fitted = self._fitted_class.restored(frozen(state["fitted_params"]), content.config, content.arrays)
 
-    # ---------------------------------------------------------------------------------------------------- inside
+    # ----------------------------------------------------------------------------------------------- look inside
 
     def trace(self, X: Any) -> Trace:
         """Return the gates, cell states and outputs of the LSTM at every step, while it reads texts.
@@ -197,16 +259,12 @@ class BaseModel:
         return self._trace(X)
 
     def _trace(self, X: Any, **options: Any) -> Trace:
-        """Trace the network while it reads X, or a single row of it that is a string, a series and the like."""
-        self._check_fitted()
+        """Trace the network while it reads X, or a single row of it that is a string."""
+        fitted = self._fitted
         single = isinstance(X, str)
-        x, lengths, tokens = self._read_to_trace([X] if single else X, **options)
-        trace = replace(self.network_.trace(x, lengths=lengths), tokens=tokens)
+        x, lengths, tokens = fitted.read_to_trace([X] if single else X, **options)
+        trace = replace(fitted.network.trace(x, lengths=lengths), tokens=tokens)
         return trace.row(0) if single else trace
-
-    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]] | None]:
-        """Return X as the network takes it, each row's length, and the tokens of each row where it has some."""
-        raise NotImplementedError
 
     def summary(self) -> Summary:
         """Return a table of the network's layers: output shapes, parameters and memory of the weights; print it.
@@ -216,24 +274,13 @@ class BaseModel:
         NotFittedError
             Before `fit`, which finds the sizes.
         """
-        self._check_fitted()
-        return replace(self.network_.summary(), title=type(self).__name__)
-
-    # --------------------------------------------------------------------------------------------------- fitted?
-
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            name = type(self).__name__
-            raise NotFittedError(f"this {name} isn't fitted yet: call fit, or {name}.load")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
+        return replace(self._fitted.network.summary(), title=type(self).__name__)
 
 
 def for_json(value: Any) -> Any:
-    """Return an argument as JSON has it; what can't be kept there (a generator, another model) is left out as None.
+    """Return an argument as JSON represents it; None for what JSON can't (a generator, a function, a model).
 
-    So is a dict whose keys aren't all strings: a model with such an argument keeps it otherwise.
+    So is a dict whose keys aren't all strings: a model with such an argument stores it in another way.
     """
     if isinstance(value, np.generic):
         return value.item()

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from clstm._checks import check_choice, check_real
 from clstm._package import public
 from clstm.estimators import sklearn_api as scikit
-from clstm.estimators.base import for_json
-from clstm.estimators.inputs import Samples, is_list, read_step_targets, softmax
+from clstm.estimators.class_targets import ClassTargets
+from clstm.estimators.fitted_sequence import FittedSequence
+from clstm.estimators.inference import softmax
+from clstm.estimators.parameters import Check, optional
 from clstm.estimators.sequence import SequenceEstimator
-from clstm.losses import cross_entropy
-from clstm.train.batches import PaddedRows
+
+
+class FittedClassifier(FittedSequence):
+    """What one `fit` or `partial_fit` of an LSTMClassifier learnt."""
+
+    targets_class = ClassTargets
+    targets: ClassTargets
+
+
+def _check_class_weight(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        check_choice(name, value, ("balanced",))
+        return
+    for label, weight in value.items():
+        check_real(f"{name}[{label!r}]", weight, low=0.0)
 
 
 @public("clstm")
@@ -132,7 +147,12 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
     ['up', 'down']
     """
 
-    _score_name = "accuracy"
+    _fitted: FittedClassifier
+    _fitted_class = FittedClassifier
+    _checks: ClassVar[Mapping[str, Check]] = {
+        **SequenceEstimator._checks,
+        "class_weight": optional(_check_class_weight),
+    }
     score = SequenceEstimator.score  # the mixin's knows neither lengths nor steps
 
     def __init__(
@@ -167,6 +187,11 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
     ) -> None:
         self._store(locals())
 
+    @property
+    def classes_(self) -> np.ndarray:
+        """The classes, sorted, of shape (classes,)."""
+        return self._fitted.targets.classes
+
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
     ) -> LSTMClassifier:
@@ -182,11 +207,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         classes : array_like, optional
             All classes that there will be; if left out at the first call, those of its y.
         """
-        self._all_classes = classes
-        try:
-            return super().partial_fit(X, y, sample_weight, lengths=lengths)
-        finally:
-            vars(self).pop("_all_classes", None)
+        return self._train(X, y, sample_weight, lengths, classes=classes, go_on=True, one_epoch=True)
 
     def predict_proba(self, X: Any, *, lengths: Any = None) -> Any:
         """Return the probability of each class, for each sequence or step.
@@ -198,94 +219,13 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         ndarray of float64, shape (n, classes), or of steps (n, time, classes) or a list of arrays (time, classes)
             In the order of `classes_`; the sum over these is 1.
         """
-        out, rows = self._outputs(X, lengths)
-        return self._as_given(softmax(out), rows, X)
+        fitted = self._fitted
+        out, rows = fitted.outputs(X, lengths, type(self).__name__)
+        return fitted.as_given(softmax(out), rows, X)
 
-    def _read_targets(self, y: Any, rows: PaddedRows, lengths: Any, reset: bool) -> np.ndarray | PaddedRows:
-        per_step = _has_steps(y)
-        if not reset and per_step != self.per_step_:
-            raise ValueError(f"y has a class for each {'step' if per_step else 'sequence'}, unlike the y before")
-        labels = read_step_targets(y, rows, lengths).values if per_step else scikit.column_or_1d(y, warn=True)
-        scikit.check_array(labels, ensure_2d=False, dtype=None, input_name="y")
-        scikit.check_classification_targets(labels)
-        found = np.unique(labels)
-        if reset:
-            given = getattr(self, "_all_classes", None)
-            self.per_step_, self.classes_ = per_step, found if given is None else np.unique(given)
-            if len(self.classes_) < 2:
-                raise ValueError(f"y holds one class, {found.tolist()[0]!r}, expected two or more classes")
-        unknown = found[~np.isin(found, self.classes_)]
-        if len(unknown):
-            raise ValueError(
-                f"y holds the class {unknown.tolist()[0]!r}, expected one of {self.classes_.tolist()!r:.100}"
-            )
-        places = np.searchsorted(self.classes_, labels)
-        return PaddedRows.end_to_end(places, rows.lengths) if per_step else places
-
-    def _study(self, samples: Samples, onwards: bool) -> None:
-        super()._study(samples, onwards)
-        self._class_weights = self._find_class_weights(samples)
-
-    def _find_class_weights(self, samples: Samples) -> np.ndarray | None:
-        if self.class_weight is None:
-            return None
-        if self.class_weight == "balanced":
-            counts = np.bincount(samples.flat_targets(), samples.flat_weight(), len(self.classes_))
-            weights = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, np.inf))
-        else:
-            weights = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()])
-        return weights.astype(self.dtype)
-
-    def _output_size(self) -> int:
-        return len(self.classes_)
-
-    def _loss(self, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
-        return cross_entropy(out, targets, weights=self._class_weights, sample_weight=weight)
-
-    def _metric(self, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
-        return float(np.average(out.argmax(axis=1) == targets, weights=weight))
-
-    def _predictions(self, out: np.ndarray) -> np.ndarray:
-        return self.classes_[out.argmax(axis=1)]
-
-    def _score(self, y: Any, out: np.ndarray, weight: Any) -> float:
-        return scikit.accuracy_score(y, self._predictions(out), sample_weight=weight)
-
-    def _step_result(self) -> Callable[[np.ndarray], np.ndarray]:
-        return softmax
-
-    def _check_params(self) -> None:
-        super()._check_params()
-        if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
-            check_choice("class_weight", self.class_weight, ("balanced",))
-        elif self.class_weight:
-            for label, weight in self.class_weight.items():
-                check_real(f"class_weight[{label!r}]", weight, low=0.0)
-
-    def _fitted_content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        config, arrays = super()._fitted_content()
-        config |= {"classes": self.classes_.tolist(), "classes_dtype": self.classes_.dtype.str}
-        if isinstance(self.class_weight, Mapping):
-            config["class_weight"] = [[for_json(label), weight] for label, weight in self.class_weight.items()]
-        return config, arrays
-
-    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        classes, dtype = config["classes"], np.dtype(config["classes_dtype"])
-        if not isinstance(classes, list) or len(classes) < 2 or dtype.kind not in "biufUO":
-            raise ValueError("its classes aren't a list of two or more labels")
-        if not all(isinstance(label, (str, int, float)) for label in classes):
-            raise ValueError("its classes aren't strings or numbers")
-        self.classes_ = np.array(classes, dtype)
-        if self.classes_.tolist() != np.unique(self.classes_).tolist():
-            raise ValueError("its classes aren't sorted")
+    @classmethod
+    def _params_in_file(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        params = super()._params_in_file(config)
         if "class_weight" in config:
-            self.class_weight = dict(config["class_weight"])
-        super()._restore(config, arrays)
-
-
-def _has_steps(y: Any) -> bool:
-    """Return whether y has a class for each step, not for each sequence."""
-    if is_list(y):
-        return len(y) > 0 and np.ndim(next(iter(y))) > 0
-    shape = getattr(y, "shape", ())
-    return len(shape) > 1 and shape[1] != 1
+            return params | {"class_weight": dict(config["class_weight"])}
+        return params

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clstm._checks import as_array, check_array, check_index, check_token_ids
+from clstm._checks import check_array, check_index
 from clstm._package import public
-from clstm.estimators.inputs import as_numbers
 from clstm.layers.pooling import POOLINGS
 from clstm.models.sequence import SequenceNetwork
 
@@ -39,7 +38,7 @@ class EstimatorStream:
         self._network, self._input, self._result = network, input, result
         self._stream = network.lstm.stream(self.batch_size)
         self._pool = POOLINGS[network.pooling or "last"]
-        self._kept = np.full((self.batch_size, network.hidden_size), self._pool.initial, network.dtype)
+        self._pooled = np.full((self.batch_size, network.hidden_size), self._pool.initial, network.dtype)
         self._counts = np.zeros(self.batch_size, np.int64)
 
     def step(self, x: Any) -> np.ndarray:
@@ -92,7 +91,7 @@ class EstimatorStream:
         """Begin new sequences: all, or those where `mask`, array_like of bool (batch_size,), is true."""
         rows = slice(None) if mask is None else check_array("mask", mask, bool, [("batch_size", self.batch_size)])
         self._stream.reset(mask)
-        self._kept[rows] = self._pool.initial
+        self._pooled[rows] = self._pool.initial
         self._counts[rows] = 0
 
     def _take(self, values: np.ndarray) -> np.ndarray:
@@ -102,38 +101,22 @@ class EstimatorStream:
             pooled = np.empty_like(y)
             for step in range(y.shape[1]):
                 self._counts += 1
-                pooled[:, step] = self._pool.follow(self._kept, y[:, step], self._counts)
+                pooled[:, step] = self._pool.follow(self._pooled, y[:, step], self._counts)
         out = self._network.head(pooled)
         results = self._result(out.reshape(-1, out.shape[-1]))
         return results.reshape(*out.shape[:2], *results.shape[1:])
 
     def _read(self, name: str, x: Any, *time: tuple[str, int | None]) -> np.ndarray:
         """Return the LSTM's input (batch_size, *time, features), or without batch_size as x is."""
-        known, network = self._input, self._network
-        axes = [("batch_size", self.batch_size), *time]
-        if known.num_ids is None:
-            axes.append(("features", len(known.mean)))
-            values = as_numbers(name, x)
-        elif known.vocabulary is None:
-            values = check_token_ids(name, x, known.num_ids)
-        else:
-            words = as_array(name, x)
-            ids = [known.vocabulary.encode(str(word)) for word in words.reshape(-1)]
-            if any(len(some) != 1 for some in ids):
-                raise ValueError(f"{name} is {x!r:.60}, expected one word a step")
-            values = np.array(ids, np.int64).reshape(words.shape)
+        values, features = self._input.steps(name, x)
+        axes = [("batch_size", self.batch_size), *time, *features]
         values = check_array(name, values, values.dtype, axes, *([axes[1:]] if self.batch_size == 1 else []))
-        if known.num_ids is not None:
-            return network.embedding(values)
-        values = known.standardized(values, network.dtype)
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
-        return values
+        return self._input.features_of_steps(name, values, self._network)
 
     def __copy__(self) -> EstimatorStream:
         twin = EstimatorStream(self._network, self._input, self._result, self.batch_size)
         twin._stream = copy.copy(self._stream)
-        twin._kept, twin._counts = self._kept.copy(), self._counts.copy()
+        twin._pooled, twin._counts = self._pooled.copy(), self._counts.copy()
         return twin
 
     def __deepcopy__(self, memo: Any) -> EstimatorStream:

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from clstm._checks import check_choice, check_flag, check_index, check_real, random_generator
+from clstm._checks import check_flag
 from clstm._package import public
 from clstm.estimators.base import BaseModel
-from clstm.estimators.inputs import PREDICT_ROWS, PREDICT_STEPS, run, softmax
-from clstm.estimators.labels import check_labels, check_validation_data, find_targets, split
+from clstm.estimators.fitted_text import FittedText
+from clstm.estimators.inference import softmax
+from clstm.estimators.labels import check_labels
+from clstm.estimators.parameters import (
+    AT_LEAST_1,
+    FRACTION,
+    NOT_NEGATIVE,
+    PROBABILITY,
+    Check,
+    at_least,
+    check_seed,
+    check_verbose,
+    one_of,
+    optional,
+)
 from clstm.layers.pooling import POOLINGS
-from clstm.models.sequence import LSTMClassifierNetwork, restored
 from clstm.text.vocabulary import Vocabulary, check_texts
-from clstm.train.batches import PaddedRows
-from clstm.train.history import History
 
-# An epoch of few texts has few steps: where the number of epochs is left open, it makes this many steps at least.
-MIN_EPOCHS, MIN_STEPS = 8, 1000
 
-# Inference takes this many texts at a time.
-PREDICT_TEXTS = 8192
+def check_start(name: str, start: Any) -> None:
+    """Check that a classifier can start from the model: a fitted `LanguageModel` of words."""
+    if not isinstance(start, BaseModel) or not start._reads_words_for_classifiers:
+        raise TypeError(f"{name} is {type(start).__name__}, expected a LanguageModel")
+    unit = start._fitted.params["unit"]
+    if unit != "word":
+        raise ValueError(f"{name} has unit {unit!r}, expected 'word'")
 
 
 @public("clstm")
@@ -110,6 +122,32 @@ class TextClassifier(BaseModel):
 
     _estimator_type = "classifier"  # for scikit-learn before 1.6
 
+    _fitted: FittedText
+    _fitted_class = FittedText
+    _checks: ClassVar[Mapping[str, Check]] = {
+        "vocab_size": optional(at_least(3)),
+        "embedding_dim": AT_LEAST_1,
+        "hidden_size": AT_LEAST_1,
+        "num_layers": AT_LEAST_1,
+        "bidirectional": check_flag,
+        "pooling": one_of(POOLINGS),
+        "dropout": PROBABILITY,
+        "word_dropout": PROBABILITY,
+        "embedding_std": NOT_NEGATIVE,
+        "n_epochs": optional(AT_LEAST_1),
+        "batch_size": AT_LEAST_1,
+        "lr": NOT_NEGATIVE,
+        "clip_norm": optional(NOT_NEGATIVE),
+        "ema_decay": optional(PROBABILITY),
+        "patience": optional(AT_LEAST_1),
+        "validation_fraction": FRACTION,
+        "max_length": optional(AT_LEAST_1),
+        "start": optional(check_start),
+        "num_threads": optional(AT_LEAST_1),
+        "seed": check_seed,
+        "verbose": check_verbose,
+    }
+
     def __init__(
         self,
         *,
@@ -136,6 +174,27 @@ class TextClassifier(BaseModel):
         verbose: int = 1,
     ) -> None:
         self._store(locals())
+
+    @classmethod
+    def _check_combinations(cls, params: Mapping[str, Any]) -> None:
+        if params["start"] is None:
+            return
+        if params["vocab_size"] is not None:
+            raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
+        learnt = params["start"]._fitted.params
+        for name in ("embedding_dim", "hidden_size", "num_layers"):
+            if params[name] != learnt[name]:
+                raise ValueError(f"{name} is {params[name]}, expected that of start, {learnt[name]}")
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted, of shape (labels,)."""
+        return self._fitted.classes
+
+    @property
+    def vocabulary_(self) -> Vocabulary:
+        """The words known."""
+        return self._fitted.vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
 
@@ -169,65 +228,9 @@ class TextClassifier(BaseModel):
         FloatingPointError
             The training diverged.
         """
-        from clstm.losses import cross_entropy
-        from clstm.optim import Adam
-        from clstm.train.loop import BucketedBatches, fit
+        from clstm.estimators.train_text import learn
 
-        self._check_params()
-        texts = check_texts("texts", texts)
-        labels = check_labels("labels", labels, len(texts))
-        generator = random_generator(self.seed)
-        if validation_data is not None:
-            validation_texts, validation_labels = check_validation_data(validation_data)
-        elif self.validation_fraction:
-            texts, labels, validation_texts, validation_labels = split(
-                texts, labels, self.validation_fraction, generator
-            )
-        else:
-            validation_texts, validation_labels = [], []
-        classes, targets = np.unique(np.array(labels), return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(f"labels holds nothing but {labels[0]!r}, expected at least two different labels")
-        validation_targets = find_targets("validation_data's labels", validation_labels, classes)
-
-        start = self.start
-        vocabulary = Vocabulary.from_texts(texts, self.vocab_size) if start is None else start.vocabulary_
-        network = self._make_network(len(vocabulary), len(classes), generator, self.embedding_std)
-        if start is not None:
-            self._take_over(network, start)
-        training, validation = (_encode(vocabulary, some, self.max_length) for some in (texts, validation_texts))
-
-        def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-            ids, lengths = training.batch(rows)
-            if self.word_dropout:
-                # Padding too may become the unknown word here, but is never read.
-                dropped = generator.random(ids.shape, np.float32) < self.word_dropout
-                ids = np.where(dropped, vocabulary.UNKNOWN, ids)
-            out, _, context = network.forward_train(ids, lengths=lengths)
-            loss, dout = cross_entropy(out, targets[rows])
-            return loss, network.backward(context, dout).weights
-
-        def validate() -> tuple[float, float]:
-            out = run(network, validation)
-            return cross_entropy(out, validation_targets)[0], float((out.argmax(axis=1) == validation_targets).mean())
-
-        batches = BucketedBatches(training.lengths, self.batch_size, seed=generator)
-        history = fit(
-            Adam(network, lr=self.lr),
-            loss_step,
-            batches,
-            n_epochs=self._count_epochs(len(batches)),
-            validate=validate if validation_texts else None,
-            monitor="score",
-            patience=self.patience if validation_texts else None,
-            ema_decay=self.ema_decay,
-            clip_norm=self.clip_norm,
-            score_name="accuracy",
-            verbose=int(self.verbose),
-        )
-        self.classes_, self.vocabulary_, self.network_ = classes, vocabulary, network
-        self.history_, self.n_iter_ = history, history.n_epochs
-        return self
+        return self._learn(learn, texts, labels, validation_data)
 
     # ----------------------------------------------------------------------------------------------- prediction
 
@@ -251,8 +254,8 @@ class TextClassifier(BaseModel):
         TypeError
             A single string, or something that isn't a collection of strings.
         """
-        scores = self._scores(texts)
-        return self.classes_[scores.argmax(axis=1)]
+        fitted = self._fitted
+        return fitted.classes[fitted.scores(texts).argmax(axis=1)]
 
     def predict_proba(self, texts: Any) -> np.ndarray:
         """Return the probability of each label for each text.
@@ -264,7 +267,7 @@ class TextClassifier(BaseModel):
         ndarray of float64, shape (texts, labels)
             In the order of `classes_`; each row's sum is 1.
         """
-        return softmax(self._scores(texts))
+        return softmax(self._fitted.scores(texts))
 
     def score(self, texts: Any, labels: Any) -> float:
         """Return the accuracy: the share of the texts whose predicted label is the one given.
@@ -282,127 +285,6 @@ class TextClassifier(BaseModel):
         predicted = self.predict(texts).tolist()
         return sum(guess == label for guess, label in zip(predicted, labels, strict=True)) / len(labels)
 
-    def _scores(self, texts: Any) -> np.ndarray:
-        """Return the network's scores (texts, labels)."""
-        self._check_fitted()
-        if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
-            raise TypeError(f"texts is {type(texts).__name__}, expected a list of strings, also for a single one")
-        scores = np.empty((len(texts), len(self.classes_)), self.network_.dtype)
-        if len(texts):
-            texts = check_texts("texts", texts)
-        max_length = self._fitted_params["max_length"]
-        for start in range(0, len(texts), PREDICT_TEXTS):
-            rows = _encode(self.vocabulary_, texts[start : start + PREDICT_TEXTS], max_length)
-            scores[start : start + PREDICT_TEXTS] = run(self.network_, rows, PREDICT_ROWS, PREDICT_STEPS)
-        return scores
-
-    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-        texts = check_texts("texts", X)
-        rows = _encode(self.vocabulary_, texts, self.max_length)
-        tokens = [self.vocabulary_.tokens(text)[: self.max_length] for text in texts]
-        return *rows.batch(np.arange(len(rows))), tokens
-
-    # ------------------------------------------------------------------------------------------------- arguments
-
-    def _check_params(self) -> None:
-        """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
-
-        def optional(check: Callable[..., Any], name: str, **limits: float) -> None:
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name), **limits)
-
-        for name in ("embedding_dim", "hidden_size", "num_layers", "batch_size"):
-            check_index(name, getattr(self, name), low=1)
-        optional(check_index, "vocab_size", low=3)
-        for name in ("n_epochs", "patience", "max_length", "num_threads"):
-            optional(check_index, name, low=1)
-        for name in ("dropout", "word_dropout"):
-            check_real(name, getattr(self, name), low=0.0, high=1.0)
-        check_real("embedding_std", self.embedding_std, low=0.0)
-        check_flag("bidirectional", self.bidirectional)
-        if self.start is not None:
-            self._check_start(self.start)
-        check_choice("pooling", self.pooling, tuple(POOLINGS))
-        check_real("lr", self.lr, low=0.0)
-        optional(check_real, "clip_norm", low=0.0)
-        optional(check_real, "ema_decay", low=0.0, high=1.0)
-        if check_real("validation_fraction", self.validation_fraction, low=0.0, high=1.0) == 1:
-            raise ValueError("validation_fraction is 1, expected below 1")
-        random_generator(self.seed)
-        if not isinstance(self.verbose, bool):
-            check_index("verbose", self.verbose, low=0)
-
-    def _check_start(self, start: Any) -> None:
-        if not isinstance(start, BaseModel) or not start._reads_words_for_classifiers:
-            raise TypeError(f"start is {type(start).__name__}, expected a LanguageModel")
-        start._check_fitted()
-        learnt = start._fitted_params
-        if learnt["unit"] != "word":
-            raise ValueError(f"start has unit {learnt['unit']!r}, expected 'word'")
-        if self.vocab_size is not None:
-            raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
-        for name in ("embedding_dim", "hidden_size", "num_layers"):
-            if getattr(self, name) != learnt[name]:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected that of start, {learnt[name]}")
-
-    def _take_over(self, network: LSTMClassifierNetwork, start: BaseModel) -> None:
-        """Give the network the language model's embeddings, and its LSTM as far as it reads the same."""
-        layers = tuple(f"_l{layer}" for layer in range(1 if self.bidirectional else self.num_layers))
-        learnt = {
-            name: weight
-            for name, weight in start.network_.parameters().items()
-            if name == "embedding.weight" or (name.startswith("lstm.") and name.endswith(layers))
-        }
-        network.load_state_dict(network.parameters() | learnt)
-
-    def _count_epochs(self, steps: int) -> int:
-        if self.n_epochs is not None:
-            return self.n_epochs
-        return max(MIN_EPOCHS, math.ceil(MIN_STEPS / steps))
-
-    def _make_network(
-        self, vocab_size: int, label_size: int, generator: np.random.Generator, embedding_std: float
-    ) -> LSTMClassifierNetwork:
-        return LSTMClassifierNetwork(
-            self.embedding_dim, self.hidden_size, vocab_size, label_size, self.num_layers,
-            dropout=self.dropout, bidirectional=self.bidirectional, pooling=self.pooling,
-            embedding_std=embedding_std, embedding_dropout=self.dropout, pooled_dropout=self.dropout,
-            seed=generator, num_threads=self.num_threads,
-        )  # fmt: skip
-
-    # ----------------------------------------------------------------------------------------------------- files
-
-    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        config = {
-            "classes": self.classes_.tolist(),
-            "vocabulary": self.vocabulary_.to_dict(),
-            "history": self.history_.as_dict(),
-        }
-        return config, self.network_.parameters()
-
-    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        classes = config["classes"]
-        if not isinstance(classes, list):
-            raise ValueError("its classes aren't a list")
-        self.classes_ = np.array(check_labels("classes", classes, len(classes)))
-        if len(classes) < 2 or self.classes_.tolist() != np.unique(self.classes_).tolist():
-            raise ValueError("its classes aren't two or more sorted labels")
-        self.vocabulary_ = Vocabulary.from_dict(config["vocabulary"])
-        self.history_ = History.from_dict(config["history"])
-        self.n_iter_ = self.history_.n_epochs
-
-        self.network_ = restored(
-            lambda: self._make_network(len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std),
-            arrays,
-            np.float32,
-            input_size=self.embedding_dim,
-            hidden_size=self.hidden_size,
-            output_size=len(classes),
-            num_layers=self.num_layers,
-            vocab_size=len(self.vocabulary_),
-            bidirectional=self.bidirectional,
-        )
-
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
     def __sklearn_tags__(self) -> Any:
@@ -415,7 +297,3 @@ class TextClassifier(BaseModel):
             classifier_tags=ClassifierTags(),
             input_tags=InputTags(one_d_array=True, two_d_array=False, string=True),
         )
-
-
-def _encode(vocabulary: Vocabulary, texts: list[str], max_length: int | None) -> PaddedRows:
-    return PaddedRows([vocabulary.encode(text)[:max_length] for text in texts], vocabulary.PADDING)

@@ -1,32 +1,32 @@
-"""Dates at a constant step, and what a forecaster is told of them: the hour, the day of the week, the day of the year.
+"""Dates at a constant step, and the calendar features of a date: time of day, day of the week, time of the year.
 
 Dates are NumPy's datetime64. A step is a number of seconds, or of months where the dates are the first or last days of
-months; integers will do as well, as a calendar of nothing.
+months. Integers are allowed in place of dates; they have no calendar features.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from clstm._checks import check_choice
 from clstm._package import public
 
 MINUTE, HOUR, DAY, WEEK, YEAR = 60, 3600, 86400, 7 * 86400, 365.2425 * 86400
 MONTH = YEAR / 12
 
-# What a frequency's name stands for: seconds, or months and whether their last day is meant.
+# The units of a frequency's name, in seconds and in months; a suffix S or E says that the dates are the first or the
+# last days of months.
 _SECONDS = {"s": 1, "min": MINUTE, "h": HOUR, "D": DAY, "W": WEEK}
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
 _NAMES = ("s", "min", "h", "D", "W", "MS", "ME", "QS", "QE", "YS", "YE")
 
-# Harmonics of a period that stand for a place in it: enough for a morning's rise, or for a holiday season.
+# Harmonics of the day and of the year: enough to describe a morning's rise, or a holiday season.
 HOUR_HARMONICS, YEAR_HARMONICS = 3, 6
-
-FEATURES = ("hour", "weekday", "yearday")
 
 
 @public("clstm.forecasting")
@@ -50,12 +50,15 @@ class Frequency:
 
     @property
     def seconds(self) -> float:
-        """The step's length, on average; of integers 0."""
+        """The length of the step, on average; 0 for integers."""
         count, unit = self._parts
         return count * (_SECONDS.get(unit) or _MONTHS.get(unit[:1], 0) * MONTH)
 
     def dates(self, start: Any, first: int, count: int) -> np.ndarray:
-        """Return `count` dates (..., count), beginning `first` (...) steps after `start`: datetime64[s], or int64."""
+        """Return `count` dates, the first of them `first` steps after `start`: datetime64[s], or int64.
+
+        `first` is an integer, or an array (..., 1) of them for dates (..., count).
+        """
         step, unit = self._parts
         steps = first + np.arange(count)
         if not unit:
@@ -88,7 +91,7 @@ def read_frequency(name: Any) -> Frequency:
 
 
 def find_frequency(name: str, dates: np.ndarray) -> Frequency:
-    """Return the step of some dates, two or more, or integers.
+    """Return the step of two or more dates, or integers.
 
     Raises
     ------
@@ -97,62 +100,115 @@ def find_frequency(name: str, dates: np.ndarray) -> Frequency:
     """
     if len(dates) < 2:
         raise ValueError(f"{name} holds {len(dates)} dates, expected two or more to tell the frequency, or freq")
-    steps = np.diff(dates)
-    if dates.dtype.kind == "i":
-        seconds, unit = steps, ""
-    else:
-        days = dates.astype("datetime64[D]")
-        months = days.astype("datetime64[M]")
-        month_steps = np.diff(months).astype(np.int64)
-        for suffix, anchor in (("S", months.astype("datetime64[D]")), ("E", (months + 1).astype("datetime64[D]") - 1)):
-            if (dates == anchor).all() and month_steps[0] > 0 and (month_steps == month_steps[0]).all():
-                return _in_largest_unit(int(month_steps[0]), _MONTHS, suffix)
-        seconds, unit = steps.astype("timedelta64[s]").astype(np.int64), "s"
-    if (seconds != seconds[0]).any():
-        place = int((seconds != seconds[0]).argmax())
+    of_integers = dates.dtype.kind == "i"
+    if not of_integers:
+        frequency = _find_months(dates)
+        if frequency is not None:
+            return frequency
+    steps = np.diff(dates) if of_integers else np.diff(dates).astype("timedelta64[s]").astype(np.int64)
+    if (steps != steps[0]).any():
+        index = int((steps != steps[0]).argmax())
         raise ValueError(
-            f"{name} has an unknown frequency: from {dates[0]} to {dates[1]}, but then from {dates[place]} to "
-            f"{dates[place + 1]}; expected a constant step"
+            f"{name} has an unknown frequency: from {dates[0]} to {dates[1]}, but then from {dates[index]} to "
+            f"{dates[index + 1]}; expected a constant step"
         )
-    if seconds[0] <= 0:
+    if steps[0] <= 0:
         raise ValueError(f"{name} goes from {dates[0]} to {dates[1]}, expected rising dates a second or more apart")
-    return _in_largest_unit(int(seconds[0]), _SECONDS, "") if unit else Frequency(str(int(seconds[0])))
+    step = int(steps[0])
+    return Frequency(str(step)) if of_integers else _in_largest_unit(step, _SECONDS, "")
+
+
+def _find_months(dates: np.ndarray) -> Frequency | None:
+    """Return the step of dates that all are first days, or all last days, of months equally far apart; else None."""
+    months = dates.astype("datetime64[M]")
+    steps = np.diff(months).astype(np.int64)
+    if steps[0] <= 0 or (steps != steps[0]).any():
+        return None
+    first_days = months.astype("datetime64[D]")
+    last_days = (months + 1).astype("datetime64[D]") - 1
+    for suffix, days in (("S", first_days), ("E", last_days)):
+        if (dates == days).all():
+            return _in_largest_unit(int(steps[0]), _MONTHS, suffix)
+    return None
 
 
 def _in_largest_unit(step: int, units: dict[str, int], suffix: str) -> Frequency:
-    unit = max((unit for unit in units if step % units[unit] == 0), key=units.get)
+    unit = max((unit for unit in units if step % units[unit] == 0), key=units.__getitem__)
     count = step // units[unit]
     return Frequency(f"{count if count > 1 else ''}{unit}{suffix}")
 
 
-def choose_features(frequency: Frequency, steps: int) -> list[str]:
-    """Return the features that a series of so many steps can teach: where it holds two periods or more of each."""
-    seconds = frequency.seconds
-    span = seconds * steps
-    periods = {"hour": (DAY, HOUR * 12), "weekday": (WEEK, DAY), "yearday": (YEAR, YEAR / 2)}
-    return [name for name, (period, longest) in periods.items() if 0 < seconds <= longest and span >= 2 * period]
+@dataclass(frozen=True)
+class Feature:
+    """A calendar feature.
+
+    Attributes
+    ----------
+    period : float
+        Seconds after which it repeats.
+    longest_step : float
+        Seconds between dates up to which it tells them apart.
+    encode : callable
+        Returns its columns (time, size) for dates (time,) of datetime64[s].
+    """
+
+    period: float
+    longest_step: float
+    encode: Callable[[np.ndarray], np.ndarray]
 
 
-def features(dates: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Return what is told of dates, (time, features): harmonics of the time of day and of the year, and weekdays."""
-    seconds = dates.astype("datetime64[s]").astype(np.int64)
-    columns = [np.empty((len(dates), 0))]
-    if "hour" in names:
-        columns.append(_harmonics(seconds % DAY / DAY, HOUR_HARMONICS))
-    if "weekday" in names:
-        columns.append(np.eye(7)[(seconds // DAY + 3) % 7])  # 1970-01-01 was a Thursday; Monday is 0
-    if "yearday" in names:
-        year = dates.astype("datetime64[Y]")
-        passed = (dates.astype("datetime64[s]") - year.astype("datetime64[s]")).astype(np.int64)
-        columns.append(_harmonics(passed / YEAR, YEAR_HARMONICS))
-    return np.concatenate(columns, axis=1)
+def _encode_hour(dates: np.ndarray) -> np.ndarray:
+    return _harmonics(dates.astype(np.int64) % DAY / DAY, HOUR_HARMONICS)
 
 
-def count_features(names: Sequence[str]) -> int:
-    """Return how many columns `features` has."""
-    return features(np.empty(0, "datetime64[s]"), names).shape[1]
+def _encode_weekday(dates: np.ndarray) -> np.ndarray:
+    return np.eye(7)[(dates.astype(np.int64) // DAY + 3) % 7]  # 1970-01-01 was a Thursday; Monday is 0
+
+
+def _encode_yearday(dates: np.ndarray) -> np.ndarray:
+    since_new_year = (dates - dates.astype("datetime64[Y]").astype("datetime64[s]")).astype(np.int64)
+    return _harmonics(since_new_year / YEAR, YEAR_HARMONICS)
 
 
 def _harmonics(phase: np.ndarray, count: int) -> np.ndarray:
     angles = 2 * np.pi * phase[:, np.newaxis] * np.arange(1, count + 1)
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+FEATURES = {
+    "hour": Feature(DAY, HOUR * 12, _encode_hour),
+    "weekday": Feature(WEEK, DAY, _encode_weekday),
+    "yearday": Feature(YEAR, YEAR / 2, _encode_yearday),
+}
+
+
+def choose_features(frequency: Frequency, steps: int) -> list[str]:
+    """Return the features that can be learnt from a series of so many steps: it holds two periods or more of each."""
+    seconds = frequency.seconds
+    return [
+        name
+        for name, feature in FEATURES.items()
+        if 0 < seconds <= feature.longest_step and seconds * steps >= 2 * feature.period
+    ]
+
+
+def check_features(name: str, value: Any) -> None:
+    """Check for "auto", None, or a list of names of calendar features."""
+    if value is None or value == "auto":
+        return
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"{name} is {value!r}, expected 'auto', None or a list of {', '.join(FEATURES)}")
+    for feature in value:
+        check_choice(name, feature, tuple(FEATURES))
+
+
+def features(dates: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Return the calendar features (time, size) of dates; their order is that of `FEATURES`, whatever `names` has."""
+    dates = dates.astype("datetime64[s]")
+    columns = [feature.encode(dates) for name, feature in FEATURES.items() if name in names]
+    return np.concatenate([np.empty((len(dates), 0)), *columns], axis=1)
+
+
+def count_features(names: Sequence[str]) -> int:
+    """Return how many columns `features` returns."""
+    return features(np.empty(0, "datetime64[s]"), names).shape[1]

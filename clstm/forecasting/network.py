@@ -1,4 +1,4 @@
-"""The forecaster's network: an LSTM, and a linear layer from its output and input to the raw numbers of the output."""
+"""The forecaster's network: an LSTM, and a linear layer that reads the LSTM's output and its input."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class ForecastContext:
 
 @public("clstm.forecasting")
 class ForecastNetwork(LSTMNetwork):
-    """Steps in, the raw numbers that describe the next step's values out.
+    """Reads steps of series, and returns at each the raw numbers that describe the values of the next step.
 
-    The linear layer sees the input beside the LSTM's output, so that what depends on the calendar or on the last value
-    in a straight line needn't go through the gates.
+    The linear layer reads the LSTM's input together with its output, so that a linear effect of the calendar or of the
+    last value needn't pass through the gates.
 
     Parameters
     ----------
     input_size, hidden_size, num_layers : int
         Of the LSTM.
     columns : int
-        Values a step.
+        Values at a step.
     output : Normal, StudentT or Quantiles
         What describes a value.
     dropout : float
@@ -94,7 +94,7 @@ class ForecastNetwork(LSTMNetwork):
     def forward_train(
         self, x: np.ndarray, state: State | None = None, lengths: Any = None
     ) -> tuple[np.ndarray, ForecastContext]:
-        """Run the network with dropout and keep what `backward` needs; else as a call, without the state."""
+        """Run the network with dropout; return the raw numbers as a call does, and the context for `backward`."""
         y, _, lstm = self.lstm.forward_train(x, state, lengths)
         y, dropout = self._dropout.forward_train(y)
         raw, fc = self.fc.forward_train(np.concatenate([y, x], axis=-1))
@@ -117,6 +117,7 @@ class ForecastNetwork(LSTMNetwork):
         return ("time", "batch", self.columns, self.output.size)
 
     def _raw(self, values: np.ndarray) -> np.ndarray:
+        """Return the linear layer's output as raw numbers (..., columns, size), with the shared ones in front."""
         raw = values.reshape(*values.shape[:-1], self.columns, -1)
         if not self.output.shared:
             return raw

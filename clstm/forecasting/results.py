@@ -1,4 +1,4 @@
-"""What a forecaster returns: forecasts with their intervals, and those of a backtest beside what came."""
+"""What a forecaster returns: forecasts with their intervals, and those of a backtest with the actual values."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from clstm._package import public
 @public("clstm.forecasting")
 @dataclass
 class Forecast:
-    """What is forecast of one series.
+    """The forecast of one series.
 
     Attributes
     ----------
     point : ndarray of shape (h,) or (h, columns)
         The medians.
     lower, upper : dict of float to ndarray
-        The intervals' ends by level in percent, each of the shape of `point`.
+        The ends of the intervals by level in percent, each of the shape of `point`.
     dates : ndarray of shape (h,), or None
-        Where the series has dates.
+        The dates of the steps, where the series has dates.
     """
 
     point: np.ndarray
@@ -33,18 +33,20 @@ class Forecast:
 @public("clstm.forecasting")
 @dataclass
 class Backtest(Forecast):
-    """What was forecast of one series at several cut-offs, and what came.
+    """The forecasts of one series from several cut-offs, and the actual values.
 
     Attributes
     ----------
     point : ndarray of shape (n_windows, h) or (n_windows, h, columns)
+        The medians.
     lower, upper : dict of float to ndarray
-        The intervals' ends by level in percent, each of the shape of `point`.
+        The ends of the intervals by level in percent, each of the shape of `point`.
     dates : ndarray of shape (n_windows, h), or None
+        The dates of the steps, where the series has dates.
     actual : ndarray of the shape of `point`
-        What came.
+        The actual values.
     cutoffs : ndarray of int, shape (n_windows,)
-        How many values of the series each forecast knew.
+        The number of values of the series before each cut-off.
     """
 
     actual: np.ndarray = field(kw_only=True)
@@ -52,11 +54,11 @@ class Backtest(Forecast):
 
     @property
     def mean_absolute_error(self) -> float:
-        """Over all cut-offs, steps and columns."""
+        """The mean absolute error over all cut-offs, steps and columns."""
         return float(np.abs(self.actual - self.point).mean())
 
     def coverage(self, level: float) -> float:
-        """Return the share of what came that the intervals of this level hold.
+        """Return the fraction of the actual values that lie within the intervals of this level.
 
         Raises
         ------

@@ -1,119 +1,82 @@
-"""Running a forecaster's network: along series, keeping the state at some places, and from there into the future."""
+"""Forecasting several steps ahead: each forecast value is fed back to the network as if it had been observed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
 import numpy as np
 
-from clstm.forecasting.differencing import Differences
+from clstm.forecasting.cutoffs import CutoffState
+from clstm.forecasting.encoding import Encoding, Scaling
 from clstm.forecasting.network import ForecastNetwork
-from clstm.layers.lstm import State
 
-ROWS = 4096  # that are rolled forward together, so that their states stay in the cache
-
-
-def pad(rows: list[np.ndarray], dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows (time_i, features) as one array (time, rows, features), zero past their ends, and their lengths."""
-    lengths = np.array([len(row) for row in rows])
-    padded = np.zeros((lengths.max(), len(rows), rows[0].shape[1]), dtype)
-    for place, row in enumerate(rows):
-        padded[: len(row), place] = row
-    return padded, lengths
+BLOCK_ROWS = 4096  # rows that are rolled out together: few enough for their states to stay in the cache
 
 
-def states_along(
-    network: ForecastNetwork, x: np.ndarray, lengths: np.ndarray, stops: Iterable[int], state: State | None = None
-) -> Iterator[tuple[int, State]]:
-    """Yield each stop, a number of steps, and the state of all rows there (of a row that ended before, its last).
-
-    Parameters
-    ----------
-    network : ForecastNetwork
-    x : ndarray of shape (time, rows, features)
-    lengths : ndarray of int, shape (rows,)
-    stops : iterable of int
-        Rising, 0 to time.
-    state : (h, c), optional
-        To begin with; zeros if left out.
-    """
-    if state is None:
-        lstm = network.lstm
-        shape = (lstm.num_layers, x.shape[1], lstm.hidden_size)
-        state = np.zeros(shape, lstm.dtype), np.zeros(shape, lstm.dtype)
-    place = 0
-    for stop in stops:
-        if stop > place:
-            _, state = network.lstm(x[place:stop], state, np.clip(lengths - place, 0, stop - place))
-            place = stop
-        yield stop, state
-
-
-def roll(
+def roll_out(
     network: ForecastNetwork,
-    differences: Differences,
-    state: State,
-    tails: np.ndarray,
-    known: np.ndarray,
-    center: np.ndarray,
-    scale: np.ndarray,
+    encoding: Encoding,
+    cutoff: CutoffState,
+    covariates: np.ndarray,
     uniform: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return forecasts from many places at once: of each its values one after the other, each fed back as if it came.
+    """Return the forecast values after each cut-off: medians, or sampled paths.
 
     Parameters
     ----------
     network : ForecastNetwork
-    differences : Differences
-    state : (h, c)
-        Each (layers, rows, hidden_size).
-    tails : ndarray of shape (rows, differences.order + 1, columns)
-        The last values that are known.
-    known : ndarray of shape (rows, steps, features)
-        What is known of the steps ahead.
-    center, scale : ndarray of shape (rows, columns)
-        Of the differences.
+    encoding : Encoding
+    cutoff : CutoffState
+    covariates : ndarray of shape (rows, steps, covariates)
+        Of the steps ahead.
     uniform : ndarray of shape (samples, steps, columns), optional
-        Uniform numbers by which values are drawn, the same for all rows. Without them the medians are fed back.
+        Uniform numbers that values are drawn by, the same for all rows. Without them the medians are fed back.
 
     Returns
     -------
     ndarray of shape (rows, samples, steps, columns)
-        With one sample where nothing is drawn.
+        With one sample if nothing is drawn.
     """
     samples = 1 if uniform is None else len(uniform)
     noise = None if uniform is None else network.output.noise(uniform, network.shared)
-    rows_a_time = max(1, ROWS // samples)
-    parts = []
-    for first in range(0, len(tails), rows_a_time):
-        rows = slice(first, first + rows_a_time)
-        part = tuple(array[:, rows] for array in state), tails[rows], known[rows], center[rows], scale[rows]
-        parts.append(_roll(network, differences, *part, samples, noise))
-    return np.concatenate(parts)
+    block = max(1, BLOCK_ROWS // samples)
+    if len(cutoff.series) <= block:
+        return _roll_out_block(network, encoding, cutoff, covariates, samples, noise)
+    blocks = [slice(first, first + block) for first in range(0, len(cutoff.series), block)]
+    paths = [_roll_out_block(network, encoding, cutoff.rows(b), covariates[b], samples, noise) for b in blocks]
+    return np.concatenate(paths)
 
 
-def _roll(network, differences, state, tails, known, center, scale, samples, noise):
-    rows, tail, columns = tails.shape
-    steps = known.shape[1]
+def _roll_out_block(
+    network: ForecastNetwork,
+    encoding: Encoding,
+    cutoff: CutoffState,
+    covariates: np.ndarray,
+    samples: int,
+    noise: np.ndarray | None,
+) -> np.ndarray:
+    """Return the paths of some rows. Each row is repeated `samples` times, so that all paths take a step together."""
+    rows, known, columns = cutoff.last_values.shape
+    steps = covariates.shape[1]
 
-    def spread(array: np.ndarray, axis: int = 0) -> np.ndarray:
+    def repeat(array: np.ndarray, axis: int = 0) -> np.ndarray:
         return np.repeat(array, samples, axis) if samples > 1 else array
 
-    center, scale, known = spread(center), spread(scale), spread(known)
-    y = np.empty((rows * samples, tail + steps, columns))
-    y[:, :tail] = spread(tails)
-    stream = network.lstm.stream(rows * samples, tuple(spread(array, 1) for array in state))
+    scaling = Scaling(*(repeat(array[cutoff.series]) for array in encoding.y_scaling))
+    covariates = repeat(covariates)
+    y = np.empty((rows * samples, known + steps, columns))
+    y[:, :known] = repeat(cutoff.last_values)
+    h, c = cutoff.state
+    stream = network.lstm.stream(rows * samples, (repeat(h, 1), repeat(c, 1)))
     x = np.empty((rows * samples, network.lstm.input_size), network.dtype)
-    last = (y[:, tail - 1] - differences.offset(y, tail - 1) - center) / scale
+    offset = encoding.differences.offset
+    last = scaling(y[:, known - 1] - offset(y, known - 1))
     for step in range(steps):
         x[:, :columns] = last
-        x[:, columns:] = known[:, step]
+        x[:, columns:] = covariates[:, step]
         raw = network.describe(stream.step(x), x)
         if noise is None:
             last = network.output.point(raw)
         else:
             drawn = network.output.draw(raw.reshape(rows, samples, columns, -1), noise[:, step])
             last = drawn.reshape(rows * samples, columns)
-        y[:, tail + step] = differences.offset(y, tail + step) + center + scale * last
-    return y[:, tail:].reshape(rows, samples, steps, columns)
+        y[:, known + step] = offset(y, known + step) + scaling.center + scaling.scale * last
+    return y[:, known:].reshape(rows, samples, steps, columns)

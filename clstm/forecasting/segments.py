@@ -1,4 +1,4 @@
-"""Training on long series: cut into segments, each of which begins with the state that all before it left."""
+"""Mini-batches for training on long series: segments of them, each with the network's state where it begins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clstm.forecasting.cutoffs import states_along
 from clstm.forecasting.network import ForecastNetwork
-from clstm.forecasting.rollout import states_along
 from clstm.layers.lstm import State
 
 
@@ -18,36 +18,37 @@ class Batch:
 
     Attributes
     ----------
-    places : ndarray of int, shape (time, segments)
-        Which steps of the series they are, those past a segment's end included.
-    rows : ndarray of int, shape (segments,)
-        Of which series.
+    steps : ndarray of int, shape (time, segments)
+        Their steps in the series. A segment shorter than the longest is padded with the steps after it.
+    series : ndarray of int, shape (segments,)
+        The series of each segment.
     lengths : ndarray of int, shape (segments,)
     state : (h, c)
-        At their beginnings.
+        The state at the beginning of each segment.
     """
 
-    places: np.ndarray
-    rows: np.ndarray
+    steps: np.ndarray
+    series: np.ndarray
     lengths: np.ndarray
     state: State
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.series)
 
     @property
     def inside(self) -> np.ndarray:
-        """Whether a step is one of the segment's, (time, segments)."""
-        return np.arange(len(self.places))[:, np.newaxis] < self.lengths
+        """Whether a step belongs to the segment rather than to its padding, (time, segments)."""
+        return np.arange(len(self.steps))[:, np.newaxis] < self.lengths
 
 
 class Segments:
-    """Mini-batches of segments of series, cut anew at other places and shuffled each time they are iterated over.
+    """Mini-batches of segments of series; each iteration cuts the series at other steps and shuffles the segments.
 
-    An epoch begins with one pass of inference along the series, which keeps the state wherever a segment begins. So
-    all that came before is context, as with a state carried from one segment to the next, but segments of one series
-    can be in one batch, in any order. The states are as old as the epoch, which short epochs forgive (Kapturowski et
-    al. 2019, "Recurrent experience replay in distributed reinforcement learning", has them far older).
+    An epoch begins with one pass of inference along the series, which stores the state wherever a segment begins. So
+    each segment has all steps before it as context, as if the state were carried from one segment to the next, but
+    segments of one series can be in one batch, in any order. The weights change during the epoch while these states
+    don't. That does little harm if epochs are short; Kapturowski et al. (2019), "Recurrent experience replay in
+    distributed reinforcement learning", train on much older states.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class Segments:
     size : int
         Steps of a segment; the first and last of a series can be shorter.
     batch_size : int
-        Segments of a batch, about.
+        Segments of a batch, approximately.
     generator : Generator
     """
 
@@ -73,28 +74,28 @@ class Segments:
     ) -> None:
         self._network, self._inputs, self._lengths = network, inputs, lengths
         self._size, self._generator = size, generator
-        # Each iteration has as many batches, whether the cuts make a segment more or not.
+        # All epochs have the same number of batches, although some cuts make one segment more than others.
         self._batches = max(1, int(np.ceil(lengths / size).sum()) // batch_size)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the number of batches in an epoch."""
         return self._batches
 
     def __iter__(self) -> Iterator[Batch]:
         longest = int(self._lengths.max())
         cuts = [0, *range(int(self._generator.integers(1, self._size + 1)), longest, self._size)]
         ends = dict(zip(cuts, [*cuts[1:], longest], strict=True))
-        starts, rows, states = [], [], []
+        starts, series, states = [], [], []
         for start, state in states_along(self._network, self._inputs, self._lengths, cuts):
-            going_on = np.flatnonzero(self._lengths > start)
-            starts += [start] * len(going_on)
-            rows.append(going_on)
-            states.append([array[:, going_on] for array in state])
-        starts, rows = np.array(starts), np.concatenate(rows)
+            longer = np.flatnonzero(self._lengths > start)
+            starts += [start] * len(longer)
+            series.append(longer)
+            states.append([array[:, longer] for array in state])
+        starts, series = np.array(starts), np.concatenate(series)
         h, c = (np.concatenate(arrays, axis=1) for arrays in zip(*states, strict=True))
-        lengths = np.minimum([ends[start] for start in starts], self._lengths[rows]) - starts
+        lengths = np.minimum([ends[start] for start in starts], self._lengths[series]) - starts
 
-        for chosen in np.array_split(self._generator.permutation(len(rows)), min(len(self), len(rows))):
-            steps = np.arange(lengths[chosen].max())[:, np.newaxis]
-            places = np.minimum(starts[chosen] + steps, len(self._inputs) - 1)
-            yield Batch(places, rows[chosen], lengths[chosen], (h[:, chosen], c[:, chosen]))
+        for chosen in np.array_split(self._generator.permutation(len(series)), min(len(self), len(series))):
+            offsets = np.arange(lengths[chosen].max())[:, np.newaxis]
+            steps = np.minimum(starts[chosen] + offsets, len(self._inputs) - 1)
+            yield Batch(steps, series[chosen], lengths[chosen], (h[:, chosen], c[:, chosen]))

@@ -1,4 +1,4 @@
-"""What a forecaster is given and gives back: one series, several columns, or a list of series."""
+"""Series as arrays: one series, several columns, or a list of series; reading them, and returning forecasts alike."""
 
 from __future__ import annotations
 
@@ -9,54 +9,9 @@ from typing import Any
 import numpy as np
 
 from clstm._checks import as_array, check_flag, check_index
-from clstm.forecasting.calendars import Frequency, check_frequency, find_frequency
-
-
-@dataclass(frozen=True)
-class Form:
-    """The form of the series, which all calls after `fit` must have.
-
-    Attributes
-    ----------
-    single : bool
-        One series, not a list.
-    flat : bool
-        Each is 1-D.
-    columns, exogenous : int
-        Columns of y and of X.
-    """
-
-    single: bool
-    flat: bool
-    columns: int
-    exogenous: int
-
-    def check(self) -> None:
-        """Raise TypeError or ValueError where a file's values aren't those of a form."""
-        check_flag("single", self.single)
-        check_flag("flat", self.flat)
-        check_index("columns", self.columns, low=1)
-        check_index("exogenous", self.exogenous, low=0)
-
-    def shown(self, values: Sequence[Any]) -> Any:
-        """Return what there is for each series as the caller has them: in a list, or by itself."""
-        return values[0] if self.single else list(values)
-
-    def shaped(self, array: np.ndarray) -> np.ndarray:
-        """Return an array whose last axis is the columns as the caller has them."""
-        return array[..., 0] if self.flat else array
-
-    def name(self, place: int) -> str:
-        """Return what a series is called in errors."""
-        return "y" if self.single else f"y[{place}]"
-
-    def dates_name(self, place: int) -> str:
-        """Return what a series' dates are called in errors."""
-        return "dates" if self.single else f"dates[{place}]"
-
-    def shape(self) -> str:
-        """Describe a series."""
-        return "(time,)" if self.flat else f"(time, columns={self.columns})"
+from clstm.forecasting.calendars import Frequency
+from clstm.forecasting.dates import read_dates
+from clstm.forecasting.results import Backtest, Forecast
 
 
 @dataclass
@@ -68,7 +23,7 @@ class Panel:
     form : Form
     y : list of ndarray of float64, shape (time_i, columns)
     X : list of ndarray of float64, shape (time_i, exogenous)
-        Beside y.
+        The exogenous variables of the same steps.
     dates : list of ndarray, or None
         Of each series, where they are given.
     """
@@ -82,6 +37,126 @@ class Panel:
     def lengths(self) -> np.ndarray:
         """The number of values of each series."""
         return np.array([len(series) for series in self.y])
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form in which `fit` was given its series: later calls must have it, and forecasts are returned in it.
+
+    This class is the form of arrays; `FrameForm` is that of data frames.
+
+    Attributes
+    ----------
+    single : bool
+        One series, not a list.
+    flat : bool
+        Each series is 1-D.
+    columns, exogenous : int
+        Columns of y and of X.
+    """
+
+    single: bool
+    flat: bool
+    columns: int
+    exogenous: int
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError if the attributes, which a file gave, aren't those of a form."""
+        check_flag("single", self.single)
+        check_flag("flat", self.flat)
+        check_index("columns", self.columns, low=1)
+        check_index("exogenous", self.exogenous, low=0)
+
+    # ------------------------------------------------------------------------------------------ names in errors
+
+    def name(self, index: int) -> str:
+        """Return what a series is called in errors."""
+        return "y" if self.single else f"y[{index}]"
+
+    def dates_name(self, index: int) -> str:
+        """Return what a series' dates are called in errors."""
+        return "dates" if self.single else f"dates[{index}]"
+
+    def shape(self) -> str:
+        """Describe the shape of a series."""
+        return "(time,)" if self.flat else f"(time, columns={self.columns})"
+
+    # --------------------------------------------------------------------------------- reading what a call is given
+
+    def read(self, y: Any, X: Any, *, partial: bool = False) -> Panel:
+        """Return the series of a call after `fit`.
+
+        Parameters
+        ----------
+        y, X
+            As the caller gave them.
+        partial : bool, default False
+            Whether series of a frame may be missing; they are empty then.
+
+        Raises
+        ------
+        TypeError, ValueError
+            They have another form, or aren't finite numbers.
+        """
+        if is_frame(y):
+            raise TypeError(f"y is {type(y).__name__}, but fit had no data frame")
+        return read_series(y, X, None, self)
+
+    def read_ahead(
+        self, X: Any, h: int, dates: Sequence[np.ndarray | None], frequency: Frequency | None
+    ) -> list[np.ndarray]:
+        """Return the exogenous variables (h, exogenous) of the next `h` steps of each series.
+
+        Parameters
+        ----------
+        X
+            As the caller gave it.
+        h : int
+        dates : sequence of ndarray, or None in place of each
+            The dates of these steps, which those of a frame must be.
+        frequency : Frequency or None
+
+        Raises
+        ------
+        TypeError, ValueError
+            It has another form, or isn't finite numbers.
+        """
+        return read_exogenous(X, [h] * len(dates), self.single, self.exogenous)
+
+    # ------------------------------------------------------------------------------------------ returning forecasts
+
+    def squeeze(self, array: np.ndarray) -> np.ndarray:
+        """Return an array whose last axis is the columns without that axis where series are 1-D."""
+        return array[..., 0] if self.flat else array
+
+    def return_points(self, point: np.ndarray, dates: Sequence[np.ndarray | None]) -> Any:
+        """Return point forecasts (series, h, columns) in this form."""
+        return self._unlist(self.squeeze(point))
+
+    def return_forecasts(self, forecasts: list[Forecast]) -> Any:
+        """Return the forecasts of all series in this form."""
+        return self._unlist(forecasts)
+
+    def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]) -> Any:
+        """Return quantiles (levels, series, h, columns) in this form."""
+        return self._unlist(np.moveaxis(self.squeeze(values), 0, -1))
+
+    def return_paths(self, paths: np.ndarray, dates: Sequence[np.ndarray | None]) -> Any:
+        """Return sampled paths (series, samples, h, columns) in this form."""
+        return self._unlist(self.squeeze(paths))
+
+    def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[np.ndarray | None]) -> Any:
+        """Return the backtests of all series in this form; `last_dates` (windows,) are the last before each cut-off."""
+        return self._unlist(backtests)
+
+    def _unlist(self, values: Any) -> Any:
+        """Return a list with an item for each series, or the item itself where the caller has a single series."""
+        return values[0] if self.single else list(values)
+
+
+def is_frame(value: Any) -> bool:
+    """Return whether the value is a data frame (and not a data frame's column, or an array)."""
+    return hasattr(value, "columns") and hasattr(value, "shape") and not isinstance(value, np.ndarray)
 
 
 def read_series(y: Any, X: Any, dates: Any, form: Form | None) -> Panel:
@@ -99,10 +174,10 @@ def read_series(y: Any, X: Any, dates: Any, form: Form | None) -> Panel:
     Raises
     ------
     TypeError, ValueError
-        They are no series of finite numbers, or of another form.
+        They aren't series of finite numbers, or have another form.
     """
     single = not _is_list(y)
-    names = ["y"] if single else [f"y[{place}]" for place in range(len(y))]
+    names = ["y"] if single else [f"y[{index}]" for index in range(len(y))]
     if not single and not len(y):
         raise ValueError("y holds no series, expected one or more")
     if form is not None and form.single != single:
@@ -120,16 +195,25 @@ def read_series(y: Any, X: Any, dates: Any, form: Form | None) -> Panel:
     series = [one.reshape(len(one), columns) for one in series]
     exogenous = read_exogenous(X, [len(one) for one in series], single, None if form is None else form.exogenous)
     form = form or Form(single, flat, columns, exogenous[0].shape[1])
-    return Panel(form, series, exogenous, _read_dates(dates, series, single))
+    return Panel(form, series, exogenous, _read_all_dates(dates, series, form))
 
 
 def read_exogenous(X: Any, lengths: Sequence[int], single: bool, expected: int | None) -> list[np.ndarray]:
-    """Return exogenous variables (time_i, exogenous) for series of these lengths; of any number where none is expected.
+    """Return the exogenous variables (time_i, exogenous) of series of these lengths.
+
+    Parameters
+    ----------
+    X : array_like, list of array_like, or None
+    lengths : sequence of int
+    single : bool
+        One series, not a list.
+    expected : int, optional
+        The number of variables; any if left out.
 
     Raises
     ------
     TypeError, ValueError
-        They are missing, not expected, no finite numbers, or of another shape.
+        They are missing, not expected, not finite numbers, or have another shape.
     """
     if X is None:
         if expected:
@@ -142,9 +226,9 @@ def read_exogenous(X: Any, lengths: Sequence[int], single: bool, expected: int |
     parts = [X] if single else X
     if len(parts) != len(lengths):
         raise ValueError(f"X holds {len(parts)} series, expected {len(lengths)}")
-    arrays = []
-    for place, (part, length) in enumerate(zip(parts, lengths, strict=True)):
-        name = "X" if single else f"X[{place}]"
+    arrays: list[np.ndarray] = []
+    for index, (part, length) in enumerate(zip(parts, lengths, strict=True)):
+        name = "X" if single else f"X[{index}]"
         array = read_array(name, part)
         if array.ndim == 1:
             array = array[:, np.newaxis]
@@ -158,86 +242,33 @@ def read_exogenous(X: Any, lengths: Sequence[int], single: bool, expected: int |
 
 
 def read_array(name: str, value: Any) -> np.ndarray:
-    """Return finite numbers as float64."""
+    """Return finite numbers as float64; raise TypeError or ValueError for anything else."""
     array = as_array(name, value)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} has dtype {array.dtype}, expected numbers")
     array = array.astype(np.float64)
     finite = np.isfinite(array)
     if not finite.all():
-        place = tuple(int(axis[0]) for axis in np.nonzero(~finite))
-        where = ", ".join(map(str, place))
-        raise ValueError(f"{name}[{where}] is {array[place]}, expected finite numbers; fill in what is missing first")
+        index = tuple(int(axis[0]) for axis in np.nonzero(~finite))
+        where = ", ".join(map(str, index))
+        raise ValueError(f"{name}[{where}] is {array[index]}, expected finite numbers; fill in what is missing first")
     return array
 
 
-def settle_dates(panel: Panel, freq: str | None) -> tuple[Frequency | None, list[Any]]:
-    """Return the step of the series' dates and the first date of each; without dates None, and None for each.
-
-    Raises
-    ------
-    ValueError
-        The dates have no constant step, other steps than `freq` or one another, or there is only `freq`.
-    """
-    frequency = None if freq is None else check_frequency("freq", freq)
-    if panel.dates is None:
-        if frequency is not None:
-            raise ValueError(f"freq is {freq!r}, but there are no dates: expected the first of each series in dates")
-        return None, [None] * len(panel.y)
-    for place, (dates, y) in enumerate(zip(panel.dates, panel.y, strict=True)):
-        name = panel.form.dates_name(place)
-        if len(dates) == 1 and len(y) > 1:
-            if frequency is None:
-                raise ValueError(f"{name} is a single date and freq is None, expected a date for each value, or freq")
-            continue
-        frequency = frequency or find_frequency(name, dates)
-        check_dates(name, dates, frequency)
-    return frequency, [dates[0] for dates in panel.dates]
-
-
-def check_dates(name: str, dates: np.ndarray, frequency: Frequency, start: Any = None) -> None:
-    """Raise ValueError unless the dates go on by `frequency`, from `start` where that is given."""
-    if not len(dates):
-        return
-    expected = frequency.dates(dates[0] if start is None else start, 0, len(dates))
-    wrong = dates != expected
-    if wrong.any():
-        place = int(wrong.argmax())
-        raise ValueError(
-            f"{name}[{place}] is {dates[place]}, expected {expected[place]} with frequency {frequency.name}"
-        )
-
-
-def _read_dates(dates: Any, series: list[np.ndarray], single: bool) -> list[np.ndarray] | None:
+def _read_all_dates(dates: Any, series: list[np.ndarray], form: Form) -> list[np.ndarray] | None:
     if dates is None:
         return None
-    parts = [dates] if single else dates
-    if not single and (not _is_list(dates) or len(dates) != len(series)):
+    if not form.single and (not _is_list(dates) or len(dates) != len(series)):
         raise ValueError(f"dates is no list of {len(series)}, expected the dates of each series")
-    arrays = []
-    for place, (part, y) in enumerate(zip(parts, series, strict=True)):
-        name = "dates" if single else f"dates[{place}]"
-        array = np.atleast_1d(as_array(name, part))
-        if array.dtype.kind in "OU":
-            try:
-                array = array.astype("datetime64[s]")
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"{name} begins with {str(array[0])!r}, expected dates (datetime64) or integers"
-                ) from None
-        if array.dtype.kind not in "Miu":
-            raise TypeError(f"{name} has dtype {array.dtype}, expected dates (datetime64) or integers")
-        array = array.astype("datetime64[s]" if array.dtype.kind == "M" else np.int64)
-        if array.shape not in ((1,), (len(y),)):
-            raise ValueError(f"{name} has shape {array.shape}, expected ({len(y)},), or a single date")
-        if np.isnat(array).any() if array.dtype.kind == "M" else False:
-            raise ValueError(f"{name} holds NaT, expected a date for each value")
-        arrays.append(array)
-    return arrays
+    parts = [dates] if form.single else dates
+    return [
+        read_dates(form.dates_name(index), part, len(y))
+        for index, (part, y) in enumerate(zip(parts, series, strict=True))
+    ]
 
 
 def _is_list(value: Any) -> bool:
-    """Tell whether the value is several arrays rather than one."""
+    """Return whether the value is several arrays rather than one."""
     if isinstance(value, np.ndarray):
         return value.dtype == object
     return isinstance(value, (list, tuple)) and len(value) > 0 and np.ndim(value[0]) > 0

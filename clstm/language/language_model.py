@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
-from clstm._checks import (
-    check_choice,
-    check_flag,
-    check_fraction,
-    check_index,
-    check_positive,
-    check_real,
-    random_generator,
-)
+from clstm._checks import check_flag, check_index, check_positive, check_real, random_generator
 from clstm._package import public
 from clstm.estimators.base import BaseModel
+from clstm.estimators.parameters import (
+    AT_LEAST_1,
+    FRACTION,
+    NOT_NEGATIVE,
+    PROBABILITY,
+    Check,
+    at_least,
+    check_seed,
+    check_verbose,
+    one_of,
+    optional,
+)
 from clstm.language.characters import Characters
-from clstm.language.network import LSTMLanguageNetwork
+from clstm.language.fitted import VOCABULARIES, FittedLanguageModel
+from clstm.language.generation import generate
 from clstm.layers.adaptive_softmax import check_cutoffs
-from clstm.layers.base import blank_weights
-from clstm.text.vocabulary import Vocabulary, check_texts
-from clstm.train.batches import PaddedRows
-from clstm.train.history import History
+from clstm.text.vocabulary import Vocabulary
 
-# The steps of the warm-up, and their greatest share of a short training.
-WARM_UP, WARM_UP_SHARE = 100, 0.1
 
-# Random numbers for so many scores are drawn at once in `generate`.
-NOISE = 1 << 16
-
-_VOCABULARIES = {"character": Characters, "word": Vocabulary}
+def _check_cutoffs(name: str, cutoffs: Any) -> None:
+    """Check for rising numbers; that they lie within the vocabulary is checked when that is known."""
+    check_cutoffs(cutoffs, sys.maxsize)
 
 
 @public("clstm")
@@ -117,6 +117,32 @@ class LanguageModel(BaseModel):
 
     _reads_words_for_classifiers = True
 
+    _fitted: FittedLanguageModel
+    _fitted_class = FittedLanguageModel
+    _checks: ClassVar[Mapping[str, Check]] = {
+        "unit": one_of(VOCABULARIES),
+        "vocab_size": optional(at_least(3)),
+        "embedding_dim": AT_LEAST_1,
+        "hidden_size": AT_LEAST_1,
+        "num_layers": AT_LEAST_1,
+        "tied": check_flag,
+        "softmax": one_of(("plain", "adaptive")),
+        "cutoffs": optional(_check_cutoffs),
+        "dropout": PROBABILITY,
+        "embedding_std": optional(NOT_NEGATIVE),
+        "n_epochs": AT_LEAST_1,
+        "batch_size": AT_LEAST_1,
+        "chunk_length": AT_LEAST_1,
+        "lr": NOT_NEGATIVE,
+        "clip_norm": optional(NOT_NEGATIVE),
+        "ema_decay": optional(PROBABILITY),
+        "patience": optional(AT_LEAST_1),
+        "validation_fraction": FRACTION,
+        "num_threads": optional(AT_LEAST_1),
+        "seed": check_seed,
+        "verbose": check_verbose,
+    }
+
     def __init__(
         self,
         *,
@@ -143,6 +169,18 @@ class LanguageModel(BaseModel):
         verbose: int = 1,
     ) -> None:
         self._store(locals())
+
+    @classmethod
+    def _check_combinations(cls, params: Mapping[str, Any]) -> None:
+        if params["tied"] and params["softmax"] == "adaptive":
+            raise ValueError("tied is True and softmax 'adaptive', which has no weights for all tokens to tie")
+        if params["cutoffs"] is not None and params["softmax"] != "adaptive":
+            raise ValueError(f"cutoffs is given, but softmax is {params['softmax']!r}")
+
+    @property
+    def vocabulary_(self) -> Characters | Vocabulary:
+        """The tokens known."""
+        return self._fitted.vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
 
@@ -174,59 +212,9 @@ class LanguageModel(BaseModel):
         FloatingPointError
             The training diverged.
         """
-        from clstm.language.text_batches import TextStreams
-        from clstm.optim import Adam
-        from clstm.schedules import CosineLR, WarmUp
-        from clstm.train.loop import fit
+        from clstm.language.training import learn
 
-        self._check_params()
-        texts = _as_texts("text", text)
-        generator = random_generator(self.seed)
-        vocabulary = _VOCABULARIES[self.unit].from_texts(texts, self.vocab_size)
-        ids = _encode(vocabulary, text)
-        held_back = None
-        if validation_text is not None:
-            _as_texts("validation_text", validation_text)
-            held_back = _encode(vocabulary, validation_text)
-        elif self.validation_fraction:
-            cut = min(max(math.ceil(len(ids) * (1 - self.validation_fraction)), 2), len(ids) - 1)
-            ids, held_back = ids[:cut], ids[cut - 1 :]
-        if len(ids) < 2 or (held_back is not None and len(held_back) < 2):
-            raise ValueError(f"text has {len(ids) - 1} tokens, expected more, to learn from and to validate on")
-        network = self._make_network(len(vocabulary), generator)
-        streams = TextStreams(ids, self.batch_size, self.chunk_length, seed=generator)
-        state = None
-
-        def train_step(steps: range) -> tuple[float, dict[str, np.ndarray]]:
-            nonlocal state
-            if steps.start < len(steps):  # an epoch's first chunk
-                state = None
-            loss, grads, state = network.train_step(*streams.at(steps), state)
-            return loss, grads
-
-        def validate() -> tuple[float, None]:
-            whole = TextStreams(held_back, self.batch_size, self.chunk_length)
-            return float(network.losses(*whole.at(range(whole.steps)))[0].mean()), None
-
-        optimizer = Adam(network, lr=self.lr)
-        steps = self.n_epochs * len(streams)
-        warm_up = max(1, min(WARM_UP, int(WARM_UP_SHARE * steps)))
-        history = fit(
-            optimizer,
-            train_step,
-            streams,
-            n_epochs=self.n_epochs,
-            validate=None if held_back is None else validate,
-            patience=None if held_back is None else self.patience,
-            ema_decay=self.ema_decay,
-            clip_norm=self.clip_norm,
-            schedule=WarmUp(optimizer, warm_up, after=CosineLR(optimizer, max(1, steps - warm_up))),
-            schedule_every="batch",
-            verbose=int(self.verbose),
-        )
-        self.vocabulary_, self.network_ = vocabulary, network
-        self.history_, self.n_iter_ = history, history.n_epochs
-        return self
+        return self._learn(learn, text, validation_text)
 
     # --------------------------------------------------------------------------------------------------- scoring
 
@@ -254,12 +242,7 @@ class LanguageModel(BaseModel):
         ValueError
             No tokens.
         """
-        self._check_fitted()
-        _as_texts("text", text)
-        ids = _encode(self.vocabulary_, text)[:, np.newaxis]
-        if len(ids) < 2:
-            raise ValueError("text has no tokens")
-        return self.network_.losses(ids[:-1], ids[1:])[0][:, 0] / math.log(2)
+        return self._fitted.losses(text) / math.log(2)
 
     def bits_per_character(self, text: Any) -> float:
         """Return the mean of `bits`, for a model of characters.
@@ -269,8 +252,7 @@ class LanguageModel(BaseModel):
         ValueError
             A model of words, whose tokens leave out characters: see `perplexity`.
         """
-        self._check_fitted()
-        unit = self._fitted_params["unit"]
+        unit = self._fitted.params["unit"]
         if unit != "character":
             raise ValueError(f"unit is {unit!r}: its tokens leave out characters, so ask for the perplexity")
         return float(self.bits(text).mean())
@@ -322,7 +304,7 @@ class LanguageModel(BaseModel):
         TypeError, ValueError
             An argument of the wrong kind or out of range.
         """
-        self._check_fitted()
+        fitted = self._fitted
         if not isinstance(prompt, str):
             raise TypeError(f"prompt is {type(prompt).__name__}, expected a string")
         n = check_index("n", n, low=0)
@@ -330,135 +312,10 @@ class LanguageModel(BaseModel):
         top_k = None if top_k is None else check_index("top_k", top_k, low=1)
         if top_p is not None and check_positive("top_p", top_p) > 1:
             raise ValueError(f"top_p is {top_p}, expected at most 1")
-        generator = random_generator(seed)
-
-        network, size = self.network_, len(self.vocabulary_)
-        vectors = network.embedding.parameters()["weight"]
-        stream = network.lstm.stream()
-        *read, last = _encode(self.vocabulary_, prompt).tolist() if prompt else [self.vocabulary_.PADDING]
-        if read:
-            stream.run(vectors[read])
-        h = np.empty((1, network.lstm.hidden_size), network.dtype)
-        written, noise = [], iter(())
-        for _ in range(n):
-            scores = network.scores(stream.step(vectors[last : last + 1], h))[0]
-            scores[self.vocabulary_.UNKNOWN] = -np.inf
-            if temperature:
-                scores /= temperature
-                if top_k is not None and top_k < size:
-                    scores[scores < np.partition(scores, -top_k)[-top_k]] = -np.inf
-                if top_p is not None:
-                    _keep_likeliest(scores, top_p)
-                # The greatest of scores + Gumbel noise is a draw from their softmax.
-                drawn = next(noise, None)
-                if drawn is None:
-                    rows = max(1, min(n - len(written), NOISE // size))
-                    noise = iter(generator.gumbel(size=(rows, size)).astype(network.dtype))
-                    drawn = next(noise)
-                scores += drawn
-            last = int(scores.argmax())
-            written.append(last)
-        return self._join(written)
-
-    def _join(self, ids: list[int]) -> str:
-        if self._fitted_params["unit"] == "character":
-            return "".join(self.vocabulary_.decode(ids))
-        words = (" " + self.vocabulary_.decode([number])[0] if number else "\n" for number in ids)
-        return "".join(words).replace("\n ", "\n").removeprefix(" ")
-
-    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-        texts = check_texts("text", X)
-        rows = PaddedRows([_encode(self.vocabulary_, text) for text in texts], self.vocabulary_.PADDING)
-        ids, lengths = rows.batch(np.arange(len(rows)))
-        split = list if self.unit == "character" else self.vocabulary_.tokens
-        return ids.T, lengths, [["\n", *split(text)] for text in texts]  # behind the end of another, as `decode` has it
-
-    # ------------------------------------------------------------------------------------------------- arguments
-
-    def _check_params(self) -> None:
-        """Raise TypeError or ValueError for an argument of the wrong kind or out of range."""
-
-        def optional(check: Callable[..., Any], name: str, **limits: float) -> None:
-            if getattr(self, name) is not None:
-                check(name, getattr(self, name), **limits)
-
-        check_choice("unit", self.unit, tuple(_VOCABULARIES))
-        check_choice("softmax", self.softmax, ("plain", "adaptive"))
-        for name in ("embedding_dim", "hidden_size", "num_layers", "n_epochs", "batch_size", "chunk_length"):
-            check_index(name, getattr(self, name), low=1)
-        optional(check_index, "vocab_size", low=3)
-        for name in ("patience", "num_threads"):
-            optional(check_index, name, low=1)
-        check_flag("tied", self.tied)
-        if self.tied and self.softmax == "adaptive":
-            raise ValueError("tied is True and softmax 'adaptive', which has no weights for all tokens to tie")
-        if self.cutoffs is not None and self.softmax != "adaptive":
-            raise ValueError(f"cutoffs is given, but softmax is {self.softmax!r}")
-        check_real("dropout", self.dropout, low=0.0, high=1.0)
-        optional(check_real, "embedding_std", low=0.0)
-        check_real("lr", self.lr, low=0.0)
-        optional(check_real, "clip_norm", low=0.0)
-        optional(check_real, "ema_decay", low=0.0, high=1.0)
-        check_fraction("validation_fraction", self.validation_fraction)
-        random_generator(self.seed)
-        if not isinstance(self.verbose, bool):
-            check_index("verbose", self.verbose, low=0)
-
-    def _make_network(self, vocab_size: int, generator: np.random.Generator) -> LSTMLanguageNetwork:
-        cutoffs = None
-        if self.softmax == "adaptive":
-            cutoffs = self.cutoffs
-            if cutoffs is None:
-                cutoffs = sorted({max(1, vocab_size // 8), vocab_size // 2})
-            check_cutoffs(cutoffs, vocab_size)
-        std = self.embedding_std
-        if std is None:
-            std = 1.0 if self.unit == "character" and not self.tied else 0.1
-        return LSTMLanguageNetwork(
-            vocab_size, self.embedding_dim, self.hidden_size, self.num_layers, tied=self.tied, cutoffs=cutoffs,
-            dropout=self.dropout, embedding_std=std, seed=generator, num_threads=self.num_threads,
-        )  # fmt: skip
-
-    # ----------------------------------------------------------------------------------------------------- files
-
-    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        config = {"vocabulary": self.vocabulary_.to_dict(), "history": self.history_.as_dict()}
-        return config, self.network_.parameters()
-
-    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        vocabulary = _VOCABULARIES[self.unit].from_dict(config["vocabulary"])
-        history = History.from_dict(config["history"])
-        if len(arrays) < 4 * self.num_layers:  # before so many layers are made
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        with blank_weights():
-            network = self._make_network(len(vocabulary), random_generator(0))
-        network.load_state_dict(arrays, assign=True)
-        self.vocabulary_, self.network_ = vocabulary, network
-        self.history_, self.n_iter_ = history, history.n_epochs
+        return generate(fitted, prompt, n, temperature, top_k, top_p, random_generator(seed))
 
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
     def __sklearn_clone__(self) -> LanguageModel:
         """Return the model itself: a classifier that starts from it is cloned with what was learnt here."""
         return self
-
-
-def _as_texts(name: str, text: Any) -> list[str]:
-    """Return a text or a collection of texts as a list."""
-    return [text] if isinstance(text, str) else check_texts(name, text)
-
-
-def _encode(vocabulary: Characters | Vocabulary, text: Any) -> np.ndarray:
-    """Return the ids of a text behind the id that stands between texts; of several, each with that id at its end."""
-    end = vocabulary.PADDING
-    if isinstance(text, str):
-        return np.concatenate([[end], vocabulary.encode(text)])
-    return np.concatenate([[end], *(part for one in text for part in (vocabulary.encode(one), [end]))])
-
-
-def _keep_likeliest(scores: np.ndarray, share: float) -> None:
-    """Set all scores to -inf but the fewest whose softmax together has this share."""
-    order = np.argsort(-scores)
-    likely = np.exp(scores[order] - scores[order[0]], dtype=np.float64).cumsum()
-    kept = int(np.searchsorted(likely, share * likely[-1])) + 1
-    scores[order[kept:]] = -np.inf

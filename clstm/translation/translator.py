@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
-from clstm._checks import (
-    check_choice,
-    check_flag,
-    check_fraction,
-    check_index,
-    check_positive,
-    check_real,
-    random_generator,
-)
+from clstm._checks import check_flag, check_index, check_real
 from clstm._package import public
 from clstm.estimators.base import BaseModel
+from clstm.estimators.parameters import (
+    AT_LEAST_1,
+    FRACTION,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Check,
+    at_least,
+    check_seed,
+    check_verbose,
+    one_of,
+    optional,
+)
 from clstm.layers.attention import SCORES
-from clstm.layers.base import blank_weights
-from clstm.text.vocabulary import check_texts
-from clstm.train.batches import PaddedRows, batches_by_length
-from clstm.train.history import History
-from clstm.translation.beam_search import beam_search
-from clstm.translation.encoder_decoder import EncoderDecoder
-from clstm.translation.sentences import JOINER, SentenceVocabulary, capitalised, join
-
-# Inference takes so many sentences at once, of similar length, and at most so many steps in one batch.
-PREDICT_ROWS, PREDICT_STEPS = 64, 8192
+from clstm.translation.fitted import Alignment, FittedTranslator
+from clstm.translation.scoring import bleu
+from clstm.translation.sentences import SentenceVocabulary
 
 
-@public("clstm.translation")
-class Alignment(NamedTuple):
-    """What the attention took of each source word when it wrote each target word.
-
-    Attributes
-    ----------
-    source_words, target_words : list of str
-        The source's end and the target's words, punctuation included.
-    weights : ndarray of shape (target words, source words)
-        Each row's sum is 1 with what the source's end took, which isn't shown.
-    """
-
-    source_words: list[str]
-    target_words: list[str]
-    weights: np.ndarray
+def _check_hidden_size(name: str, value: Any) -> None:
+    if check_index(name, value, low=2) % 2:
+        raise ValueError(f"{name} is {value}, expected an even number: half for each direction")
 
 
 @public("clstm")
@@ -118,6 +103,27 @@ class Translator(BaseModel):
     ['Tu dors.', 'Je mange.']
     """
 
+    _fitted: FittedTranslator
+    _fitted_class = FittedTranslator
+    _checks: ClassVar[Mapping[str, Check]] = {
+        "vocab_size": optional(at_least(5)),
+        "min_count": AT_LEAST_1,
+        "embedding_dim": AT_LEAST_1,
+        "hidden_size": _check_hidden_size,
+        "num_layers": AT_LEAST_1,
+        "attention": one_of(SCORES),
+        "dropout": FRACTION,
+        "label_smoothing": FRACTION,
+        "n_epochs": AT_LEAST_1,
+        "batch_size": AT_LEAST_1,
+        "lr": NOT_NEGATIVE,
+        "clip_norm": optional(POSITIVE),
+        "patience": optional(AT_LEAST_1),
+        "num_threads": optional(AT_LEAST_1),
+        "seed": check_seed,
+        "verbose": check_verbose,
+    }
+
     def __init__(
         self,
         *,
@@ -139,6 +145,16 @@ class Translator(BaseModel):
         verbose: int = 1,
     ) -> None:
         self._store(locals())
+
+    @property
+    def source_vocabulary_(self) -> SentenceVocabulary:
+        """The words known of the source's language."""
+        return self._fitted.source_vocabulary
+
+    @property
+    def target_vocabulary_(self) -> SentenceVocabulary:
+        """The words known of the target's language."""
+        return self._fitted.target_vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
 
@@ -169,58 +185,9 @@ class Translator(BaseModel):
         FloatingPointError
             The training diverged.
         """
-        from clstm.losses import cross_entropy
-        from clstm.optim import Adam
-        from clstm.schedules import CosineLR
-        from clstm.train.loop import BucketedBatches, fit
+        from clstm.translation.training import learn
 
-        self._check_params()
-        sources, targets = _check_pairs("sources", sources, "targets", targets)
-        if validation_data is not None:
-            if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-                kind = type(validation_data).__name__
-                raise TypeError(f"validation_data is {kind}, expected a pair (sources, targets)")
-            names = ("validation_data's sources", "validation_data's targets")
-            validation_data = _check_pairs(names[0], validation_data[0], names[1], validation_data[1])
-        generator = random_generator(self.seed)
-        source_vocabulary, target_vocabulary = (
-            SentenceVocabulary.from_texts(texts, self.vocab_size, self.min_count) for texts in (sources, targets)
-        )
-        network = self._make_network(len(source_vocabulary), len(target_vocabulary), generator)
-        training = SentencePairs(source_vocabulary, target_vocabulary, sources, targets)
-        validation = SentencePairs(source_vocabulary, target_vocabulary, *(validation_data or ([], [])))
-
-        def loss_step(rows: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-            arguments, wanted = training.batch(rows)
-            scores, context = network.forward_train(*arguments)
-            loss, dscores = cross_entropy(scores, wanted, label_smoothing=self.label_smoothing)
-            return loss, network.backward(context, dscores)
-
-        def validate() -> tuple[float, None]:
-            total = words = 0
-            for rows in batches_by_length(validation.lengths, PREDICT_ROWS, PREDICT_STEPS):
-                arguments, wanted = validation.batch(rows)
-                total += cross_entropy(network(*arguments), wanted)[0] * len(wanted)
-                words += len(wanted)
-            return total / words, None
-
-        optimizer = Adam(network, lr=self.lr)
-        batches = BucketedBatches(training.lengths, self.batch_size, seed=generator)
-        history = fit(
-            optimizer,
-            loss_step,
-            batches,
-            n_epochs=self.n_epochs,
-            validate=validate if validation_data else None,
-            patience=self.patience if validation_data else None,
-            clip_norm=self.clip_norm,
-            schedule=CosineLR(optimizer, self.n_epochs * len(batches)),
-            schedule_every="batch",
-            verbose=int(self.verbose),
-        )
-        self.source_vocabulary_, self.target_vocabulary_ = source_vocabulary, target_vocabulary
-        self.network_, self.history_, self.n_iter_ = network, history, history.n_epochs
-        return self
+        return self._learn(learn, sources, targets, validation_data)
 
     # ---------------------------------------------------------------------------------------------- translation
 
@@ -258,36 +225,11 @@ class Translator(BaseModel):
         ValueError
             An argument out of range.
         """
-        self._check_fitted()
+        fitted = self._fitted
         beam_size = check_index("beam_size", beam_size, low=1)
         length_penalty = check_real("length_penalty", length_penalty, low=0.0)
         return_attention = check_flag("return_attention", return_attention)
-        sentences = _check_sentences(sentences)
-        source, target = self.source_vocabulary_, self.target_vocabulary_
-        words = [source.split(sentence) for sentence in sentences]
-        rows = _pad(source.encode_tokens(some) for some in words)
-        alignments = [Alignment([], [], np.zeros((0, 0), self.network_.dtype))] * len(words)
-        translations = [""] * len(words)
-        for some in batches_by_length(rows.lengths, PREDICT_ROWS, PREDICT_STEPS):
-            ids, lengths = rows.batch(some)
-            found = beam_search(
-                self.network_,
-                ids,
-                lengths,
-                beam_size=beam_size,
-                length_penalty=length_penalty,
-                max_steps=2 * lengths + 10,
-                start=target.START,
-                end=target.END,
-                never=(target.PADDING, target.START),
-            )
-            for row, (tokens, places) in zip(some, found, strict=True):
-                if words[row]:
-                    written = self._words(tokens, places, words[row])
-                    if written and sentences[row].lstrip()[0].isupper():
-                        written[0] = capitalised(written[0])
-                    translations[row] = join(written)
-                    alignments[row] = Alignment(_bare(words[row]), _bare(written), places[:, :-1])
+        translations, alignments = fitted.translate(sentences, beam_size, length_penalty)
         return (translations, alignments) if return_attention else translations
 
     def score(self, sources: Any, references: Any, beam_size: int = 5, length_penalty: float = 1.0) -> float:
@@ -312,133 +254,3 @@ class Translator(BaseModel):
         """
         self._check_fitted()
         return bleu(self.translate(sources, beam_size, length_penalty), references)
-
-    def _read_to_trace(self, X: Any) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
-        source = self.source_vocabulary_
-        words = [source.split(sentence) for sentence in check_texts("sentences", X)]
-        rows = _pad(source.encode_tokens(some) for some in words)
-        tokens = [[*_bare(some), *source.decode([source.END])] for some in words]
-        return *rows.batch(np.arange(len(rows))), tokens
-
-    def _words(self, tokens: np.ndarray, places: np.ndarray, source_words: Sequence[str]) -> list[str]:
-        """Return the words of a translation, unknown ones copied from the source word with the highest attention."""
-        words = self.target_vocabulary_.decode(tokens)
-        # Not punctuation, where the attention rests when it has found nothing
-        sources = [place for place, word in enumerate(source_words) if any(map(str.isalnum, word))]
-        if sources:
-            for index in np.flatnonzero(tokens == self.target_vocabulary_.UNKNOWN):
-                words[index] = source_words[sources[places[index, sources].argmax()]]
-        return words
-
-    # ------------------------------------------------------------------------------------------------- arguments
-
-    def _check_params(self) -> None:
-        for name in ("min_count", "embedding_dim", "num_layers", "n_epochs", "batch_size"):
-            check_index(name, getattr(self, name), low=1)
-        if check_index("hidden_size", self.hidden_size, low=2) % 2:
-            raise ValueError(f"hidden_size is {self.hidden_size}, expected an even number: half for each direction")
-        for name, low in (("vocab_size", 5), ("patience", 1), ("num_threads", 1)):
-            if getattr(self, name) is not None:
-                check_index(name, getattr(self, name), low=low)
-        check_choice("attention", self.attention, SCORES)
-        check_fraction("dropout", self.dropout)
-        check_fraction("label_smoothing", self.label_smoothing)
-        check_real("lr", self.lr, low=0.0)
-        if self.clip_norm is not None:
-            check_positive("clip_norm", self.clip_norm)
-        random_generator(self.seed)
-        if not isinstance(self.verbose, bool):
-            check_index("verbose", self.verbose, low=0)
-
-    def _make_network(self, source_size: int, target_size: int, generator: np.random.Generator) -> EncoderDecoder:
-        return EncoderDecoder(
-            source_size, target_size, self.embedding_dim, self.hidden_size, self.num_layers, score=self.attention,
-            dropout=self.dropout, seed=generator, num_threads=self.num_threads,
-        )  # fmt: skip
-
-    # ----------------------------------------------------------------------------------------------------- files
-
-    def _fitted_content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        config = {
-            "source_vocabulary": self.source_vocabulary_.to_dict(),
-            "target_vocabulary": self.target_vocabulary_.to_dict(),
-            "history": self.history_.as_dict(),
-        }
-        return config, self.network_.parameters()
-
-    def _restore(self, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        source, target = (
-            SentenceVocabulary.from_dict(config[name]) for name in ("source_vocabulary", "target_vocabulary")
-        )
-        history = History.from_dict(config["history"])
-        if self.num_layers > len(arrays):
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        with blank_weights():  # takes no memory, whatever sizes the file asks for; then the arrays must have them
-            network = self._make_network(len(source), len(target), random_generator(0))
-        network.load_state_dict(arrays, assign=True)
-        self.source_vocabulary_, self.target_vocabulary_ = source, target
-        self.network_, self.history_, self.n_iter_ = network, history, history.n_epochs
-
-
-@public("clstm.translation")
-class SentencePairs:
-    """Pairs of sentences as ids, made into what the network takes batch by batch."""
-
-    def __init__(self, source: SentenceVocabulary, target: SentenceVocabulary, sources: list[str], targets: list[str]):
-        self._sources = _pad(source.encode_tokens(source.split(text)) for text in sources)
-        self._targets = _pad(target.encode_tokens(target.split(text)) for text in targets)
-        self._start = target.START
-        self.lengths = self._sources.lengths + self._targets.lengths
-
-    def batch(self, rows: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Return the arguments of a call of the network, and the token that is right at each place it scores."""
-        source, source_lengths = self._sources.batch(rows)
-        wanted, lengths = self._targets.batch(rows)
-        given = np.empty_like(wanted)
-        given[:, 0], given[:, 1:] = self._start, wanted[:, :-1]
-        real = np.arange(wanted.shape[1]) < lengths[:, np.newaxis]
-        return (source, given, source_lengths, lengths), wanted[real]
-
-
-def bleu(translations: Sequence[str], references: Any) -> float:
-    """Return sacrebleu's BLEU of translations, each of which may have one reference or several."""
-    try:
-        from sacrebleu.metrics import BLEU
-    except ImportError:
-        raise ImportError("BLEU needs sacrebleu: pip install clstm-cpu[translation]") from None
-    if isinstance(references, (str, bytes)) or not hasattr(references, "__len__"):
-        raise TypeError(f"references is {type(references).__name__}, expected a list of strings, or of lists of them")
-    if len(references) != len(translations):
-        raise ValueError(
-            f"references has {len(references)} entries, expected one for each of {len(translations)} sources"
-        )
-    several = [
-        check_texts(f"references[{index}]", [some] if isinstance(some, str) else some)
-        for index, some in enumerate(references)
-    ]
-    # sacrebleu's form: first references, second ones, and so on, None where a sentence has no more
-    streams = [
-        [some[place] if place < len(some) else None for some in several] for place in range(max(map(len, several)))
-    ]
-    return BLEU().corpus_score(list(translations), streams).score
-
-
-def _pad(rows) -> PaddedRows:
-    return PaddedRows(list(rows), SentenceVocabulary.PADDING)
-
-
-def _bare(words: Sequence[str]) -> list[str]:
-    return [word.replace(JOINER, "") for word in words]
-
-
-def _check_sentences(sentences: Any) -> list[str]:
-    if isinstance(sentences, (str, bytes)) or not hasattr(sentences, "__len__"):
-        raise TypeError(f"sentences is {type(sentences).__name__}, expected a list of strings, also for a single one")
-    return check_texts("sentences", sentences) if len(sentences) else []
-
-
-def _check_pairs(source_name: str, sources: Any, target_name: str, targets: Any) -> tuple[list[str], list[str]]:
-    sources, targets = check_texts(source_name, sources), check_texts(target_name, targets)
-    if len(sources) != len(targets):
-        raise ValueError(f"{target_name} has {len(targets)} entries, expected one for each of {len(sources)} sources")
-    return sources, targets

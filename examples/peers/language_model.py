@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from clstm.language.characters import Characters
-from clstm.language.language_model import WARM_UP, WARM_UP_SHARE
 from clstm.language.text_batches import TextStreams
+from clstm.language.training import WARM_UP, WARM_UP_SHARE
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import clstm
 from clstm.train import BucketedBatches
-from clstm.translation.translator import SentencePairs
+from clstm.translation import SentencePairs
 
 
 class EncoderDecoder(nn.Module):

@@ -1,16 +1,9 @@
 import numpy as np
 import pytest
 
-from clstm.estimators.inputs import (
-    Samples,
-    cut_to_lengths,
-    kind_of,
-    mean_and_scale,
-    read_floats,
-    read_ids,
-    read_step_targets,
-    run,
-)
+from clstm.estimators.inference import run
+from clstm.estimators.reading import cut_to_lengths, kind_of, read_floats, read_ids, read_step_targets
+from clstm.estimators.samples import Samples, mean_and_scale
 from clstm.models import SequenceNetwork
 from clstm.train.batches import PaddedRows
 

@@ -371,7 +371,7 @@ def test_arguments_set_after_fit_are_for_the_next_one(data, model, tmp_path):
         loaded = type(model).load(tmp_path / "model.safetensors")
         assert (loaded.hidden_size, loaded.dtype) == (6, "float32")
         assert_same(loaded.predict(X), expected)
-        with pytest.raises(ValueError, match="hidden_size is 9, but what was learnt, and shall be gone on with, has 6"):
+        with pytest.raises(ValueError, match="hidden_size is 9, but what was learnt before, and is to be continued"):
             twin.partial_fit(X, y)
 
 

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,7 @@ def test_a_text_alone_or_in_a_batch(fitted, reviews, instruction_set):
     backend.use(instruction_set)
     try:
         classifier = TextClassifier(**SMALL)
-        classifier.__dict__.update(fitted.__dict__, network_=copy.deepcopy(fitted.network_))
+        classifier._fitted = replace(fitted._fitted, network=copy.deepcopy(fitted.network_))
         classifier.network_.load_state_dict(fitted.network_.state_dict())
         batch = classifier.predict_proba(texts)
         alone = np.concatenate([classifier.predict_proba([text]) for text in texts])
@@ -200,9 +201,9 @@ def test_a_text_alone_or_in_a_batch(fitted, reviews, instruction_set):
 def test_blocks_and_batches_change_nothing(fitted, reviews, monkeypatch):
     texts = reviews.test.texts[:100]
     expected = fitted.predict_proba(texts)
-    monkeypatch.setattr("clstm.estimators.text_classifier.PREDICT_TEXTS", 7)
-    monkeypatch.setattr("clstm.estimators.text_classifier.PREDICT_ROWS", 3)
-    monkeypatch.setattr("clstm.estimators.text_classifier.PREDICT_STEPS", 30)
+    monkeypatch.setattr("clstm.estimators.fitted_text.PREDICT_TEXTS", 7)
+    monkeypatch.setattr("clstm.estimators.fitted_text.PREDICT_ROWS", 3)
+    monkeypatch.setattr("clstm.estimators.fitted_text.PREDICT_STEPS", 30)
     np.testing.assert_allclose(fitted.predict_proba(texts), expected, rtol=1e-5)
 
 
@@ -370,9 +371,8 @@ def test_a_failed_save_keeps_the_earlier_file(tiny, tmp_path):
     before = path.read_bytes()
     with pytest.raises(NotFittedError):
         make_tiny().save(path)
-    unsaveable = make_tiny().set_params(seed={1, 2})
-    unsaveable.__dict__.update({name: value for name, value in tiny.__dict__.items() if name.endswith("_")})
-    unsaveable._fitted_params = unsaveable.get_params()
+    unsaveable = make_tiny()
+    unsaveable._fitted = replace(tiny._fitted, params={**tiny.get_params(), "seed": {1, 2}})
     with pytest.raises(TypeError, match="JSON"):
         unsaveable.save(path)
     assert path.read_bytes() == before

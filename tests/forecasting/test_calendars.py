@@ -1,4 +1,4 @@
-"""Steps between dates, what is told of dates, and differences."""
+"""Frequencies of dates, calendar features, and differences of series."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from clstm.forecasting.differencing import Differences
         ("2024-02-27", np.timedelta64(14, "D"), "2W"),
     ],
 )
-def test_constant_steps_are_found_and_go_on(start, step, name):
+def test_constant_steps_are_found_and_continued(start, step, name):
     dates = np.datetime64(start) + step * np.arange(9)
     frequency = find_frequency("dates", dates[:5])
     assert frequency.name == name
@@ -45,7 +45,7 @@ def test_months_quarters_and_years(dates, name, following):
     np.testing.assert_array_equal(frequency.dates(dates[0], 2, 2), following)
 
 
-def test_integers_step_too():
+def test_integers_in_place_of_dates():
     frequency = find_frequency("dates", np.array([10, 12, 14]))
     assert frequency.name == "2"
     assert frequency.dates(10, 3, 2).tolist() == [16, 18]
@@ -53,7 +53,7 @@ def test_integers_step_too():
 
 
 @pytest.mark.parametrize(("name", "same"), [("H", "h"), ("d", "D"), ("M", "ME"), ("30T", "30min")])
-def test_other_names(name, same):
+def test_other_names_of_a_frequency(name, same):
     assert check_frequency("freq", name).name == same
 
 
@@ -73,7 +73,7 @@ def test_dates_without_a_constant_step():
         find_frequency("ds", days[:1])
 
 
-def test_the_calendar_holds_what_can_be_learnt():
+def test_features_are_chosen_that_the_series_has_two_periods_of():
     def chosen(name, steps):
         return choose_features(check_frequency("freq", name), steps)
 
@@ -88,20 +88,20 @@ def test_the_calendar_holds_what_can_be_learnt():
 
 def test_features_of_dates():
     hours = np.datetime64("2024-02-27T00") + np.arange(24 * 9)
-    told = features(hours, ["hour", "weekday", "yearday"])
-    assert told.shape == (24 * 9, 6 + 7 + 12)
-    np.testing.assert_allclose(told[:24, :6], told[24:48, :6])  # the hour
-    assert len(np.unique(told[:24, :6].round(6), axis=0)) == 24
-    assert told[0, 6:13].tolist() == [0, 1, 0, 0, 0, 0, 0]  # a Tuesday
-    np.testing.assert_array_equal(told[:48, 6:13], told[7 * 24 :, 6:13])
-    # 59 days after New Year, the 29 February of a leap year's is the first of March in others
+    encoded = features(hours, ["hour", "weekday", "yearday"])
+    assert encoded.shape == (24 * 9, 6 + 7 + 12)
+    np.testing.assert_allclose(encoded[:24, :6], encoded[24:48, :6])  # the hour
+    assert len(np.unique(encoded[:24, :6].round(6), axis=0)) == 24
+    assert encoded[0, 6:13].tolist() == [0, 1, 0, 0, 0, 0, 0]  # a Tuesday
+    np.testing.assert_array_equal(encoded[:48, 6:13], encoded[7 * 24 :, 6:13])
+    # The day 59 days after New Year is February 29 in a leap year, and March 1 in others
     leap, other = (features(np.array([day], "datetime64[D]"), ["yearday"]) for day in ("2024-02-29", "2023-03-01"))
     np.testing.assert_allclose(leap, other)
     assert features(hours, []).shape == (24 * 9, 0)
 
 
 @pytest.mark.parametrize("lags", [(), (1,), (7,), (1, 7), (1, 1), (2, 3)])
-def test_differences_are_undone_by_offsets(lags):
+def test_offsets_undo_differences(lags):
     y = np.random.default_rng(0).standard_normal((30, 2)).cumsum(axis=0)
     differences = Differences(lags)
     z, expected = differences(y), y
@@ -109,5 +109,5 @@ def test_differences_are_undone_by_offsets(lags):
         expected = expected[lag:] - expected[:-lag]
     assert differences.order == sum(lags)
     np.testing.assert_allclose(z, expected, atol=1e-12)
-    for place in range(differences.order, 30):
-        np.testing.assert_allclose(z[place - differences.order] + differences.offset(y, place), y[place], atol=1e-12)
+    for step in range(differences.order, 30):
+        np.testing.assert_allclose(z[step - differences.order] + differences.offset(y, step), y[step], atol=1e-12)

@@ -1,4 +1,4 @@
-"""What a forecaster says of a value: losses against SciPy, PyTorch and finite differences; draws; the network."""
+"""Outputs of the forecaster's network: losses against SciPy, PyTorch and finite differences; draws; the network."""
 
 import numpy as np
 import pytest
@@ -33,13 +33,13 @@ def test_gradients_are_those_of_finite_differences(output):
     raw, target, weight = case(output)
     _, gradient = output.loss(raw, target, weight)
     step = 1e-6
-    for place in np.ndindex(raw.shape):
+    for index in np.ndindex(raw.shape):
         ends = []
         for sign in (1, -1):
             moved = raw.copy()
-            moved[place] += sign * step
+            moved[index] += sign * step
             ends.append(output.loss(moved, target, weight)[0])
-        assert gradient[place] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-8)
+        assert gradient[index] == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-8)
 
 
 @pytest.mark.parametrize("output", OUTPUTS[:2], ids=["normal", "student"])
@@ -76,7 +76,7 @@ def test_the_pinball_loss():
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: type(output).__name__)
-def test_what_has_no_weight_does_not_matter(output):
+def test_values_without_weight_have_no_influence(output):
     raw, target, weight = case(output)
     expected = output.loss(raw, target, weight)
     raw[weight == 0], target[weight == 0] = np.nan, np.nan
@@ -95,7 +95,7 @@ def test_draws_are_the_inverse_of_the_cumulative_distribution(output):
     np.testing.assert_array_equal(output.point(raw), as_distribution(output, raw).median())
 
 
-def test_draws_between_quantiles_and_beyond():
+def test_draws_between_the_quantiles_and_beyond_them():
     levels = [0.1, 0.5, 0.9]
     output = Quantiles(levels)
     raw = np.array([[5.0, 1.0, 3.0]])  # crossed
@@ -126,12 +126,12 @@ def test_the_networks_gradients_are_those_of_finite_differences(output):
     grads = network.backward(context, output.loss(raw, target, weight)[1])
     assert grads.keys() == network.parameters().keys()
     for name, grad in grads.items():
-        for place in [tuple(generator.integers(size) for size in grad.shape) for _ in range(4)]:
+        for index in [tuple(generator.integers(size) for size in grad.shape) for _ in range(4)]:
             losses = []
             for step in (1e-6, -2e-6):
                 with network.updating() as weights:
-                    weights[name][place] += step
+                    weights[name][index] += step
                 losses.append(output.loss(network(x, state, lengths)[0], target, weight)[0])
             with network.updating() as weights:
-                weights[name][place] += 1e-6
-            assert grad[place] == pytest.approx((losses[0] - losses[1]) / 2e-6, abs=1e-8)
+                weights[name][index] += 1e-6
+            assert grad[index] == pytest.approx((losses[0] - losses[1]) / 2e-6, abs=1e-8)

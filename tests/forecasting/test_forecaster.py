@@ -1,6 +1,5 @@
 import copy
 import csv
-import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from clstm import LSTMForecaster
 from clstm._core import backend
 from clstm.estimators.base import NotFittedError
-from clstm.files import ModelFileError, load_model, save_model
 from clstm.forecasting.results import Backtest, Forecast
 
 SERIES = Path(__file__).resolve().parents[2] / "examples" / "data" / "series"
@@ -52,7 +50,7 @@ DAYS = np.datetime64("1969-01-01") + np.arange(3000)
 
 @pytest.fixture(scope="module")
 def fitted(births):
-    """Knows a year and more of births, with dates, and learnt something of them."""
+    """Trained on more than two years of births, with dates."""
     forecaster = LSTMForecaster(hidden_size=16, season_length=7, n_epochs=60, seed=0, verbose=0, num_threads=1)
     return forecaster.fit(births[:1000], dates=DAYS[:1000])
 
@@ -68,7 +66,7 @@ def two_columns(sunspots):
 # ------------------------------------------------------------------------------------------------------- learning
 
 
-def test_it_forecasts_births_better_than_a_week_ago(fitted, births):
+def test_births_are_forecast_better_than_by_the_value_a_week_before(fitted, births):
     assert fitted.calendar_ == ["weekday", "yearday"]
     assert fitted.frequency_.name == "D"
     backtest = fitted.backtest(births, h=1, n_windows=500, level=[80, 95])
@@ -79,7 +77,7 @@ def test_it_forecasts_births_better_than_a_week_ago(fitted, births):
     assert fitted.n_iter_ == 60
 
 
-def test_temperature_a_day_ahead_with_honest_intervals(temperature):
+def test_temperature_a_day_ahead_with_calibrated_intervals(temperature):
     training, h = temperature[:2000], 24
     forecaster = LSTMForecaster(hidden_size=12, season_length=24, n_epochs=150, seed=0, verbose=0, num_threads=1)
     forecaster.fit(training).calibrate(training, h=h, n_windows=170)
@@ -99,81 +97,90 @@ def test_every_output_learns_a_noisy_wave(output):
         output=output, hidden_size=12, dropout=0, lr=1e-2, n_epochs=300, seed=0, verbose=0, num_threads=1
     )
     backtest = forecaster.fit(y[:500]).backtest(y, h=3, n_windows=198, level=[80, 95])
-    assert backtest.mean_absolute_error < 0.25  # 0.16 is what the noise leaves
+    assert backtest.mean_absolute_error < 0.25  # with 0.16 from the noise alone
     assert 0.7 < backtest.coverage(80) < 0.9 < backtest.coverage(95)
 
 
-def test_exogenous_variables_tell_what_the_past_cannot():
+def test_exogenous_variables_improve_what_the_past_cannot_predict():
     generator = np.random.default_rng(0)
     X = generator.standard_normal((600, 1))
     y = 3 * X[:, 0] + 0.1 * generator.standard_normal(600)
     options = {"hidden_size": 4, "n_epochs": 200, "lr": 1e-2, "seed": 0, "verbose": 0, "num_threads": 1}
-    told = LSTMForecaster(**options).fit(y[:500], X[:500]).backtest(y, X, h=2, n_windows=99)
-    assert told.mean_absolute_error < 0.5 < 1.5 < np.abs(y).mean()
+    informed = LSTMForecaster(**options).fit(y[:500], X[:500]).backtest(y, X, h=2, n_windows=99)
+    assert informed.mean_absolute_error < 0.5 < 1.5 < np.abs(y).mean()
 
 
-def test_series_of_a_list_have_each_their_scale():
+def test_each_series_of_a_list_has_its_own_scale():
     waves = [10.0**k * np.sin(np.arange(k, k + 90 - 7 * k)) + 5 * k for k in range(3)]
     forecaster = LSTMForecaster(
         hidden_size=12, n_epochs=400, lr=1e-2, validation_fraction=0, dropout=0, seed=0, verbose=0
     )
     forecasts = forecaster.fit([wave[:-4] for wave in waves]).predict(4)
-    for place, (forecast, wave) in enumerate(zip(forecasts, waves, strict=True)):
-        assert np.abs(forecast - wave[-4:]).max() < 0.3 * 10**place
+    for index, (forecast, wave) in enumerate(zip(forecasts, waves, strict=True)):
+        assert np.abs(forecast - wave[-4:]).max() < 0.3 * 10**index
 
 
 # ------------------------------------------------------------------------------------------------------- backtest
 
 
-def test_backtest_equals_reading_every_prefix_anew(fitted, births):
+def test_backtest_equals_reading_every_prefix_separately(fitted, births):
     h, levels = 9, [80, 95]
     backtest = fitted.backtest(births[:1200], h=h, n_windows=12, step_size=5, level=levels)
     assert isinstance(backtest, Backtest)
     assert backtest.cutoffs.tolist() == list(range(1136, 1192, 5))
-    for place, cut in enumerate(backtest.cutoffs):
-        afresh = fitted.backtest(births[: cut + h], h=h, level=levels)
-        np.testing.assert_array_equal(backtest.actual[place], births[cut : cut + h])
-        np.testing.assert_array_equal(backtest.dates[place], DAYS[cut : cut + h])
-        np.testing.assert_allclose(backtest.point[place], afresh.point[0], rtol=1e-5)
+    for window, cut in enumerate(backtest.cutoffs):
+        separate = fitted.backtest(births[: cut + h], h=h, level=levels)
+        np.testing.assert_array_equal(backtest.actual[window], births[cut : cut + h])
+        np.testing.assert_array_equal(backtest.dates[window], DAYS[cut : cut + h])
+        np.testing.assert_allclose(backtest.point[window], separate.point[0], rtol=1e-5)
         for level in levels:
-            np.testing.assert_allclose(backtest.lower[level][place], afresh.lower[level][0], rtol=1e-5)
-            np.testing.assert_allclose(backtest.upper[level][place], afresh.upper[level][0], rtol=1e-5)
+            np.testing.assert_allclose(backtest.lower[level][window], separate.lower[level][0], rtol=1e-5)
+            np.testing.assert_allclose(backtest.upper[level][window], separate.upper[level][0], rtol=1e-5)
     moved = copy.copy(fitted).update(births[1000:1136]).predict(h, level=levels)
     np.testing.assert_allclose(moved.point, backtest.point[0], rtol=1e-5)
     np.testing.assert_allclose(moved.upper[95], backtest.upper[95][0], rtol=1e-5)
 
 
-def test_a_thousand_cutoffs_of_the_whole_year(temperature):
+def test_a_thousand_cutoffs_of_a_year(temperature):
     forecaster = LSTMForecaster(**TINY, season_length=24).fit(temperature[:500])
     backtest = forecaster.backtest(temperature, h=24, n_windows=1000)
     assert backtest.point.shape == (1000, 24)
-    for place in (0, 499, 999):
-        cut = backtest.cutoffs[place]
+    for window in (0, 499, 999):
+        cut = backtest.cutoffs[window]
         prefix = forecaster.backtest(temperature[: cut + 24], h=24)
-        np.testing.assert_allclose(backtest.point[place], prefix.point[0], atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(backtest.point[window], prefix.point[0], atol=1e-5, rtol=1e-5)
 
 
 def test_backtest_of_several_columns_and_exogenous_variables(two_columns):
     forecaster, y, X = two_columns
     backtest = forecaster.backtest(y, X[:160], h=3, n_windows=5, step_size=4, level=[90])
     assert backtest.point.shape == backtest.lower[90].shape == backtest.actual.shape == (5, 3, 2)
-    for place, cut in enumerate(backtest.cutoffs):
+    for window, cut in enumerate(backtest.cutoffs):
         moved = copy.copy(forecaster).update(y[120:cut], X[120:cut])
         forecast = moved.predict(3, X[cut : cut + 3], level=90)
-        np.testing.assert_allclose(backtest.point[place], forecast.point, rtol=1e-9)
-        np.testing.assert_allclose(backtest.lower[90][place], forecast.lower[90], rtol=1e-9)
+        np.testing.assert_allclose(backtest.point[window], forecast.point, rtol=1e-9)
+        np.testing.assert_allclose(backtest.lower[90][window], forecast.lower[90], rtol=1e-9)
 
 
 def test_backtest_of_series_of_unequal_length(sunspots):
     series = [sunspots[:100], sunspots[300:360], sunspots[500:570]]
     forecaster = LSTMForecaster(**TINY).fit(series)
     backtests = forecaster.backtest(series, h=2, n_windows=4, step_size=3)
-    for place, one in enumerate(series):
-        for window, cut in enumerate(backtests[place].cutoffs):
-            prefixes = [other if k != place else other[: cut + 2] for k, other in enumerate(series)]
-            afresh = forecaster.backtest(prefixes, h=2)[place]
-            np.testing.assert_allclose(backtests[place].point[window], afresh.point[0], rtol=1e-5)
-            np.testing.assert_array_equal(backtests[place].actual[window], one[cut : cut + 2])
+    for index, one in enumerate(series):
+        for window, cut in enumerate(backtests[index].cutoffs):
+            prefixes = [other if k != index else other[: cut + 2] for k, other in enumerate(series)]
+            separate = forecaster.backtest(prefixes, h=2)[index]
+            np.testing.assert_allclose(backtests[index].point[window], separate.point[0], rtol=1e-5)
+            np.testing.assert_array_equal(backtests[index].actual[window], one[cut : cut + 2])
+
+
+def test_a_calibrated_backtest_needs_no_level(sunspots):
+    forecaster = LSTMForecaster(**TINY).fit(sunspots[:60])
+    options = {"h": 3, "n_windows": 4, "calibration_windows": 5}
+    points, intervals = (forecaster.backtest(sunspots[:100], **options, level=level) for level in (None, 80))
+    assert (points.lower, points.upper) == ({}, {})
+    np.testing.assert_array_equal(points.point, intervals.point)
+    np.testing.assert_array_equal(points.cutoffs, intervals.cutoffs)
 
 
 def test_coverage_of_another_level_is_refused(fitted, births):
@@ -181,7 +188,7 @@ def test_coverage_of_another_level_is_refused(fitted, births):
         fitted.backtest(births, h=1, level=80).coverage(90)
 
 
-# ----------------------------------------------------------------------------------------- forecasts and their form
+# ------------------------------------------------------------------------------------------------------ forecasts
 
 
 def test_forecasts_have_the_form_of_the_series(fitted, two_columns):
@@ -193,6 +200,8 @@ def test_forecasts_have_the_form_of_the_series(fitted, two_columns):
     assert (forecast.lower[80] < forecast.point).all()
     assert (forecast.point < forecast.upper[80]).all()
     assert (forecast.upper[80] < forecast.upper[95]).all()
+    for level in (80, [80], np.array(80), np.array([80])):
+        np.testing.assert_array_equal(fitted.predict(3, level=level).upper[80], forecast.upper[80])
     assert fitted.predict_quantiles(3, [0.1, 0.9]).shape == (3, 2)
     np.testing.assert_array_equal(fitted.predict_quantiles(3, [0.1, 0.9])[:, 1], forecast.upper[80])
     assert fitted.sample(7, 3, seed=0).shape == (7, 3)
@@ -213,20 +222,20 @@ def test_samples_come_from_the_distribution_that_the_intervals_describe(fitted):
     np.testing.assert_allclose(shares, np.broadcast_to([0.1, 0.9], (5, 2)), atol=0.02)
 
 
-def test_a_wrong_number_of_samples_set_after_fit_is_named(fitted):
+def test_a_wrong_number_of_samples_set_after_fit_is_refused(fitted):
     with pytest.raises(ValueError, match="n_samples is 1, expected at least 2"):
         copy.copy(fitted).set_params(n_samples=1).predict(3, level=80)
 
 
-def test_update_in_pieces_is_the_same_as_at_once(fitted, births):
+def test_update_in_parts_equals_a_single_update(fitted, births):
     at_once = copy.copy(fitted).update(births[1000:1100])
-    in_pieces = copy.copy(fitted)
+    in_parts = copy.copy(fitted)
     for first, last in [(1000, 1001), (1001, 1003), (1003, 1003), (1003, 1100)]:
-        in_pieces.update(births[first:last])
+        in_parts.update(births[first:last])
     if backend.isa() == "portable":  # BLAS may sum in another order for another number of steps
-        np.testing.assert_allclose(at_once.predict(20), in_pieces.predict(20), rtol=1e-6)
+        np.testing.assert_allclose(at_once.predict(20), in_parts.predict(20), rtol=1e-6)
     else:
-        np.testing.assert_array_equal(at_once.predict(20), in_pieces.predict(20))
+        np.testing.assert_array_equal(at_once.predict(20), in_parts.predict(20))
     np.testing.assert_array_equal(at_once.predict(2, level=80).dates, DAYS[1100:1102])
     assert (at_once.predict(20) != fitted.predict(20)).any()
 
@@ -239,8 +248,8 @@ def test_update_of_some_series_of_a_list(sunspots):
     assert (forecaster.predict(3)[1] != before[1]).any()
 
 
-def test_conformal_intervals_cover_what_the_networks_do_not():
-    """The network is told that noise is small: trained on a calm half, it meets a wilder one."""
+def test_calibrated_intervals_have_the_coverage_that_the_network_alone_lacks():
+    """Trained where the noise is small, the network is calibrated and tested where it is larger."""
     generator = np.random.default_rng(0)
     y = generator.standard_normal(1600) * np.where(np.arange(1600) < 400, 0.3, 1)
     forecaster = LSTMForecaster(**TINY).fit(y[:400])
@@ -265,18 +274,18 @@ def test_calibration_at_every_cutoff_of_a_backtest(sunspots, step_size):
     again = copy.copy(forecaster)
     for window in range(4):
         seen = [one[: back.cutoffs[window]] for one, back in zip(series, backtests, strict=True)]
-        # The last window that has come ends at the cut-off, or a step before where two are taken at a time
+        # The last window that has ended ends at the cut-off, or one step before it if the step size is 2
         ended = [one[: len(one) - (-3 % step_size)] for one in seen]
         again.calibrate(ended, h=3, n_windows=11, step_size=step_size)
-        come = [one[: len(some) + 3] for one, some in zip(series, seen, strict=True)]
-        for back, expected in zip(backtests, again.backtest(come, **options), strict=True):
+        known = [one[: len(some) + 3] for one, some in zip(series, seen, strict=True)]
+        for back, expected in zip(backtests, again.backtest(known, **options), strict=True):
             assert expected.cutoffs[0] == back.cutoffs[window]
             for level in (50, 80):
                 np.testing.assert_allclose(back.lower[level][window], expected.lower[level][0], rtol=1e-5)
                 np.testing.assert_allclose(back.upper[level][window], expected.upper[level][0], rtol=1e-5)
 
 
-def test_a_short_history_and_a_constant_one():
+def test_a_short_series_and_a_constant_one():
     y = np.array([1.0, 2.0, 1.0, 2.0])
     assert np.isfinite(LSTMForecaster(**TINY, season_length=2).fit(y).predict(5)).all()
     np.testing.assert_allclose(
@@ -284,7 +293,7 @@ def test_a_short_history_and_a_constant_one():
     )
 
 
-def test_months_and_weeks_of_the_archives(sunspots):
+def test_monthly_and_weekly_series(sunspots):
     months = np.datetime64("1749-01") + np.arange(len(sunspots))
     forecaster = LSTMForecaster(**TINY).fit(sunspots[:400], dates=months[:400])
     assert (forecaster.frequency_.name, forecaster.calendar_) == ("MS", ["yearday"])
@@ -301,10 +310,10 @@ def test_months_and_weeks_of_the_archives(sunspots):
     assert backtest.mean_absolute_error < 2
 
 
-# ------------------------------------------------------------------------------------------- seeds, threads, files
+# ------------------------------------------------------------------------------------------------ seeds, threads
 
 
-def test_same_seed_same_bits_whatever_the_threads(births):
+def test_same_seed_same_bits_with_any_number_of_threads(births):
     forecasts = [
         LSTMForecaster(**{**TINY, "num_threads": threads, "seed": seed}).fit(births[:200]).predict(4, level=80)
         for threads, seed in [(1, 3), (2, 3), (1, 4)]
@@ -314,55 +323,11 @@ def test_same_seed_same_bits_whatever_the_threads(births):
     assert (forecasts[0].point != forecasts[2].point).any()
 
 
-def test_many_threads_may_ask_one_forecaster(fitted):
+def test_many_threads_may_use_one_forecaster(fitted):
     expected = fitted.predict(6, level=80)
     with ThreadPoolExecutor(4) as pool:
         for forecast in pool.map(lambda _: fitted.predict(6, level=80), range(12)):
             np.testing.assert_array_equal(forecast.lower[80], expected.lower[80])
-
-
-@pytest.mark.parametrize("output", ["normal", "student", "quantile"])
-def test_files_copies_and_pickles_forecast_and_go_on_alike(tmp_path, births, output):
-    options = TINY | {"output": output, "quantiles": [0.1, 0.5, 0.9], "season_length": (7,), "dtype": np.float64}
-    forecaster = LSTMForecaster(**options).fit(births[:200], dates=DAYS[:200])
-    forecaster.calibrate(births[:200], h=4, n_windows=20)
-    forecaster.save(tmp_path / "model")
-    others = [
-        LSTMForecaster.load(tmp_path / "model"),
-        pickle.loads(pickle.dumps(forecaster)),
-        copy.deepcopy(forecaster),
-    ]
-    expected = copy.copy(forecaster).update(births[200:230]).predict(4, level=[80])
-    for other in others:
-        forecast = other.update(births[200:230]).predict(4, level=[80])
-        np.testing.assert_array_equal(forecast.point, expected.point)
-        np.testing.assert_array_equal(forecast.lower[80], expected.lower[80])
-        np.testing.assert_array_equal(forecast.dates, expected.dates)
-        assert other.history_ == forecaster.history_
-
-
-def test_broken_files_are_refused(tmp_path, fitted):
-    fitted.save(tmp_path / "model")
-    content = load_model(tmp_path / "model")
-
-    def refused(config=None, arrays=None):
-        save_model(
-            tmp_path / "broken", "LSTMForecaster", content.config | (config or {}), content.arrays | (arrays or {})
-        )
-        with pytest.raises(ModelFileError, match="can't be loaded"):
-            LSTMForecaster.load(tmp_path / "broken")
-
-    refused({"frequency": "fortnight"})
-    refused({"calendar": ["moon"]})
-    refused({"starts": []})
-    refused({"starts": ["yesterday"]})
-    refused({"form": {**content.config["form"], "columns": 2}})
-    refused({"form": {**content.config["form"], "columns": "1"}})
-    refused({"form": {"frame": True}})
-    refused(arrays={"tails": content.arrays["tails"][:, 1:]})
-    refused(arrays={"h": content.arrays["h"][:, :, 1:]})
-    refused(arrays={"more": content.arrays["h"]})
-    refused(arrays={"network.fc.bias": np.zeros(3, np.float32)})
 
 
 # ---------------------------------------------------------------------------------------------------- wrong input
@@ -420,6 +385,7 @@ def test_wrong_calls_get_one_line_and_change_nothing(two_columns):
         r"X\[1, 0\] is inf, expected finite": lambda: forecaster.predict(2, [[0.0], [np.inf]]),
         "h is 0, expected at least 1": lambda: forecaster.predict(0, X[:0]),
         "level is 100, expected above 0 and below 100": lambda: forecaster.predict(2, X[:2], level=[100]),
+        "level is '80', expected a number": lambda: forecaster.predict(2, X[:2], level="80"),
         "quantiles is .*expected rising": lambda: forecaster.predict_quantiles(2, [0.5, 1.0], X[:2]),
         r"y has shape \(5, 3\), expected \(time, columns=2\) as at fit": lambda: forecaster.update(
             np.ones((5, 3)), X[:5]
@@ -450,7 +416,7 @@ def test_a_fit_that_fails_leaves_the_forecaster_as_it_was(births):
     np.testing.assert_array_equal(forecaster.predict(3), before)
 
 
-def test_nothing_without_fit():
+def test_calls_before_fit_are_refused():
     forecaster = LSTMForecaster()
     for call in (lambda: forecaster.predict(1), lambda: forecaster.update([1.0]), lambda: forecaster.sample(1, 1)):
         with pytest.raises(NotFittedError, match="LSTMForecaster isn't fitted yet"):

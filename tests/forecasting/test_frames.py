@@ -1,4 +1,4 @@
-"""Long data frames: what goes in comes back as the same kind."""
+"""Long data frames of each library: forecasts are returned in frames of the library that `fit` was given."""
 
 import datetime
 
@@ -58,7 +58,7 @@ def library(request):
     return request.param
 
 
-def test_a_frame_is_the_list_of_its_series(library):
+def test_a_frame_gives_the_same_as_the_list_of_its_series(library):
     frame = long(library)
     framed = LSTMForecaster(**TINY).fit(frame)
     listed = LSTMForecaster(**TINY).fit([Y[:40], 2 * Y[:30]], dates=[DAYS[:40], DAYS[1:31]])
@@ -96,7 +96,7 @@ def test_quantiles_and_samples_are_frames_too(library):
     assert column(paths, "sample")[:6].tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_update_takes_what_goes_on_and_files_remember_the_kind(library, tmp_path):
+def test_update_continues_the_dates_and_files_remember_the_library(library, tmp_path):
     forecaster = LSTMForecaster(**TINY).fit(long(library))
     forecaster.save(tmp_path / "model")
     loaded = LSTMForecaster.load(tmp_path / "model")
@@ -135,13 +135,25 @@ def test_exogenous_columns_and_the_dates_ahead(library):
         forecaster.predict(2, np.ones((2, 1)))
 
 
-def test_dates_and_integers_come_back_as_they_were(library):
+def test_dates_and_integers_are_returned_in_their_type(library):
     days = [datetime.date(2024, 1, 1) + datetime.timedelta(int(k)) for k in range(30)]
     for ds, following in ((days, days[-1] + datetime.timedelta(1)), (list(range(30)), 30)):
         content = {"unique_id": [7] * 30, "ds": ds, "y": Y[:30]}
         forecast = LSTMForecaster(**TINY).fit(make(library, content)).predict(1)
         assert column(forecast, "unique_id").tolist() == [7]
         assert column(forecast, "ds").astype("datetime64[D]" if ds is days else int)[0] == following
+
+
+def test_files_of_frames_with_integers_in_place_of_dates(library, tmp_path):
+    frame = make(library, {"unique_id": ["a"] * 60, "ds": np.arange(0, 120, 2), "y": Y})
+    forecaster = LSTMForecaster(**TINY).fit(frame)
+    forecaster.save(tmp_path / "model")
+    loaded = LSTMForecaster.load(tmp_path / "model")
+    assert loaded.frequency_.name == "2"
+    assert (loaded.form_, loaded.calendar_) == (forecaster.form_, [])
+    forecast = loaded.predict(2)
+    assert column(forecast, "ds").tolist() == [120, 122]
+    np.testing.assert_array_equal(column(forecast, "LSTMForecaster"), column(forecaster.predict(2), "LSTMForecaster"))
 
 
 def test_wrong_frames_get_one_line():

@@ -279,11 +279,11 @@ def test_generate_keeps_the_likeliest(characters):
 
 
 def test_top_p_keeps_the_fewest_with_the_share():
-    from clstm.language.language_model import _keep_likeliest
+    from clstm.language.generation import keep_likeliest
 
     for share, kept in ((0.5, 1), (0.51, 2), (0.8, 2), (0.9, 3), (1.0, 4)):
         scores = np.log([0.3, 0.1, 0.5, 0.1])
-        _keep_likeliest(scores, share - 1e-9)
+        keep_likeliest(scores, share - 1e-9)
         assert np.isfinite(scores).sum() == kept
 
 
@@ -376,7 +376,7 @@ def test_failed_fit_leaves_the_model(characters, monkeypatch):
 def test_file_of_other_sizes_is_refused(characters, tmp_path):
     from clstm.files import save_model
 
-    config, arrays = characters._fitted_content()
+    config, arrays = characters._fitted.content()
     for params in ({"hidden_size": 13}, {"num_layers": 10**9}, {"unit": "word"}, {"tied": True}):
         save_model(tmp_path / "model", "LanguageModel", {"params": SMALL | params, **config}, arrays)
         with pytest.raises(ModelFileError):

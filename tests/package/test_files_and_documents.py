@@ -154,8 +154,8 @@ def test_readme_examples_run(tmp_path, monkeypatch, capsys):
     for part in (reviews.train, reviews.validation, reviews.test):
         part.texts, part.labels = part.texts[:200], part.labels[:200]
     monkeypatch.setattr("clstm.datasets.load_movie_reviews", lambda: reviews)
-    monkeypatch.setattr("clstm.estimators.text_classifier.MIN_EPOCHS", 1)
-    monkeypatch.setattr("clstm.estimators.text_classifier.MIN_STEPS", 1)
+    monkeypatch.setattr("clstm.estimators.train_text.MIN_EPOCHS", 1)
+    monkeypatch.setattr("clstm.estimators.train_text.MIN_STEPS", 1)
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(examples) == 2
     for code in examples:

@@ -20,10 +20,9 @@ from clstm._checks import random_generator
 from clstm.estimators.base import NotFittedError
 from clstm.files import ModelFileError, load_model, save_model
 from clstm.losses import cross_entropy
-from clstm.translation.beam_search import beam_search
+from clstm.translation import beam_search, bleu
 from clstm.translation.encoder_decoder import EncoderDecoder
 from clstm.translation.sentences import JOINER, SentenceVocabulary, cut, join
-from clstm.translation.translator import bleu
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 
@@ -243,9 +242,9 @@ def test_unknown_words_are_copied(fitted):
     translations, alignments = fitted.translate(["You sing beaucoup."], return_attention=True)
     unknown, known = fitted.target_vocabulary_.UNKNOWN, 4
     places = np.array([[0.1, 0.3, 0.4, 0.2]] * 2)
-    written = fitted._words(np.array([unknown, known]), places, ["You", "zebra", JOINER + "."])
+    written = fitted._fitted._words(np.array([unknown, known]), places, ["You", "zebra", JOINER + "."])
     assert written == ["zebra", fitted.target_vocabulary_.words[0]]  # a word, not the full stop
-    assert fitted._words(np.array([unknown]), places[:1], [JOINER + "."]) == ["<unknown>"]
+    assert fitted._fitted._words(np.array([unknown]), places[:1], [JOINER + "."]) == ["<unknown>"]
     assert alignments[0].source_words == ["you", "sing", "beaucoup", "."]
     assert alignments[0].weights.shape == (len(alignments[0].target_words), 4)
     assert join(alignments[0].target_words).replace(" .", ".") == translations[0]

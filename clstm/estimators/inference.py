@@ -1,0 +1,38 @@
+"""A network's outputs for many rows, in batches of similar length."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clstm.models.sequence import SequenceNetwork
+from clstm.train.batches import PaddedRows, batches_by_length
+
+# Inference takes so many rows at a time, of similar length, and at most so many steps in one batch.
+PREDICT_ROWS, PREDICT_STEPS = 64, 16384
+
+
+def run(
+    network: SequenceNetwork, rows: PaddedRows, batch_size: int = PREDICT_ROWS, max_steps: int = PREDICT_STEPS
+) -> np.ndarray:
+    """Return the network's outputs for all rows (rows, outputs), or without pooling for all steps (steps, outputs)."""
+    per_step = network.pooling is None
+    count = len(rows.values) if per_step else len(rows)
+    out = np.empty((count, network.output_size), network.dtype)
+    for some in batches_by_length(rows.lengths, batch_size, max_steps):
+        x, lengths = rows.batch(some)
+        some_out, _ = network(x, lengths=lengths)
+        if per_step:
+            places, inside = rows.places(some)
+            out[places] = some_out[inside]
+        else:
+            out[some] = some_out
+    return out
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Return the probabilities (..., classes) in float64; each row's sum is 1."""
+    scores = scores.astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
