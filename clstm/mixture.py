@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from clstm._checks import check_floats, check_real, random_generator
+from clstm._core.numerics import log_sum_exp, softmax
 
 BLOCKS = 6
 
@@ -53,7 +54,7 @@ def sample(parameters: np.ndarray, *, bias: float = 0.0, seed: int | np.random.G
     generator = random_generator(seed)
     leading = parameters.shape[:-1]
     blocks = parameters.reshape(math.prod(leading), BLOCKS, parameters.shape[-1] // BLOCKS)
-    weights = _softmax(blocks[:, 0].astype(np.float64) * (1 + bias), axis=1)
+    weights = softmax(blocks[:, 0].astype(np.float64) * (1 + bias), axis=1)
     below = weights.cumsum(axis=1)[:, :-1]  # without the last, which rounding can leave below 1
     chosen = (generator.random((len(blocks), 1)) >= below).sum(axis=1)
     _, *mean, log_x, log_y, correlation = blocks[np.arange(len(blocks)), :, chosen].astype(np.float64).T
@@ -90,31 +91,18 @@ def negative_log_likelihood(parameters: np.ndarray, targets: np.ndarray) -> tupl
     p_shrunk, q_stretched = p * shrink, q * stretch
     log_cosh = np.log((stretch + shrink) / 2)  # of r, and so -log(1 - rho^2) / 2
     exponent = (p * p + q * q + p_shrunk * p_shrunk + q_stretched * q_stretched) / 2
-    joint = _log_softmax(scores) + log_cosh - log_deviation.sum(axis=0) - exponent - math.log(2 * math.pi)
-    likelihood = _log_sum_exp(joint)
+    log_weights = scores - log_sum_exp(scores, axis=0)
+    joint = log_weights + log_cosh - log_deviation.sum(axis=0) - exponent - math.log(2 * math.pi)
+    likelihood = log_sum_exp(joint, axis=0)
 
     share = np.exp(joint - likelihood)  # of each component in the likelihood
     dp, dq = p + p_shrunk * shrink, q + q_stretched * stretch
     slope = np.stack([dp + dq, dp - dq]) / 2
     gradient = np.empty_like(blocks)
-    gradient[0] = _softmax(scores, axis=0) - share
+    gradient[0] = softmax(scores, axis=0) - share
     gradient[1:3] = -slope * precision
     gradient[3:5] = 1 - distance * slope
     gradient[5] = q_stretched * q_stretched - p_shrunk * p_shrunk - np.tanh(r)
     gradient[1:] *= share
     np.copyto(gradient[1:], 0, where=share == 0)  # a component so far away that its slope overflowed
     return -likelihood, gradient.transpose(2, 0, 1).reshape(parameters.shape)
-
-
-def _softmax(scores: np.ndarray, axis: int) -> np.ndarray:
-    exponentials = np.exp(scores - scores.max(axis=axis, keepdims=True))
-    return exponentials / exponentials.sum(axis=axis, keepdims=True)
-
-
-def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    return scores - _log_sum_exp(scores)
-
-
-def _log_sum_exp(array: np.ndarray) -> np.ndarray:
-    largest = array.max(axis=0)
-    return largest + np.log(np.exp(array - largest).sum(axis=0))

@@ -7,8 +7,8 @@ import pytest
 
 import clstm
 from clstm import LSTM, reference
+from clstm._core.numerics import softmax
 from clstm.estimators.base import NotFittedError
-from clstm.estimators.inputs import softmax
 from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace
@@ -320,7 +320,7 @@ def test_a_text_classifier_traces_words():
     for row, text in enumerate(texts):
         one = trace.row(row)
         scores = model.network_.head(one.y.max(axis=0))
-        np.testing.assert_allclose(softmax(scores), model.predict_proba([text])[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(softmax(scores, dtype=np.float64), model.predict_proba([text])[0], rtol=0, atol=1e-6)
         alone = model.trace(text)
         assert alone.tokens == one.tokens
         assert alone.batch_axis is None
@@ -374,7 +374,7 @@ def test_a_language_model_traces_its_reading():
     text = "to be or"
     trace = model.trace(text)
     assert trace.tokens == ["\n", *text]
-    probabilities = softmax(model.network_.scores(trace.y))[:-1]
+    probabilities = softmax(model.network_.scores(trace.y), dtype=np.float64)[:-1]
     bits = -np.log2(probabilities[range(8), model.vocabulary_.encode(text)])
     np.testing.assert_allclose(bits, model.bits(text), rtol=0, atol=1e-5)
     both = model.trace([text, "not"])

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from clstm._checks import check_choice, check_real
+from clstm._core.numerics import softmax
 from clstm._package import public
 from clstm.estimators import sklearn_api as scikit
 from clstm.estimators.base import for_json
-from clstm.estimators.inputs import Samples, is_list, read_step_targets, softmax
+from clstm.estimators.inputs import Samples, is_list, read_step_targets
 from clstm.estimators.sequence import SequenceEstimator
 from clstm.losses import cross_entropy
 from clstm.train.batches import PaddedRows
@@ -199,7 +200,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
             In the order of `classes_`; the sum over these is 1.
         """
         out, rows = self._outputs(X, lengths)
-        return self._as_given(softmax(out), rows, X)
+        return self._as_given(softmax(out, dtype=np.float64), rows, X)
 
     def _read_targets(self, y: Any, rows: PaddedRows, lengths: Any, reset: bool) -> np.ndarray | PaddedRows:
         per_step = _has_steps(y)

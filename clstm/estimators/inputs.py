@@ -235,15 +235,6 @@ def run(
     return out
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Return the probabilities (..., classes) in float64; each row's sum is 1."""
-    scores = scores.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return scores
-
-
 def _array_of(row: Any) -> np.ndarray | None:
     try:
         return np.asarray(row)

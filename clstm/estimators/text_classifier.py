@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from clstm._checks import check_choice, check_flag, check_index, check_real, random_generator
+from clstm._core.numerics import softmax
 from clstm._package import public
 from clstm.estimators.base import BaseModel
-from clstm.estimators.inputs import PREDICT_ROWS, PREDICT_STEPS, run, softmax
+from clstm.estimators.inputs import PREDICT_ROWS, PREDICT_STEPS, run
 from clstm.estimators.labels import check_labels, check_validation_data, find_targets, split
 from clstm.layers.pooling import POOLINGS
 from clstm.models.sequence import LSTMClassifierNetwork, restored
@@ -264,7 +265,7 @@ class TextClassifier(BaseModel):
         ndarray of float64, shape (texts, labels)
             In the order of `classes_`; each row's sum is 1.
         """
-        return softmax(self._scores(texts))
+        return softmax(self._scores(texts), dtype=np.float64)
 
     def score(self, texts: Any, labels: Any) -> float:
         """Return the accuracy: the share of the texts whose predicted label is the one given.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clstm._checks import check_array, check_dtype, check_index, check_positive, check_token_ids, random_generator
+from clstm._core.numerics import log_softmax
 from clstm._package import public
 from clstm.layers.base import Layer, LayerContext, LayerGradients
 from clstm.layers.linear import Linear
@@ -180,9 +181,3 @@ def check_cutoffs(cutoffs: Any, n_classes: int) -> tuple[int, ...]:
     if any(a >= b for a, b in pairwise(result)):
         raise ValueError(f"cutoffs is {cutoffs!r}, expected rising numbers")
     return result
-
-
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Return log(softmax(scores)) over the last axis, in the dtype of the scores."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

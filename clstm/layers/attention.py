@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clstm._checks import check_array, check_choice, check_dtype, check_index, check_lengths, random_generator
+from clstm._core.numerics import softmax
 from clstm._package import public
 from clstm.layers.base import Layer, LayerContext, take_context
 from clstm.layers.linear import Linear
@@ -136,7 +137,7 @@ class Attention(Layer):
         """
         queries, memory, lengths = self._check(queries, memory, lengths)
         projected = queries if self.project is None else self.project(queries) * self._scale
-        places = _softmax(projected @ memory.swapaxes(1, 2), lengths)
+        places = _softmax_within(projected @ memory.swapaxes(1, 2), lengths)
         y = self.combine(np.concatenate([places @ memory, queries], axis=2))
         return np.tanh(y, out=y), places
 
@@ -156,7 +157,7 @@ class Attention(Layer):
         if self.project is not None:
             projected, project = self.project.forward_train(queries)
             projected *= self._scale
-        places = _softmax(projected @ memory.swapaxes(1, 2), lengths)
+        places = _softmax_within(projected @ memory.swapaxes(1, 2), lengths)
         y, combine = self.combine.forward_train(np.concatenate([places @ memory, queries], axis=2))
         np.tanh(y, out=y)
         return y, LayerContext(self, y.shape, self.dtype, (memory, projected, project, places, combine, y))
@@ -218,12 +219,9 @@ class Attention(Layer):
         return f"Attention({self.query_size}, {self.memory_size}, {self.output_size}, score={self.score!r})"
 
 
-def _softmax(scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """Return softmax(scores) over the last axis, in place, with 0 past each row's length."""
+def _softmax_within(scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    """Change scores (batch, queries, places) to their softmax over the places, with 0 past each row's length."""
     if lengths is not None:
         past = np.arange(scores.shape[2]) >= lengths[:, np.newaxis]
         np.copyto(scores, -np.inf, where=past[:, np.newaxis])
-    scores -= scores.max(axis=2, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=2, keepdims=True)
-    return scores
+    return softmax(scores, out=scores)
