@@ -160,7 +160,7 @@ class Attention(Layer):
         places = _softmax_within(projected @ memory.swapaxes(1, 2), lengths)
         y, combine = self.combine.forward_train(np.concatenate([places @ memory, queries], axis=2))
         np.tanh(y, out=y)
-        return y, LayerContext(self, y.shape, self.dtype, (memory, projected, project, places, combine, y))
+        return y, LayerContext(self, y.shape, self.dtype, kept=(memory, projected, project, places, combine, y))
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> AttentionGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.

@@ -110,7 +110,7 @@ class Embedding(Layer):
         ids = check_token_ids("ids", ids, self.num_embeddings)
         y = self._look_up(ids)
         # A copy: backward writes where the ids say, so they must still be those that were checked.
-        return y, LayerContext(self, y.shape, self.dtype, ids.flatten())
+        return y, LayerContext(self, y.shape, self.dtype, kept=ids.flatten())
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.

@@ -89,7 +89,7 @@ class Linear(Layer):
         """Apply the layer and keep what `backward` needs: `x` must stay as it is until then."""
         x = self._check_x(x)
         y = self._apply(x)
-        return y, LayerContext(self, y.shape, self.dtype, (x, self._packed))
+        return y, LayerContext(self, y.shape, self.dtype, kept=(x, self._packed))
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.

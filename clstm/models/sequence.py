@@ -20,7 +20,7 @@ from clstm._checks import (
     random_generator,
 )
 from clstm._package import public
-from clstm.layers.base import Layer, blank_weights
+from clstm.layers.base import Context, blank_weights
 from clstm.layers.dropout import Dropout
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -36,17 +36,10 @@ Network = TypeVar("Network", bound="SequenceNetwork")
 
 @public("clstm.models")
 @dataclass
-class NetworkContext:
-    """What one `forward_train` leaves for one `backward`: the contexts of the parts, in their order; opaque."""
+class NetworkContext(Context):
+    """What one `forward_train` keeps for one `backward`: the contexts of the parts, by name; opaque."""
 
-    owner: Layer
     out_shape: tuple[int, ...]
-    embedding: Any
-    input_dropout: Any
-    lstm: Any
-    pooling: Any
-    output_dropout: Any
-    fc: Any
 
 
 @public("clstm.models")
@@ -201,18 +194,16 @@ class SequenceNetwork(LSTMNetwork):
     ) -> tuple[np.ndarray, State, NetworkContext]:
         """Run the network with dropout and keep what `backward` needs; else as a call."""
         x, lengths = self._check(x, lengths)
-        embedding = pooling = None
+        contexts = {}
         if self.embedding is not None:
-            x, embedding = self.embedding.forward_train(x)
-        x, input_dropout = self._input_dropout.forward_train(x)
-        pooled, hidden, lstm = self.lstm.forward_train(x, hidden, lengths)
+            x, contexts["embedding"] = self.embedding.forward_train(x)
+        x, contexts["input_dropout"] = self._input_dropout.forward_train(x)
+        pooled, hidden, contexts["lstm"] = self.lstm.forward_train(x, hidden, lengths)
         if self._pool is not None:
-            pooled, pooling = self._pool.forward_train(pooled, hidden[0], lengths)
-        pooled, output_dropout = self._output_dropout.forward_train(pooled)
-        out, fc = self.fc.forward_train(pooled)
-        return out, hidden, NetworkContext(
-            self, out.shape, embedding, input_dropout, lstm, pooling, output_dropout, fc
-        )  # fmt: skip
+            pooled, contexts["pooling"] = self._pool.forward_train(pooled, hidden[0], lengths)
+        pooled, contexts["output_dropout"] = self._output_dropout.forward_train(pooled)
+        out, contexts["fc"] = self.fc.forward_train(pooled)
+        return out, hidden, NetworkContext(self, out.shape, kept=contexts)
 
     def backward(self, context: NetworkContext, dout: np.ndarray, dhidden: State | None = None) -> LSTMGradients:
         """Return the gradients of a loss, given its gradients at the outputs of one `forward_train`.
@@ -234,27 +225,26 @@ class SequenceNetwork(LSTMNetwork):
         Raises
         ------
         TypeError, ValueError
-            A wrong dtype or shape, or a context of another network or already used.
+            A wrong dtype or shape (the context can then still be used), or a context of another network or already
+            used.
         """
-        if not isinstance(context, NetworkContext):
-            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-        if context.owner is not self:
-            raise ValueError("context is of another network")
+        context = NetworkContext.checked(context, self)
         axes = ("batch", "outputs") if self._pool is not None else ("batch", "time", "outputs")
         dout = check_array("dout", dout, self.dtype, list(zip(axes, context.out_shape, strict=True)))
         dhidden = self._check_dhidden(dhidden, context.out_shape[0])
+        contexts = context.take(self)
 
-        fc = self.fc.backward(context.fc, dout)
-        dy = self._output_dropout.backward(context.output_dropout, fc.x).x
+        fc = self.fc.backward(contexts["fc"], dout)
+        dy = self._output_dropout.backward(contexts["output_dropout"], fc.x).x
         if self._pool is not None:
-            dy, dh_n = self._pool.backward(context.pooling, dy)
+            dy, dh_n = self._pool.backward(contexts["pooling"], dy)
             if dh_n is not None:
                 dhidden = (dh_n, np.zeros_like(dh_n)) if dhidden is None else (dh_n + dhidden[0], dhidden[1])
-        lstm = self.lstm.backward(context.lstm, dy, dhidden, need_input_grad=self.embedding is not None)
+        lstm = self.lstm.backward(contexts["lstm"], dy, dhidden, need_input_grad=self.embedding is not None)
         parts = {"lstm": lstm, "fc": fc}
         if self.embedding is not None:
-            dembedded = self._input_dropout.backward(context.input_dropout, lstm.x).x
-            parts = {"embedding": self.embedding.backward(context.embedding, dembedded), **parts}
+            dembedded = self._input_dropout.backward(contexts["input_dropout"], lstm.x).x
+            parts = {"embedding": self.embedding.backward(contexts["embedding"], dembedded), **parts}
         weights = {f"{part}.{name}": value for part, grads in parts.items() for name, value in grads.weights.items()}
         return LSTMGradients(weights, None, lstm.h0, lstm.c0)
 

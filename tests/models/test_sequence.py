@@ -235,7 +235,7 @@ def test_a_context_is_for_one_backward_of_its_network():
     network, other = make_network(), make_network()
     ids, _, _ = make_batch()
     out, _, context = network.forward_train(ids)
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="another layer or network"):
         other.backward(context, out)
     with pytest.raises(TypeError, match="expected what forward_train returned"):
         network.backward(None, out)
