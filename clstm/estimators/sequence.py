@@ -41,7 +41,8 @@ from clstm.estimators.inputs import (
     run,
 )
 from clstm.layers.pooling import POOLINGS
-from clstm.models.sequence import SequenceNetwork, restored
+from clstm.models.base import restored
+from clstm.models.sequence import SequenceNetwork
 from clstm.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from clstm.schedules import CosineLR, Schedule, WarmUp
 from clstm.text.vocabulary import Vocabulary, check_texts
@@ -573,9 +574,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         self.per_step_ = check_flag("its per_step", config["per_step"])
         self.history_ = History.from_dict(config["history"])
         self._input = Input(kind, num_ids, vocabulary, mean, scale)
-        self.network_ = restored(
-            lambda: self._make_network(random_generator(0)), arrays, np.dtype(self.dtype), **self._sizes()
-        )
+        self.network_ = restored(lambda: self._make_network(random_generator(0)), arrays, self.num_layers)
 
     # What set_fit_request and its like have asked for stays with copies and pickles.
 

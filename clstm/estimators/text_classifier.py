@@ -15,7 +15,8 @@ from clstm.estimators.base import BaseModel
 from clstm.estimators.inputs import PREDICT_ROWS, PREDICT_STEPS, run
 from clstm.estimators.labels import check_labels, check_validation_data, find_targets, split
 from clstm.layers.pooling import POOLINGS
-from clstm.models.sequence import LSTMClassifierNetwork, restored
+from clstm.models.base import restored
+from clstm.models.sequence import LSTMClassifierNetwork
 from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.batches import PaddedRows
 from clstm.train.history import History
@@ -395,13 +396,7 @@ class TextClassifier(BaseModel):
         self.network_ = restored(
             lambda: self._make_network(len(self.vocabulary_), len(classes), random_generator(0), self.embedding_std),
             arrays,
-            np.float32,
-            input_size=self.embedding_dim,
-            hidden_size=self.hidden_size,
-            output_size=len(classes),
-            num_layers=self.num_layers,
-            vocab_size=len(self.vocabulary_),
-            bidirectional=self.bidirectional,
+            self.num_layers,
         )
 
     # ---------------------------------------------------------------------------------------------- scikit-learn

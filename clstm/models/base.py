@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from clstm._checks import check_token_ids
 from clstm._package import public
-from clstm.layers.base import Layer
+from clstm.layers.base import Layer, blank_weights
 
 if TYPE_CHECKING:
     from clstm.layers.lstm import State
@@ -43,3 +46,35 @@ class LSTMNetwork(Layer):
                 raise ValueError(f"x has shape {x.shape}, expected {layout} or (time,)")
             x = embedding(x)
         return lstm.trace(x, state, lengths)
+
+
+Network = TypeVar("Network", bound=LSTMNetwork)
+
+
+def restored(make: Callable[[], Network], arrays: Mapping[str, np.ndarray], num_layers: int) -> Network:
+    """Return the network that `make` makes, with weights from a file, of which nothing is trusted.
+
+    Whatever sizes the file's arguments have, a network with blank weights takes no memory; then the arrays must have
+    the shapes of its weights.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the network from the arguments in the file.
+    arrays : mapping of str to ndarray
+        The file's weights by name.
+    num_layers : int
+        The network's layers. Each of them has weights, so arguments with more layers than arrays are refused before
+        any layer is made.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The arrays aren't the network's weights.
+    """
+    if num_layers > len(arrays):
+        raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
+    with blank_weights():
+        network = make()
+    network.load_state_dict(arrays, assign=True)
+    return network

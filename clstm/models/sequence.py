@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from clstm._checks import (
     check_index,
     check_lengths,
     check_real,
-    check_state_dict,
     check_token_ids,
     random_generator,
 )
@@ -30,8 +29,6 @@ from clstm.models.base import LSTMNetwork
 
 if TYPE_CHECKING:
     from clstm.summary import Axes
-
-Network = TypeVar("Network", bound="SequenceNetwork")
 
 
 @public("clstm.models")
@@ -248,31 +245,16 @@ class SequenceNetwork(LSTMNetwork):
         weights = {f"{part}.{name}": value for part, grads in parts.items() for name, value in grads.weights.items()}
         return LSTMGradients(weights, None, lstm.h0, lstm.c0)
 
-    @staticmethod
-    def weight_shapes(
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        num_layers: int = 1,
-        *,
-        vocab_size: int | None = None,
-        bidirectional: bool = False,
-    ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
-        directions = ("", "_reverse") if bidirectional else ("",)
-        shapes: dict[str, tuple[int, ...]] = {}
-        if vocab_size is not None:
-            shapes["embedding.weight"] = (vocab_size, input_size)
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * len(directions)
-            for direction in directions:
-                suffix = f"_l{layer}{direction}"
-                shapes[f"lstm.weight_ih{suffix}"] = (4 * hidden_size, width)
-                shapes[f"lstm.weight_hh{suffix}"] = (4 * hidden_size, hidden_size)
-                shapes[f"lstm.bias_ih{suffix}"] = shapes[f"lstm.bias_hh{suffix}"] = (4 * hidden_size,)
-        shapes["fc.weight"] = (output_size, hidden_size * len(directions))
-        shapes["fc.bias"] = (output_size,)
-        return shapes
+    @classmethod
+    def weight_shapes(cls, *sizes: int, **options: Any) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the weights, by name, of a network with these arguments.
+
+        Deprecated: `parameters` of a network has them.
+        """
+        warnings.warn("weight_shapes is deprecated; see the shapes in parameters()", DeprecationWarning, stacklevel=2)
+        with blank_weights():  # takes no memory, whatever the sizes
+            network = cls(*sizes, **options)
+        return {name: weight.shape for name, weight in network.parameters().items()}
 
     def init_hidden(self, batch_size: int) -> State:
         """Return the state (h0, c0) to begin with: zeros, (num_layers * directions, batch_size, hidden_size) each."""
@@ -385,46 +367,8 @@ class LSTMClassifierNetwork(SequenceNetwork):
             sparse_embedding=sparse_embedding, dtype=dtype, seed=seed, num_threads=num_threads,
         )  # fmt: skip
 
-    @staticmethod
-    def weight_shapes(
-        embedding_dim: int,
-        hidden_dim: int,
-        vocab_size: int,
-        label_size: int,
-        num_layers: int,
-        *,
-        bidirectional: bool = False,
-    ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
-        sizes = embedding_dim, hidden_dim, label_size, num_layers
-        return SequenceNetwork.weight_shapes(*sizes, vocab_size=vocab_size, bidirectional=bidirectional)
-
     def __repr__(self) -> str:
         return (
             f"LSTMClassifierNetwork({self.embedding_dim}, {self.hidden_dim}, {self.vocab_size}, {self.label_size}, "
             f"{self.lstm.num_layers}, bidirectional={self.lstm.bidirectional}, pooling={self.pooling!r})"
         )
-
-
-def restored(make: Callable[[], Network], arrays: Mapping[str, np.ndarray], dtype: Any, **sizes: Any) -> Network:
-    """Return the network that `make` makes, with weights from a file, of which nothing is trusted.
-
-    The arrays must be those that `dtype` and `sizes`, the arguments of `SequenceNetwork.weight_shapes`, ask for before
-    the network is made: its sizes too are from the file.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They aren't.
-    """
-    # First their number: a file could ask for a million layers.
-    per_layer = 8 if sizes["bidirectional"] else 4
-    if len(arrays) != 2 + per_layer * sizes["num_layers"] + (sizes["vocab_size"] is not None):
-        raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-    zero = np.zeros((), dtype)
-    shapes = SequenceNetwork.weight_shapes(**sizes)
-    check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-    with blank_weights():
-        network = make()
-    network.load_state_dict(arrays, assign=True)
-    return network

@@ -41,10 +41,10 @@ def test_a_context_serves_one_backward_of_its_owner(name):
     for wrong in (None, X, context.owner):
         with pytest.raises(TypeError, match=f"context is {type(wrong).__name__}, expected what forward_train returned"):
             layer.backward(wrong, *gradient)
-    with pytest.raises(ValueError, match="^context is of another layer or network$"):
+    with pytest.raises(ValueError, match=r"^context is of another layer or network$"):
         other.backward(context, *gradient)
     layer.backward(context, *gradient)
-    with pytest.raises(ValueError, match="^context was used by an earlier backward; run forward_train again$"):
+    with pytest.raises(ValueError, match=r"^context was used by an earlier backward; run forward_train again$"):
         layer.backward(context, *gradient)
     with pytest.raises(ValueError, match="another layer or network"):
         other.backward(context, *gradient)
