@@ -17,7 +17,6 @@ from clstm._core.vector import runtime as _runtime
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.layers.base import Layer
 from clstm.optim import (
-    MIN_PARALLEL_SIZE,
     SGD,
     Adam,
     AdamW,
@@ -26,6 +25,7 @@ from clstm.optim import (
     clip_grad_norm,
     clip_grad_value,
 )
+from clstm.optim.base import MIN_PARALLEL_SIZE
 
 DTYPES = (np.float32, np.float64)
 CASES = [

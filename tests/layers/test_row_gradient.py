@@ -196,7 +196,7 @@ def test_no_rows_change_nothing_but_the_count(optimizer_class, options):
 
 @pytest.mark.parametrize(("optimizer_class", "options"), OPTIMIZERS)
 def test_same_bits_for_any_number_of_threads(optimizer_class, options, monkeypatch):
-    monkeypatch.setattr(clstm.optim, "MIN_PARALLEL_SIZE", 1)
+    monkeypatch.setattr(clstm.optim.base, "MIN_PARALLEL_SIZE", 1)
     results = []
     for num_threads in (1, 2, 3, 8):
         embedding = Embedding(HEIGHT, WIDTH, seed=0)
