@@ -243,12 +243,12 @@ def test_options_agree_with_the_reference(name, bidirectional, cut):
     for found, right in zip((*trace.state[0], *trace.state[1]), (*h_n, *c_n), strict=True):
         assert_same_bits(found, right)
     zoneout = lstm.zoneout if isinstance(lstm.zoneout, tuple) else (lstm.zoneout,) * 2
-    cell = reference.Cell(
+    variant = reference.Variant(
         lstm.coupled, *(np.inf if clip is None else clip for clip in (lstm.cell_clip, lstm.gate_clip)), zoneout,
         options.get("activations", ("sigmoid", "tanh", "tanh")),
     )  # fmt: skip
     expected = reference.lstm(
-        x, None, None, lstm.parameters(), np.array(lengths), cell=cell, reset=reset, residual=lstm.residual
+        x, None, None, lstm.parameters(), np.array(lengths), variant=variant, reset=reset, residual=lstm.residual
     )
     for layer, directions in enumerate(trace.layers):
         for direction, part in enumerate(directions):
