@@ -89,7 +89,7 @@ def test_worked_step_has_the_numbers_it_says(worked):
             assert left == pytest.approx(right, abs=1.01e-4)
 
 
-def test_worked_step_is_what_the_cell_computes(worked):
+def test_worked_step_is_what_the_code_computes(worked):
     given = {name: np.array(ast.literal_eval(values[0])) for name, values in worked.items() if len(values) == 1}
     assert given["V_i"].shape == (2, 3)
     x, h, c = (given[name][np.newaxis].astype(float) for name in "xhc")
@@ -179,7 +179,7 @@ def test_each_row_of_a_ragged_batch_is_its_own_sequence(rng, directions):
     assert (out.c_n[:, 1] == c0[:, 1]).all()
 
 
-def test_gates_are_there_to_look_at(rng):
+def test_gates_of_every_step_are_returned(rng):
     weights = network(rng, 3, 4)
     x = rng.normal(size=(6, 2, 3))
     zeros = np.zeros((1, 2, 4))
@@ -196,7 +196,7 @@ def test_gates_are_there_to_look_at(rng):
 @pytest.mark.parametrize(
     ("dtype", "rtol"), [(np.float16, 2e-2), (np.float32, 1e-5), (np.longdouble, 1e-12)], ids=lambda v: str(v)
 )
-def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
+def test_results_have_the_dtype_of_the_input(rng, dtype, rtol):
     exact_weights = network(rng, 3, 4, layers=2, directions=2)
     exact = [rng.normal(size=s) for s in [(5, 2, 3), (4, 2, 4), (4, 2, 4), (5, 2, 8), (4, 2, 4), (4, 2, 4)]]
     weights = {name: array.astype(dtype) for name, array in exact_weights.items()}
@@ -214,7 +214,7 @@ def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble], ids=lambda v: v.__name__)
 @pytest.mark.parametrize("train", [False, True])
-def test_any_float_dtype_stays_as_it_is_with_all_options(dtype, train):
+def test_results_have_the_dtype_of_the_input_with_all_options(dtype, train):
     exact = variant(
         layers=2, directions=2, proj=2, peephole=True, coupled=True, cell_clip=0.6, gate_clip=0.9, layer_norm=True,
         recurrent=0.4 if train else 0.0, zoneout=(0.3, 0.2), train=train, reset=True, residual=True,
@@ -298,7 +298,7 @@ ALONE = {
     **{
         f"activation {name}": {
             "activations": (name, name, name),
-            # else they grow beyond what a difference can tell
+            # without it they grow until finite differences lose precision
             "gate_clip": 2.0 if name in UNBOUNDED else np.inf,
             "cell_clip": 2.0 if name in UNBOUNDED else np.inf,
         }
@@ -349,7 +349,7 @@ class Problem:
 
     weights: dict
     x: np.ndarray
-    state: list  # h0 and c0, each one array a layer and direction; None where learnt
+    state: list  # h0 and c0, each one array a layer and direction; None if learnt
     lengths: list | None
     options: dict
     d: list  # gradients of y, h_n and c_n
@@ -648,7 +648,7 @@ def torch_network(torch, problem, weights, x, state):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_variants_against_a_second_telling_in_pytorch(case):
+def test_variants_against_the_same_equations_in_pytorch(case):
     torch = pytest.importorskip("torch")
     problem = variant(**CASES[case])
 

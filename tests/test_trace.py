@@ -50,7 +50,7 @@ def test_gates_agree_with_the_reference(dtype, bidirectional, num_layers, length
     lstm = LSTM(5, hidden_size, num_layers, bidirectional=bidirectional, dtype=dtype, seed=1)
     x, state = problem(lstm, 9, 6)
     if lengths is not None:
-        x[np.arange(9)[:, np.newaxis] >= lengths] = np.nan  # which nobody may read
+        x[np.arange(9)[:, np.newaxis] >= lengths] = np.nan  # must not be read
     trace = lstm.trace(x, state, lengths)
     weights = dict(zip(lstm.parameters(), wide(lstm.parameters().values()), strict=True))
     expected = reference.lstm(*wide((np.nan_to_num(x), *state)), weights, lengths)
@@ -99,7 +99,7 @@ def test_a_trace_draws_nothing_from_dropout():
     assert_same_bits(lstm.forward_train(x)[0], twin.forward_train(x)[0])
 
 
-def test_layouts_are_the_same_trace():
+def test_all_layouts_give_the_same_trace():
     x, state = problem(LSTM(4, 9, 2, bidirectional=True), 6, 3)
     plain, batch_first = (LSTM(4, 9, 2, bidirectional=True, batch_first=first, seed=0) for first in (False, True))
     trace, other = plain.trace(x, state, [6, 1, 4]), batch_first.trace(x.swapaxes(0, 1), state, [6, 1, 4])
@@ -174,7 +174,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert len(found) == 1
 
 
-def test_a_layer_that_reads_backwards_only():
+def test_a_layer_in_the_reverse_direction_only():
     lstm = LSTM(3, 7, dtype=np.float64, seed=0)
     x, (h0, c0) = problem(lstm, 6, 4)
     lengths = np.array([6, 2, 0, 5])
@@ -189,7 +189,7 @@ def test_a_layer_that_reads_backwards_only():
         np.testing.assert_allclose(gates[:, :, place], getattr(run, name), rtol=0, atol=1e-12)
 
 
-def test_what_a_trace_refuses():
+def test_bad_arguments():
     lstm = LSTM(3, 5, seed=0)
     x = np.zeros((4, 2, 3), np.float32)
     with pytest.raises(ValueError, match=r"x has shape \(4, 2, 2\), expected"):
@@ -266,7 +266,7 @@ def test_options_agree_with_the_reference(name, bidirectional, cut):
 # Networks ------------------------------------------------------------------------------------------------------------
 
 
-def test_networks_trace_what_they_call():
+def test_networks_trace_the_input_of_a_call():
     ids, lengths = np.array([[3, 1, 4, 1], [5, 9, 0, 0]]), [4, 2]
     floats = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
     for network, x in (
@@ -294,7 +294,7 @@ def test_a_network_reads_with_its_encoder():
     assert network.trace(ids.T).y.shape == (3, 2, 8)
 
 
-def test_what_networks_refuse():
+def test_bad_arguments_of_networks():
     network = LSTMClassifierNetwork(6, 8, 10, 2, 1, seed=0)
     with pytest.raises(ValueError, match="x holds the id 10, expected 0 to 9"):
         network.trace([[10]])

@@ -1,6 +1,6 @@
 """Softmax, sigmoid and their relatives, written so that no exponential overflows.
 
-All of them keep the dtype of their input, unless told otherwise, and let NaN pass.
+The results have the dtype of the input, except where the description says otherwise, and NaN passes through.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def log_softmax_at(scores: np.ndarray, classes: np.ndarray, *, out: np.ndarray |
 
 
 def log_sum_exp(scores: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the logarithm of the sum of exp(scores) along an axis, which goes away."""
+    """Return the logarithm of the sum of exp(scores) along an axis, which the result lacks."""
     largest = scores.max(axis=axis, keepdims=True)
     sums = np.exp(scores - largest).sum(axis=axis, keepdims=True)
     return np.squeeze(largest + np.log(sums), axis)

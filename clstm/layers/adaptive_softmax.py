@@ -35,7 +35,7 @@ class AdaptiveLogSoftmax(Layer):
     n_classes : int
         Classes are 0 to n_classes - 1; frequent classes should have small numbers.
     cutoffs : sequence of int
-        The first class of each cluster, rising, between 1 and n_classes - 1.
+        The first class of each cluster, in ascending order, between 1 and n_classes - 1.
     div_value : float, default 4.0
         Cluster i, from 0 on, has in_features / div_value^(i + 1) features, at least 1.
     dtype : dtype, default float32
@@ -187,7 +187,7 @@ class AdaptiveLogSoftmax(Layer):
 
 
 def check_cutoffs(cutoffs: Any, n_classes: int) -> tuple[int, ...]:
-    """Return the first class of each cluster, rising; raise TypeError or ValueError for anything else."""
+    """Return `cutoffs` as a tuple, checked to hold ascending integers from 1 to n_classes - 1."""
     if not isinstance(cutoffs, (list, tuple)) or not cutoffs:
         raise TypeError(f"cutoffs is {cutoffs!r}, expected a list of one or more numbers of classes")
     result = tuple(check_index(f"cutoffs[{i}]", value, low=1, high=n_classes - 1) for i, value in enumerate(cutoffs))

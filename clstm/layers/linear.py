@@ -86,7 +86,7 @@ class Linear(Layer):
         return self._apply(self._check_x(x))
 
     def forward_train(self, x: np.ndarray) -> tuple[np.ndarray, LayerContext]:
-        """Apply the layer and keep what `backward` needs: `x` must stay as it is until then."""
+        """Apply the layer and return a context for one `backward`, until which `x` must not be changed."""
         x = self._check_x(x)
         y = self._apply(x)
         return y, LayerContext(self, y.shape, self.dtype, kept=(x, self._packed))

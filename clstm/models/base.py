@@ -1,4 +1,4 @@
-"""What the networks around an LSTM have in common: a view of the one that reads their input."""
+"""What the networks around an LSTM share: a trace of the LSTM that reads their input, and loading from files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class LSTMNetwork(Layer):
     """Base of the networks whose input an LSTM reads: floats, or token ids through an embedding."""
 
-    # The names of the embedding, which a network may lack, and of the LSTM
+    # Names of the attributes with the embedding, which may be missing or None, and the LSTM
     _reader: tuple[str, str] = ("embedding", "lstm")
 
     def trace(self, x: Any, state: State | None = None, lengths: Any = None) -> Trace:
@@ -31,12 +31,12 @@ class LSTMNetwork(Layer):
         x
             The input, as of a call, or one row of it without a batch axis.
         state, lengths
-            As of `LSTM.trace`, whose errors this raises too.
+            As of `LSTM.trace`, which also raises the errors.
 
         Returns
         -------
         Trace
-            Of inference: nothing is dropped.
+            Of inference, without dropout.
         """
         embedding, lstm = (getattr(self, name, None) for name in self._reader)
         if embedding is not None:

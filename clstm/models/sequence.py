@@ -1,4 +1,4 @@
-"""Networks made of the layers: sequences in, one output a sequence or a step; the classifier of token ids is one."""
+"""Networks for sequences: one output for each sequence or each step; a classifier of token ids among them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class NetworkContext(Context):
 
 @public("clstm.models")
 class SequenceNetwork(LSTMNetwork):
-    """Embedding (of token ids) or none (of floats), LSTM, pooling over each row's real steps or none, Linear.
+    """Embedding (for token ids only), LSTM, pooling over each row's real steps (optional), Linear.
 
     Parameters
     ----------
     input_size : int
-        Features of each step; of token ids, the size of their vectors.
+        Features of each step; with token ids, the size of their vectors.
     hidden_size : int
         Features of h and c, in each layer and direction.
     output_size : int
@@ -54,30 +54,31 @@ class SequenceNetwork(LSTMNetwork):
     num_layers : int, default 1
         Layers of the LSTM.
     vocab_size : int, optional
-        The input is token ids, 0 to vocab_size - 1. Floats if left out.
+        The input is token ids, 0 to vocab_size - 1. Without it, the input is floats.
     dropout : float, default 0.0
         Between the LSTM's layers, in training.
     bidirectional : bool, default False
-        A second direction reads each row from its end.
+        Whether a second direction reads each row from its end.
     pooling : {"last", "mean", "max"} or None, default "last"
-        What the Linear layer is given: the last real step's output; the mean or the maximum of the outputs over the
-        real steps. In both directions, "last" is the output of the forward direction at the last real step beside
-        that of the reverse direction at the first, where it has read the whole row. None gives it every step.
+        The Linear layer's input: the last real step's output, or the mean or the maximum of the outputs over the real
+        steps. In both directions, "last" is the output of the forward direction at the last real step, and that of
+        the reverse direction at the first step, where it has read the whole row. With None it is every step's output.
     input_dropout, output_dropout : float, default 0.0
-        On what the LSTM and the Linear layer are given, in training.
+        On the inputs of the LSTM and of the Linear layer, in training.
     embedding_std : float, default 0.1
-        Standard deviation of the initial embeddings. PyTorch's is 1, with which texts are learnt far worse.
+        Standard deviation of the initial embeddings. PyTorch's is 1, which gives much worse results with texts.
     padding_idx : int, optional
-        A token whose embedding is zeros and stays so. Not needed where lengths are given.
+        A token whose embedding is always zeros. Not needed if lengths are given.
     sparse_embedding : bool, default False
-        The embedding's gradient is a `RowGradient`: a step of training costs the same with any vocabulary.
+        Whether the embedding's gradient is a `RowGradient`: a training step then takes the same time with any
+        vocabulary size.
     dtype : dtype, default float32
-        float32 or float64, of weights, state, floats that come in, and outputs.
+        float32 or float64, of weights, state, float input and output.
     seed : int or numpy.random.Generator, optional
         For the initial weights and dropout.
     num_threads : int, optional
-        Threads for each call of the LSTM, and for an optimiser's updates; None leaves it to `clstm.set_num_threads`
-        and the environment.
+        Threads for each call of the LSTM, and for an optimiser's updates; None: as set by `clstm.set_num_threads` or
+        the environment.
 
     Attributes
     ----------
@@ -87,8 +88,8 @@ class SequenceNetwork(LSTMNetwork):
 
     Notes
     -----
-    Calls keep nothing in the object, so that many threads may call one network at once; `forward_train` draws
-    dropout from one generator, so training is for one thread.
+    Calls don't change the object, so many threads may call one network at once. `forward_train` draws dropout masks
+    from one generator, so train in one thread only.
 
     Examples
     --------
@@ -153,8 +154,7 @@ class SequenceNetwork(LSTMNetwork):
         Parameters
         ----------
         x : array_like of int, shape (batch, time), or ndarray of shape (batch, time, input_size)
-            Token ids, or floats of the network's dtype. What lies past a row's length must be a token id or a float
-            too, but doesn't matter.
+            Token ids, or floats of the network's dtype. Values past a row's length must be valid too, but are ignored.
         hidden : (h0, c0), optional
             Each of shape (num_layers * directions, batch, hidden_size); zeros if left out.
         lengths : array_like of int, shape (batch,), optional
@@ -163,7 +163,7 @@ class SequenceNetwork(LSTMNetwork):
         Returns
         -------
         out : ndarray of shape (batch, output_size), or (batch, time, output_size) without pooling
-            Of a classifier, scores: their softmax is the probabilities. What lies past a row's length says nothing.
+            For a classifier, scores, whose softmax is the probabilities. Ignore what is past a row's length.
         (h_n, c_n) : tuple of ndarray
             Shaped like the initial state.
 
@@ -180,16 +180,24 @@ class SequenceNetwork(LSTMNetwork):
         return self.head(pooled), hidden
 
     def head(self, pooled: np.ndarray) -> np.ndarray:
-        """Return the outputs for what was pooled, (..., hidden_size * directions)."""
-        # Not self.fc: BLAS sums in another order for other numbers of rows, and this has the same bits for a row in
-        # any company. Outputs are few, so it takes no time.
+        """Return the outputs for pooled features (..., hidden_size * directions)."""
+        # Not self.fc: the order of BLAS's sums depends on the number of rows. With einsum a row's output has the same
+        # bits in any batch; there are few outputs, so the time doesn't matter.
         fc = self.fc.parameters()
         return np.einsum("...f,lf->...l", pooled, fc["weight"]) + fc["bias"]
 
     def forward_train(
         self, x: Any, hidden: State | None = None, lengths: Any = None
     ) -> tuple[np.ndarray, State, NetworkContext]:
-        """Run the network with dropout and keep what `backward` needs; else as a call."""
+        """Run the network as a call does, but with dropout, and return a context for `backward`.
+
+        Returns
+        -------
+        out : ndarray
+        (h_n, c_n) : tuple of ndarray
+        context : NetworkContext
+            For one `backward`.
+        """
         x, lengths = self._check(x, lengths)
         contexts = {}
         if self.embedding is not None:
@@ -257,7 +265,7 @@ class SequenceNetwork(LSTMNetwork):
         return {name: weight.shape for name, weight in network.parameters().items()}
 
     def init_hidden(self, batch_size: int) -> State:
-        """Return the state (h0, c0) to begin with: zeros, (num_layers * directions, batch_size, hidden_size) each."""
+        """Return the initial state (h0, c0): zeros of shape (num_layers * directions, batch_size, hidden_size) each."""
         batch_size = check_index("batch_size", batch_size, low=0)
         shape = (self.lstm.num_layers * self.lstm.num_directions, batch_size, self.hidden_size)
         return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
@@ -294,11 +302,11 @@ class SequenceNetwork(LSTMNetwork):
 
 @public("clstm.models")
 class LSTMClassifierNetwork(SequenceNetwork):
-    """Embedding, LSTM, pooling over each row's real steps, Linear: token ids in, one score (logit) a label out.
+    """Embedding, LSTM, pooling over each row's real steps, Linear: from token ids to one score (logit) for each label.
 
-    The arguments stand in the order, and the weights have the names, of the PyTorch class that people copy:
-    ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``fc.weight``, ``fc.bias``. So a state dict goes from one to the
-    other.
+    The order of the arguments and the names of the weights are those of a PyTorch class that is often copied from
+    tutorials: ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``fc.weight``, ``fc.bias``. So a state dict of one can
+    be loaded by the other.
 
     Parameters
     ----------
@@ -314,7 +322,7 @@ class LSTMClassifierNetwork(SequenceNetwork):
         Layers of the LSTM.
     pooling : {"last", "mean", "max"}, default "last"
     embedding_dropout, pooled_dropout : float, default 0.0
-        On the embeddings and on what was pooled, in training.
+        On the embeddings and on the pooled features, in training.
     dropout, bidirectional, embedding_std, padding_idx, sparse_embedding, dtype, seed, num_threads
         As for `SequenceNetwork`, whose notes hold too.
 
@@ -353,7 +361,7 @@ class LSTMClassifierNetwork(SequenceNetwork):
         seed: int | np.random.Generator | None = None,
         num_threads: int | None = None,
     ) -> None:
-        # Checked here under the names they have here; the base and the parts check the rest.
+        # Arguments with other names in the base class are checked here, so that errors have the names of this class
         self.embedding_dim = check_index("embedding_dim", embedding_dim, low=1)
         self.hidden_dim = check_index("hidden_dim", hidden_dim, low=1)
         self.label_size = check_index("label_size", label_size, low=1)

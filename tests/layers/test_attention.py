@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(score):
     assert list(found.weights) == list(attention.parameters())
 
 
-def test_what_lies_past_a_length_doesnt_matter():
+def test_values_past_a_length_are_ignored():
     attention = make()
     queries, memory = arrays()
     y, context = attention.forward_train(queries, memory, LENGTHS)
@@ -97,7 +97,7 @@ def test_what_lies_past_a_length_doesnt_matter():
     assert gradient[2, :3].all()
 
 
-def test_pytorch_finds_the_same():
+def test_like_torch():
     torch = pytest.importorskip("torch")
     attention = make()
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in attention.state_dict().items()}

@@ -75,7 +75,7 @@ def test_names_are_those_of_the_torch_class():
     ]
 
 
-def test_hidden_state_carries_on():
+def test_a_state_continues_a_sequence():
     network = make_network(num_layers=2)
     ids, _, _ = make_batch()
     whole, (h_whole, c_whole) = network(ids)
@@ -106,7 +106,7 @@ def test_a_row_without_steps_gets_the_bias(pooling):
     assert network(np.zeros((0, 3), int))[0].shape == (0, LABELS)
 
 
-def test_many_threads_get_what_one_gets():
+def test_many_threads_get_the_same_as_one():
     network = make_network(True, "max", 2)
     batches = [make_batch(seed, batch=3 + seed % 4, time=5 + seed % 7)[:2] for seed in range(24)]
     expected = [network(ids, lengths=lengths)[0] for ids, lengths in batches]
@@ -312,7 +312,7 @@ def torch():
 
 
 def make_twin(torch, network, bidirectional, pooling, num_layers, dtype):
-    """Return the class that people copy, with the poolings of ours and its weights."""
+    """Return the class from PyTorch tutorials, with our poolings and the weights of `network`."""
     nn = torch.nn
 
     class Classifier(nn.Module):
