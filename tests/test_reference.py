@@ -89,7 +89,7 @@ def test_worked_step_has_the_numbers_it_says(worked):
             assert left == pytest.approx(right, abs=1.01e-4)
 
 
-def test_worked_step_is_what_the_code_computes(worked):
+def test_worked_step_is_what_the_cell_computes(worked):
     given = {name: np.array(ast.literal_eval(values[0])) for name, values in worked.items() if len(values) == 1}
     assert given["V_i"].shape == (2, 3)
     x, h, c = (given[name][np.newaxis].astype(float) for name in "xhc")
@@ -648,7 +648,7 @@ def torch_network(torch, problem, weights, x, state):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_variants_against_the_same_equations_in_pytorch(case):
+def test_variants_against_a_second_telling_in_pytorch(case):
     torch = pytest.importorskip("torch")
     problem = variant(**CASES[case])
 

@@ -99,7 +99,7 @@ def test_a_trace_draws_nothing_from_dropout():
     assert_same_bits(lstm.forward_train(x)[0], twin.forward_train(x)[0])
 
 
-def test_all_layouts_give_the_same_trace():
+def test_layouts_are_the_same_trace():
     x, state = problem(LSTM(4, 9, 2, bidirectional=True), 6, 3)
     plain, batch_first = (LSTM(4, 9, 2, bidirectional=True, batch_first=first, seed=0) for first in (False, True))
     trace, other = plain.trace(x, state, [6, 1, 4]), batch_first.trace(x.swapaxes(0, 1), state, [6, 1, 4])

@@ -78,14 +78,14 @@ class Optimizer:
             A name is missing or unexpected, a shape differs, or there is a `RowGradient` together with momentum or
             weight decay. No weight has changed then.
         """
-        grads = check_gradients(grads, self.layer.parameters())
-        for name, (_, rows) in grads.items():
+        checked = check_gradients(grads, self.layer.parameters())
+        for name, (_, rows) in checked.items():
             if rows is not None:
                 self._refuse_row_gradient(name)
         self.num_steps += 1
         with self.layer.updating() as weights:
             for name, weight in weights.items():
-                grad, rows = grads[name]
+                grad, rows = checked[name]
                 state = [array.reshape(-1) for array in self._state[name].values()]
                 self._update(
                     weight.reshape(-1), grad, *state, num_threads=threads_for(self.layer, grad.size), rows=rows

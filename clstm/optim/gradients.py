@@ -26,7 +26,7 @@ def check_gradients(grads: Any, weights: Mapping[str, np.ndarray]) -> dict[str, 
         problems = [f"lacks {', '.join(missing)}"] if missing else []
         problems += [f"has unexpected {', '.join(unexpected)}"] if unexpected else []
         raise ValueError(f"grads {' and '.join(problems)}; expected {', '.join(weights)}")
-    checked = {}
+    checked: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for name, weight in weights.items():
         grad = grads[name]
         sparse = isinstance(grad, RowGradient)

@@ -87,7 +87,7 @@ def batches_by_length(lengths: Any, batch_size: int, max_steps: int) -> Iterator
         # The rows are sorted, so with n rows a batch has n times the length of its last row: that rises with n
         longest = np.maximum(lengths[order[start : start + batch_size]], 1)
         steps = longest * np.arange(1, len(longest) + 1)
-        stop = start + max(1, np.searchsorted(steps, max_steps, side="right"))
+        stop = start + max(1, int(np.searchsorted(steps, max_steps, side="right")))
         yield order[start:stop]
         start = stop
 

@@ -17,7 +17,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,17 +170,17 @@ class _BestEpoch:
         self.tol = tol
         self.epoch: int | None = None
         self.weights: dict[str, np.ndarray] | None = None
-        # Improvements of at most tol, one after another, don't count for patience, even if they sum to more
-        self.improved_epoch: int | None = None  # the last that was better than the previous such one by more than tol
-        self._improved_value = 0.0
-        self._rank: tuple[float, ...] = ()
+        # For patience, an epoch improves only if it is better than the last one that did by more than tol
+        self.improved_epoch = 0
+        self._improved_value = -math.inf
+        self._rank: tuple[float, ...] = (-math.inf,)
 
     def update(self, network: Layer, epoch: int, loss: float, score: float | None) -> None:
         """Compare an epoch with the best one, and copy the network's weights if it is better."""
-        rank = (-loss,) if self.monitor == "loss" else (score, -loss)
-        if self.epoch is None or rank > self._rank:
+        rank = (-loss,) if score is None or self.monitor == "loss" else (score, -loss)
+        if rank > self._rank:
             self._rank, self.epoch, self.weights = rank, epoch, network.state_dict()
-            if self.improved_epoch is None or self.tol == 0 or rank[0] > self._improved_value + self.tol:
+            if self.tol == 0 or rank[0] > self._improved_value + self.tol:
                 self.improved_epoch, self._improved_value = epoch, rank[0]
 
 
@@ -199,10 +199,10 @@ class _Training:
     epoch_schedule: Schedule | None
     history: History = field(default_factory=History)
 
-    def run_epoch(self, epoch: int, batches: Iterator[Any], interrupted: Callable[[], bool]) -> bool:
+    def run_epoch(self, epoch: int, batches: Generator[Any, None, None], interrupted: Callable[[], bool]) -> bool:
         """Train on all batches and validate; return False if an interrupt ended the epoch before its last batch."""
         start = time.perf_counter()
-        total = rows_seen = 0
+        total, rows_seen = 0.0, 0
         with closing(batches):
             for batch in batches:
                 if interrupted():
@@ -220,7 +220,7 @@ class _Training:
         self.history.train_loss.append(total / rows_seen)
         self.history.lr.append(lr)
         if self.validate is not None:
-            self._validate(epoch)
+            self._validate(epoch, self.validate)
         self.history.seconds.append(time.perf_counter() - start)
         return True
 
@@ -238,9 +238,10 @@ class _Training:
             self.average.update()
         return float(loss)
 
-    def _validate(self, epoch: int) -> None:
+    def _validate(self, epoch: int, validate: Validation) -> None:
+        """Call `validate`, with the averaged weights if there are any, and compare the epoch with the best one."""
         with nullcontext() if self.average is None else self.average.applied():
-            result = self.validate()
+            result = validate()
             if not isinstance(result, tuple) or len(result) != 2:
                 raise TypeError(f"validate returned {result!r}, expected (loss, score)")
             loss, score = result
@@ -256,6 +257,7 @@ class _Training:
         self.history.best_epoch = self.best.epoch
 
     def step_epoch_schedule(self) -> None:
+        """Step the schedule that steps once in an epoch, if there is one, by the validation or training loss."""
         if self.epoch_schedule is not None:
             self.epoch_schedule.step((self.history.validation_loss or self.history.train_loss)[-1])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from clstm._package import public
@@ -22,7 +22,7 @@ class Progress:
     def __init__(self, verbose: int) -> None:
         self.verbose = verbose
 
-    def batches(self, batches: Iterable[Any], label: str) -> Iterator[Any]:
+    def batches(self, batches: Iterable[Any], label: str) -> Generator[Any, None, None]:
         """Yield the batches, with a bar that is removed after the last one."""
         bar = self._bar_class()
         if bar is None:

@@ -97,7 +97,7 @@ def test_values_past_a_length_are_ignored():
     assert gradient[2, :3].all()
 
 
-def test_like_torch():
+def test_pytorch_finds_the_same():
     torch = pytest.importorskip("torch")
     attention = make()
     weights = {name: torch.tensor(value, requires_grad=True) for name, value in attention.state_dict().items()}

@@ -53,7 +53,7 @@ def assert_same_weights(got, expected):
 # ---------------------------------------------------------------------------------------------------- the loop
 
 
-def test_fit_does_the_same_as_a_loop_by_hand():
+def test_it_does_what_the_steps_by_hand_do():
     problem, by_hand = Regression(), Regression()
     history = problem.fit(3, clip_norm=1.0)
     losses = []
