@@ -1,7 +1,8 @@
-"""From the scores of each step to labels: the two decoders of what was trained with `losses.ctc`.
+"""Decoders for networks trained with `losses.ctc`: from the scores of each step to labels.
 
-A path has one class a step; it spells the labels that are left when repeats are taken as one and the blanks dropped.
-`ctc_greedy` returns what the best path spells, `ctc_beam` searches for what is spelt by the most probable paths in sum.
+A path has one class at each step. It spells the labels that remain when repeats are merged and then blanks are removed.
+`ctc_greedy` returns the labels that the most probable path spells; `ctc_beam` searches for the most probable labels,
+whose probability is the sum over all paths that spell them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import numpy as np
 
 from clstm._checks import check_index
 from clstm._core import _ctc, threads
-from clstm.losses import check_ctc_logits, check_row_lengths, softmax_and_log_sums
+from clstm._core.numerics import softmax_and_log_sum_exp
+from clstm.losses.ctc_loss import check_ctc_logits, check_row_lengths
 
 
 def ctc_greedy(logits: np.ndarray, lengths: Any = None, *, blank: int = 0) -> list[np.ndarray]:
-    """Return the labels that each row's best path spells, the best class of each step.
+    """Return the labels that each row's most probable path spells: the path of the best class at each step.
 
     Parameters
     ----------
     logits : ndarray of shape (time, batch, classes)
-        float32 or float64; log probabilities or probabilities will do as well.
+        float32 or float64; log probabilities and probabilities give the same labels.
     lengths : array_like of int, shape (batch,), optional
         Real steps of each row, 0 to time; all of them if left out.
     blank : int, default 0
@@ -37,7 +39,7 @@ def ctc_greedy(logits: np.ndarray, lengths: Any = None, *, blank: int = 0) -> li
     TypeError
         A wrong dtype.
     ValueError
-        A wrong shape, a length out of range, or NaN in what isn't past a row's length.
+        A wrong shape, a length out of range, or NaN within a row's length.
     """
     logits, lengths, blank = _check(logits, lengths, blank)
     real = np.arange(len(logits))[:, np.newaxis] < lengths
@@ -54,8 +56,8 @@ def ctc_beam(
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Search for the most probable labels of each row, keeping the best prefixes of each step.
 
-    The prefix beam search of Hannun et al. 2014 without a language model: all paths that spell a prefix count for it,
-    in two sums, for those that end with a blank can repeat its last label and the others can't.
+    The prefix beam search of Hannun et al. 2014 without a language model. A prefix has the probability of all paths
+    that spell it, kept in two sums: only paths that end with a blank can be continued with the same label again.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def ctc_beam(
     lengths : array_like of int, shape (batch,), optional
         Real steps of each row, 0 to time; all of them if left out.
     beam_size : int, default 16
-        Prefixes kept, 1 or more. If none had to be dropped, the labels found are the most probable ones.
+        Prefixes kept at each step, 1 or more. If none is dropped, the result is the most probable labels.
     blank : int, default 0
         The class that is the blank.
 
@@ -73,15 +75,15 @@ def ctc_beam(
     labels : list of ndarray of int64
         The labels of each row.
     scores : ndarray of float64, shape (batch,)
-        Log probabilities of these labels; too low by what paths through dropped prefixes would add.
+        Log probabilities of these labels, without the paths through prefixes that were dropped.
 
     Raises
     ------
     TypeError
         A wrong dtype.
     ValueError
-        A wrong shape, a length or `beam_size` out of range, or NaN or infinity in what isn't past a row's length
-        (minus infinity may be there, but not for all classes of a step).
+        A wrong shape, a length or `beam_size` out of range, or NaN or infinity within a row's length. Minus infinity
+        is allowed, except for all classes of a step.
 
     References
     ----------
@@ -91,7 +93,7 @@ def ctc_beam(
     logits, lengths, blank = _check(logits, lengths, blank)
     beam_size = check_index("beam_size", beam_size, low=1)
     time, batch, _ = logits.shape
-    _, log_sums = softmax_and_log_sums(logits)
+    _, log_sums = softmax_and_log_sum_exp(logits)
     if not np.isfinite(log_sums[np.arange(time)[:, np.newaxis] < lengths]).all():
         raise ValueError("logits holds NaN, infinity or a step without any possible class")
     labels = np.empty((batch, max(time, 1)), np.int64)

@@ -1,15 +1,15 @@
-"""The LSTM and all its variants in plain NumPy, forward and backward: the truth everything else is compared with.
+"""The LSTM and all its variants in plain NumPy, forward and backward: what the kernels are tested against.
 
-Written to be read beside ``docs/equations.md``: one line for one equation, gate by gate, slow on purpose. It works
-in whatever float dtype it is given, and uses nothing of the rest of the package.
+Read it beside ``docs/equations.md``: each equation is one line, gate by gate, without regard to speed. It computes in
+the float dtype of its arguments and imports nothing from the package.
 
 Shapes: T time steps, B rows (the batch), I inputs, H hidden units, P outputs (H, if there is no projection),
-D directions (1 or 2), L layers. The weights of the gates lie on top of each other in the order i, f, g, o:
-``weight_ih`` (4H, I), ``weight_hh`` (4H, P) and ``bias`` (4H,). A coupled cell has no weights for i: 3H rows, f, g, o.
+D directions (1 or 2), L layers. The gates' weights are stacked along the first axis in the order i, f, g, o:
+``weight_ih`` (4H, I), ``weight_hh`` (4H, P) and ``bias`` (4H,). With coupled gates, i has no weights: 3H rows, f, g, o.
 
 Sources: Hochreiter & Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997; the forget gate is that
-of Gers, Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000. Those of the variants stand in
-``docs/equations.md``.
+of Gers, Schmidhuber & Cummins, "Learning to forget", Neural Computation 12(10), 2000. ``docs/equations.md`` names the
+sources of the variants.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-EPSILON = 1e-5  # what a variance is raised by before it divides: PyTorch's
+EPSILON = 1e-5  # added to the variance in layer normalisation, as in PyTorch
 
-# Which cell it is ----------------------------------------------------------------------------------------------------
+# Variants ------------------------------------------------------------------------------------------------------------
 
 
-class Cell(NamedTuple):
-    """The options of a cell that aren't weights; the default is the plain LSTM.
+class Variant(NamedTuple):
+    """The options of an LSTM step that aren't weights; the default is the plain LSTM.
 
-    Activations are a name or (name, alpha, beta), for the three gates, the candidate and the output. Zoneout is
-    (of h, of c): the probabilities that inference needs.
+    `activations` are those of the three gates, the candidate and the output: each a name or (name, alpha, beta).
+    `zoneout` is (of h, of c), the probabilities, which inference uses.
     """
 
     coupled: bool = False
@@ -39,7 +39,7 @@ class Cell(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """The weights of the variants; None where there is no such part. Also their gradients."""
+    """The additional weights of variants, None where a variant has no such weight; also their gradients."""
 
     weight_hr: np.ndarray | None = None  # (P, H), the projection
     weight_peephole: np.ndarray | None = None  # (3H,) of i, f, o; coupled (2H,) of f, o
@@ -48,14 +48,15 @@ class Extras(NamedTuple):
     bias_norm_cell: np.ndarray | None = None  # (H,)
 
 
-PLAIN, NO_EXTRAS = Cell(), Extras()
+PLAIN, NO_EXTRAS = Variant(), Extras()
 
 
 class Masks(NamedTuple):
-    """What chance has drawn for training, of one step or one direction; None where nothing was.
+    """The random masks of training, of one step or of one direction; None where an option is off.
 
-    `recurrent` (B, P) is what h is multiplied by before the gates see it, 0 or 1 / (1 - p), the same at every step.
-    `zoneout_h` (B, P) and `zoneout_c` (B, H), for a direction (T, B, ..), tell which units stay as they were.
+    `recurrent` (B, P) is the recurrent dropout mask, 0 or 1 / (1 - p), the same at every step: the gates are given h
+    multiplied by it. `zoneout_h` (B, P) and `zoneout_c` (B, H) are the zoneout masks, True where a unit keeps its old
+    value; for a direction they have a leading axis T.
     """
 
     recurrent: np.ndarray | None = None
@@ -64,16 +65,17 @@ class Masks(NamedTuple):
 
 
 class Norm(NamedTuple):
-    """Values of mean 0 and variance 1, and the factor 1 / sqrt(variance + EPSILON) that made them so."""
+    """Normalised values, with mean 0 and variance 1, and the scale 1 / sqrt(variance + EPSILON)."""
 
     values: np.ndarray
     scale: np.ndarray
 
 
 class Step(NamedTuple):
-    """One step of the cell, each array (B, H): the four gates, the cell state and output they lead to, and the rest.
+    """The results of one step, (B, H) each: the gates, the new cell state and output, and the intermediate values.
 
-    `sums` are the arguments of i, f, g and o, by name; `norms` the layer norms of each and of the cell ("c").
+    `sums` has the pre-activations of the gates i, f, g and o by name; `norms` the layer norms of each, and of the cell
+    state as "c".
     """
 
     i: np.ndarray
@@ -85,12 +87,12 @@ class Step(NamedTuple):
     sums: dict[str, np.ndarray]
     norms: dict[str, Norm]
     c_sum: np.ndarray  # f c + i g, before it is clipped
-    q: np.ndarray  # what the output's activation is taken of
+    q: np.ndarray  # the argument of the output activation: c, or its layer norm
     m: np.ndarray  # the output before the projection
 
 
 class StepGradients(NamedTuple):
-    """Gradients of one step: of its input (B, I), of the states before it (B, P) and (B, H), and of the weights."""
+    """Gradients of one step: of its input (B, I), its initial state (B, P) and (B, H), and the weights."""
 
     x: np.ndarray
     h: np.ndarray
@@ -102,10 +104,10 @@ class StepGradients(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one direction of one layer did: outputs (T, B, P), final states (B, P) and (B, H), and its steps (T, B, H).
+    """The results of one direction of one layer: outputs (T, B, P), final state (B, P) and (B, H), gates (T, B, H).
 
-    Everything at a time past a row's length is zero. `h_before` and `c_before` are the states each step began with,
-    `steps` all that happened in each, in the order in which they were taken.
+    Everything past a row's length is zero. `h_before` and `c_before` are the states from which each step starts;
+    `steps` are in the order of computation, from the last time to the first in the reverse direction.
     """
 
     y: np.ndarray
@@ -122,9 +124,9 @@ class Run(NamedTuple):
 
 
 class RunGradients(NamedTuple):
-    """Gradients of one direction of one layer: as `StepGradients`, for all its steps together.
+    """Gradients of one direction of one layer: as `StepGradients`, summed over all steps.
 
-    `fresh_h` (P,) and `fresh_c` (H,) are those of the state in which a reset starts.
+    `fresh_h` (P,) and `fresh_c` (H,) are those of the state that a reset sets.
     """
 
     x: np.ndarray
@@ -139,9 +141,9 @@ class RunGradients(NamedTuple):
 
 
 class Output(NamedTuple):
-    """The whole network's output (T, B, D*P), its final states (L*D, B, P) and (L*D, B, H), and what backward needs.
+    """The network's output (T, B, D*P), its final state (L*D, B, P) and (L*D, B, H), and what `lstm_backward` needs.
 
-    The states are lists where layers have unequal widths. `learnt` tells whether the initial states were the weights.
+    The states are lists if layers have different sizes. `learnt` is True if the initial state was that of the weights.
     """
 
     y: np.ndarray
@@ -153,7 +155,7 @@ class Output(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients of the whole network: of x (T, B, I), of h0 and c0 in the shapes of h_n and c_n, and of the weights."""
+    """Gradients of the network: of x (T, B, I), of h0 and c0 in the shapes of h_n and c_n, and of the weights."""
 
     x: np.ndarray
     h0: np.ndarray | list[np.ndarray]
@@ -165,7 +167,7 @@ class Gradients(NamedTuple):
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return 1 / (1 + exp(-x)), in a form whose exp never overflows."""
+    """Return 1 / (1 + exp(-x)), computed so that exp never overflows."""
     z = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, z) / (1 + z)
 
@@ -180,7 +182,7 @@ def _exponential_linear_slope(x, alpha):
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805  # Klambauer et al. 2017
 
-# By name: the default alpha and beta, the function, and its slope, both of x, alpha and beta.
+# By name: the default alpha and beta, and the function and its derivative, each called with x, alpha and beta
 ACTIVATIONS: dict[str, tuple[float, float, Callable, Callable]] = {
     "sigmoid": (1.0, 0.0, lambda x, a, b: sigmoid(x), lambda x, a, b: sigmoid(x) * sigmoid(-x)),
     "tanh": (1.0, 0.0, lambda x, a, b: np.tanh(x), lambda x, a, b: 1 - np.tanh(x) ** 2),
@@ -231,7 +233,7 @@ def activate(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np
 
 
 def activation_slope(activation: str | tuple, x: np.ndarray, clip: float = np.inf) -> np.ndarray:
-    """Return the derivative of `activate` by x: none where x is clipped."""
+    """Return the derivative of `activate` with respect to x: 0 where x is clipped."""
     _, slope, alpha, beta = _activation(activation)
     inside = slope(clipped(x, clip), alpha, beta).astype(x.dtype, copy=False)
     return np.where(np.abs(x) <= clip, inside, 0)
@@ -245,14 +247,14 @@ def _activation(activation):
 
 
 def normalise(a: np.ndarray) -> Norm:
-    """Return the rows of a (B, H) with mean 0 and variance 1 (Ba, Kiros & Hinton, "Layer normalization", 2016)."""
+    """Normalise each row of a (B, H) to mean 0 and variance 1 (Ba, Kiros & Hinton, "Layer normalization", 2016)."""
     centred = a - a.mean(axis=1, keepdims=True)
     scale = 1 / np.sqrt((centred**2).mean(axis=1, keepdims=True) + EPSILON)
     return Norm(centred * scale, scale)
 
 
 def normalise_backward(norm: Norm, d_values: np.ndarray) -> np.ndarray:
-    """Return the gradient of what was normalised, from that of the normalised values, both (B, H)."""
+    """Return the gradient of the argument of `normalise`, given that of the normalised values, both (B, H)."""
     mean = d_values.mean(axis=1, keepdims=True)
     along = (d_values * norm.values).mean(axis=1, keepdims=True)
     return norm.scale * (d_values - mean - norm.values * along)
@@ -269,37 +271,36 @@ def lstm_cell(
     weight_hh: np.ndarray,
     bias: np.ndarray,
     extras: Extras = NO_EXTRAS,
-    cell: Cell = PLAIN,
+    variant: Variant = PLAIN,
     masks: Masks | None = None,
 ) -> Step:
-    """One step in the split form: each gate is W x + U h + b, with W its part of weight_ih and U of weight_hh.
+    """Do one step in the split form: each gate is W x + U h + b, where W and U are its parts of the two weights.
 
     Parameters
     ----------
     x : ndarray (B, I)
     h, c : ndarray (B, P), (B, H)
-        Output and cell state of the step before.
+        Output and cell state before the step.
     weight_ih : ndarray (4H, I)
     weight_hh : ndarray (4H, P)
-        For DropConnect, already multiplied by its mask.
+        With DropConnect, already multiplied by its mask.
     bias : ndarray (4H,)
     extras : Extras
-        The weights of the variants.
-    cell : Cell
-        The variants themselves.
+        The additional weights of a variant.
+    variant : Variant
     masks : Masks, optional
-        Of this step, in training. None is inference, where zoneout is a mean of old and new.
+        Of this step, in training. None in inference, where zoneout averages old and new values.
 
     Returns
     -------
     Step
     """
-    gates = _gates(cell)
+    gates = _gates(variant)
     W, U, b = (_by_gate(gates, array) for array in (weight_ih, weight_hh, bias))
     p, gain = _by_gate(gates.replace("g", ""), extras.weight_peephole), _by_gate(gates, extras.weight_norm_gates)
-    of_gates, of_candidate, of_output = cell.activations
+    of_gates, of_candidate, of_output = variant.activations
     h_seen = _masked(h, masks)
-    z_h, z_c = _zoneout(cell, masks, x.dtype)
+    z_h, z_c = _zoneout(variant, masks, x.dtype)
     a, norms = {}, {}
     for k in gates:
         a[k] = x @ W[k].T + h_seen @ U[k].T
@@ -307,17 +308,17 @@ def lstm_cell(
             norms[k] = normalise(a[k])
             a[k] = gain[k] * norms[k].values
         a[k] = a[k] + b[k]
-        if p and k in "if":  # those of i and f look at the cell state before the step
+        if p and k in "if":  # the peepholes of i and f see the cell state before the step
             a[k] = a[k] + p[k] * c
 
-    f = activate(of_gates, a["f"], cell.gate_clip)  # forget gate: how much of the old cell state stays
-    i = 1 - f if cell.coupled else activate(of_gates, a["i"], cell.gate_clip)  # input gate: how much of g enters
-    g = activate(of_candidate, a["g"], cell.gate_clip)  # candidate for the cell state
+    f = activate(of_gates, a["f"], variant.gate_clip)  # forget gate: how much of the old cell state remains
+    i = 1 - f if variant.coupled else activate(of_gates, a["i"], variant.gate_clip)  # input gate: how much of g enters
+    g = activate(of_candidate, a["g"], variant.gate_clip)  # candidate for the cell state
     c_sum = f * c + i * g
-    c_new = clipped(c_sum, cell.cell_clip)
-    if p:  # that of o looks at the one after
+    c_new = clipped(c_sum, variant.cell_clip)
+    if p:  # the peephole of o sees the cell state after the step
         a["o"] = a["o"] + p["o"] * c_new
-    o = activate(of_gates, a["o"], cell.gate_clip)  # output gate: how much of the cell state shows
+    o = activate(of_gates, a["o"], variant.gate_clip)  # output gate: how much of the cell state is output
 
     q = c_new
     if extras.weight_norm_cell is not None:
@@ -331,9 +332,9 @@ def lstm_cell(
 
 
 def lstm_cell_concatenated(x: np.ndarray, h: np.ndarray, c: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> Step:
-    """One step of the plain cell in the concatenated form: each gate is W [h, x] + b, with ``weight`` (4H, H + I).
+    """Do one step of the plain LSTM in the concatenated form: each gate is W [h, x] + b, with ``weight`` (4H, H + I).
 
-    The same function as `lstm_cell`, as older texts write it; ``weight`` is [weight_hh, weight_ih].
+    Many texts write the equations so. It computes the same as `lstm_cell`; ``weight`` is [weight_hh, weight_ih].
     """
     a = _by_gate("ifgo", np.concatenate([h, x], axis=1) @ weight.T + bias, axis=1)
     i, f, g, o = sigmoid(a["i"]), sigmoid(a["f"]), np.tanh(a["g"]), sigmoid(a["o"])
@@ -352,57 +353,43 @@ def lstm_cell_backward(
     dh: np.ndarray,
     dc: np.ndarray,
     extras: Extras = NO_EXTRAS,
-    cell: Cell = PLAIN,
+    variant: Variant = PLAIN,
     masks: Masks | None = None,
 ) -> StepGradients:
-    """The way back through one step, from the gradients of its output h (B, P) and cell state c (B, H).
+    """Do the backward pass of one step, given the gradients of its output h (B, P) and cell state c (B, H).
 
-    ``x``, ``h``, ``c``, the weights, ``cell`` and ``masks`` are what `lstm_cell` was given, ``step`` what it returned.
+    ``step`` is the result of `lstm_cell`, and the arguments of the same names are those of `lstm_cell`.
     """
-    gates = _gates(cell)
+    gates = _gates(variant)
     W, U = _by_gate(gates, weight_ih), _by_gate(gates, weight_hh)
     p, gain = _by_gate(gates.replace("g", ""), extras.weight_peephole), _by_gate(gates, extras.weight_norm_gates)
-    of_gates, of_candidate, of_output = cell.activations
+    of_gates, of_candidate, of_output = variant.activations
     h_seen = _masked(h, masks)
-    z_h, z_c = _zoneout(cell, masks, x.dtype)
-    i, f, g, o, a, norms = step.i, step.f, step.g, step.o, step.sums, step.norms
-    c_new = clipped(step.c_sum, cell.cell_clip)
-    dextras = {}
+    z_h, z_c = _zoneout(variant, masks, x.dtype)
+    i, f, g, a, norms = step.i, step.f, step.g, step.sums, step.norms
+    c_new = clipped(step.c_sum, variant.cell_clip)
 
     # h = z h_before + (1 - z) h_new, and c in the same way
     dh_before, dh_new = _between_backward(z_h, dh)
     dc_before, dc_new = _between_backward(z_c, dc)
-    # h_new = W_hr m
-    dm = dh_new
-    if extras.weight_hr is not None:
-        dm = dh_new @ extras.weight_hr
-        dextras["weight_hr"] = dh_new.T @ step.m
-    # m = o r,  r = activation(q)
-    d_o = dm * activate(of_output, step.q)
-    dq = dm * o * activation_slope(of_output, step.q)
-    # q = weight norm(c_new) + bias
-    if extras.weight_norm_cell is not None:
-        dextras["weight_norm_cell"] = (dq * norms["c"].values).sum(axis=0)
-        if extras.bias_norm_cell is not None:
-            dextras["bias_norm_cell"] = dq.sum(axis=0)
-        dq = normalise_backward(norms["c"], dq * extras.weight_norm_cell)
-    dc_new = dc_new + dq
-    # o = activation(a_o), which has p_o c_new in it
+    d_o, dc_of_output, dextras = _output_backward(step, dh_new, extras, of_output)
+    dc_new = dc_new + dc_of_output
+    # o = activation(a_o), where a_o includes p_o c_new
     da, dp = {}, {}
-    da["o"] = d_o * activation_slope(of_gates, a["o"], cell.gate_clip)
+    da["o"] = d_o * activation_slope(of_gates, a["o"], variant.gate_clip)
     if p:
         dc_new = dc_new + da["o"] * p["o"]
         dp["o"] = (da["o"] * c_new).sum(axis=0)
     # c_new = clip(f c + i g)
-    dc_sum = np.where(np.abs(step.c_sum) <= cell.cell_clip, dc_new, 0)
+    dc_sum = np.where(np.abs(step.c_sum) <= variant.cell_clip, dc_new, 0)
     d_i, d_f, d_g = dc_sum * g, dc_sum * c, dc_sum * i
     dc_before = dc_before + dc_sum * f
-    if cell.coupled:  # i = 1 - f
+    if variant.coupled:  # i = 1 - f
         d_f = d_f - d_i
     else:
-        da["i"] = d_i * activation_slope(of_gates, a["i"], cell.gate_clip)
-    da["f"] = d_f * activation_slope(of_gates, a["f"], cell.gate_clip)
-    da["g"] = d_g * activation_slope(of_candidate, a["g"], cell.gate_clip)
+        da["i"] = d_i * activation_slope(of_gates, a["i"], variant.gate_clip)
+    da["f"] = d_f * activation_slope(of_gates, a["f"], variant.gate_clip)
+    da["g"] = d_g * activation_slope(of_candidate, a["g"], variant.gate_clip)
     # a = gain norm(W x + U h) + b + p c, for each of the gates
     dx, dh_seen = np.zeros_like(x), np.zeros_like(h)
     db, dgain = {}, {}
@@ -432,12 +419,33 @@ def lstm_cell_backward(
     )
 
 
-def _gates(cell):
-    return "fgo" if cell.coupled else "ifgo"
+def _output_backward(step, dh_new, extras, of_output):
+    """Return the gradients of o and of c_new through the step's output, and of the weights between c_new and h_new."""
+    dextras = {}
+    # h_new = W_hr m
+    dm = dh_new
+    if extras.weight_hr is not None:
+        dm = dh_new @ extras.weight_hr
+        dextras["weight_hr"] = dh_new.T @ step.m
+    # m = o r,  r = activation(q)
+    d_o = dm * activate(of_output, step.q)
+    dq = dm * step.o * activation_slope(of_output, step.q)
+    # q = weight norm(c_new) + bias
+    if extras.weight_norm_cell is not None:
+        norm = step.norms["c"]
+        dextras["weight_norm_cell"] = (dq * norm.values).sum(axis=0)
+        if extras.bias_norm_cell is not None:
+            dextras["bias_norm_cell"] = dq.sum(axis=0)
+        dq = normalise_backward(norm, dq * extras.weight_norm_cell)
+    return d_o, dq, dextras
+
+
+def _gates(variant):
+    return "fgo" if variant.coupled else "ifgo"
 
 
 def _by_gate(gates, array, axis=0):
-    """Cut an array into the parts of each gate, by name; none where there is no array."""
+    """Split an array into the gates' parts, by name; of None, return no parts."""
     return {} if array is None else dict(zip(gates, np.split(array, len(gates), axis), strict=True))
 
 
@@ -445,10 +453,10 @@ def _masked(h, masks):
     return h if masks is None or masks.recurrent is None else h * masks.recurrent
 
 
-def _zoneout(cell, masks, dtype):
-    """Return how much of the old h and of the old c stays: 0 or 1 in training, the probability in inference."""
+def _zoneout(variant, masks, dtype):
+    """Return the fractions of the old h and c in the new ones: 0 or 1 in training, the probability in inference."""
     if masks is None:
-        return tuple(z or None for z in cell.zoneout)
+        return tuple(z or None for z in variant.zoneout)
     return tuple(None if mask is None else mask.astype(dtype) for mask in (masks.zoneout_h, masks.zoneout_c))
 
 
@@ -464,17 +472,17 @@ def _between_backward(z, gradient):
 
 
 def _visits(lengths: np.ndarray, reverse: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for each step the rows still running, and the time each of them is at.
+    """Yield for each step the rows that take part in it, and the time of each of them.
 
-    The reverse direction starts at each row's own last time, so its rows are at different times.
+    The reverse direction starts at the last real step of each row, so its rows are at different times.
     """
     for step in range(lengths.max(initial=0)):
         rows = np.flatnonzero(lengths > step)
         yield rows, (lengths[rows] - 1 - step if reverse else np.full(len(rows), step))
 
 
-def _starts_afresh(reset, lengths, rows, t, reverse):
-    """Tell which rows start afresh at their time t: there, or, coming from above, where t + 1 did."""
+def _is_reset(reset, lengths, rows, t, reverse):
+    """Return which rows are reset before their time t: in the reverse direction, which comes from t + 1, at t + 1."""
     if reset is None:
         return np.zeros(len(rows), bool)
     if reverse:
@@ -502,29 +510,29 @@ def lstm_direction(
     reverse: bool = False,
     *,
     extras: Extras = NO_EXTRAS,
-    cell: Cell = PLAIN,
+    variant: Variant = PLAIN,
     masks: Masks | None = None,
     reset: np.ndarray | None = None,
     fresh: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Run:
-    """One direction of one layer, over all time steps.
+    """Run one direction of one layer over all time steps.
 
     Parameters
     ----------
     x : ndarray (T, B, I)
     h0, c0 : ndarray (B, P), (B, H)
-    weight_ih, weight_hh, bias, extras, cell
+    weight_ih, weight_hh, bias, extras, variant
         As for `lstm_cell`.
     lengths : ndarray of int (B,), optional
-        Real steps of each row; all T where None. A row of length 0 keeps h0 and c0.
+        Real steps of each row; None: all T. The final state of a row of length 0 is its initial state.
     reverse : bool
         Run from each row's last real step to its first.
     masks : Masks, optional
-        By real time, also for the reverse direction.
+        Indexed by time in both directions.
     reset : ndarray of bool (T, B), optional
-        Where a row starts afresh: what lies before and from there on are as sequences of their own.
+        Where the state of a row is reset before the step: the steps before and after are separate sequences.
     fresh : ndarray (P,), ndarray (H,), optional
-        The state in which it does; zeros where None.
+        The state that a reset sets; None: zeros.
 
     Returns
     -------
@@ -539,11 +547,11 @@ def lstm_direction(
     )
     h, c, steps = h0.copy(), c0.copy(), []
     for rows, t in _visits(lengths, reverse):
-        afresh = rows[_starts_afresh(reset, lengths, rows, t, reverse)]
-        h[afresh], c[afresh] = fresh_h, fresh_c
+        resets = rows[_is_reset(reset, lengths, rows, t, reverse)]
+        h[resets], c[resets] = fresh_h, fresh_c
         h_before[t, rows], c_before[t, rows] = h[rows], c[rows]
         step = lstm_cell(
-            x[t, rows], h[rows], c[rows], weight_ih, weight_hh, bias, extras, cell, _masks_at(masks, rows, t)
+            x[t, rows], h[rows], c[rows], weight_ih, weight_hh, bias, extras, variant, _masks_at(masks, rows, t)
         )
         i[t, rows], f[t, rows], g[t, rows], o[t, rows] = step.i, step.f, step.g, step.o
         c_after[t, rows] = c[rows] = step.c
@@ -564,49 +572,35 @@ def lstm_direction_backward(
     reverse: bool = False,
     *,
     extras: Extras = NO_EXTRAS,
-    cell: Cell = PLAIN,
+    variant: Variant = PLAIN,
     masks: Masks | None = None,
     reset: np.ndarray | None = None,
 ) -> RunGradients:
-    """The way back through `lstm_direction`, from the gradients of y (T, B, P), h_n (B, P) and c_n (B, H).
+    """Do the backward pass of `lstm_direction`, given the gradients of y (T, B, P), h_n (B, P) and c_n (B, H).
 
-    What ``dy`` holds past a row's length is ignored.
+    The values of ``dy`` past a row's length are ignored.
     """
     time, batch, _ = x.shape
     lengths = np.full(batch, time) if lengths is None else np.asarray(lengths)
+    zeros_of_weights = Extras(*(None if weight is None else np.zeros_like(weight) for weight in extras))
     grads = RunGradients(
-        np.zeros_like(x),
-        dh_n.copy(),
-        dc_n.copy(),
-        np.zeros_like(weight_ih),
-        np.zeros_like(weight_hh),
-        np.zeros(len(weight_ih), weight_ih.dtype),
-        Extras(*(None if weight is None else np.zeros_like(weight) for weight in extras)),
-        np.zeros_like(dh_n[:1]).sum(axis=0),
-        np.zeros_like(dc_n[:1]).sum(axis=0),
-    )
-    dh, dc = grads.h0, grads.c0  # what comes from the step after; at the start of the row, the gradient of h0 and c0
+        np.zeros_like(x), dh_n.copy(), dc_n.copy(),
+        np.zeros_like(weight_ih), np.zeros_like(weight_hh), np.zeros(len(weight_ih), weight_ih.dtype), zeros_of_weights,
+        np.zeros(dh_n.shape[1], dh_n.dtype), np.zeros(dc_n.shape[1], dc_n.dtype),
+    )  # fmt: skip
+    dh, dc = grads.h0, grads.c0  # of the state after the current step; after the loop, of the initial state
     visits = list(_visits(lengths, reverse))
     for step, (rows, t) in zip(reversed(run.steps), reversed(visits), strict=True):
         back = lstm_cell_backward(
-            step,
-            x[t, rows],
-            run.h_before[t, rows],
-            run.c_before[t, rows],
-            weight_ih,
-            weight_hh,
-            dh[rows] + dy[t, rows],
-            dc[rows],
-            extras,
-            cell,
-            _masks_at(masks, rows, t),
-        )
+            step, x[t, rows], run.h_before[t, rows], run.c_before[t, rows], weight_ih, weight_hh,
+            dh[rows] + dy[t, rows], dc[rows], extras, variant, _masks_at(masks, rows, t),
+        )  # fmt: skip
         grads.x[t, rows] = back.x
         dh[rows], dc[rows] = back.h, back.c
-        afresh = rows[_starts_afresh(reset, lengths, rows, t, reverse)]
-        grads.fresh_h[...] += dh[afresh].sum(axis=0)
-        grads.fresh_c[...] += dc[afresh].sum(axis=0)
-        dh[afresh], dc[afresh] = 0, 0
+        resets = rows[_is_reset(reset, lengths, rows, t, reverse)]
+        grads.fresh_h[...] += dh[resets].sum(axis=0)
+        grads.fresh_c[...] += dc[resets].sum(axis=0)
+        dh[resets], dc[resets] = 0, 0
         grads.weight_ih[...] += back.weight_ih
         grads.weight_hh[...] += back.weight_hh
         grads.bias[...] += back.bias
@@ -635,18 +629,18 @@ def _weights_of(weights, suffix):
     return weight_ih, weight_hh, np.zeros(len(weight_ih), weight_ih.dtype)
 
 
-def _options_of(weights, cells, masks, layer, direction):
-    """Return what makes one direction of one layer a variant."""
+def _options_of(weights, variants, masks, layer, direction):
+    """Return the arguments of `lstm_direction` that make one direction of one layer a variant."""
     suffix = _suffix(layer, direction)
     return {
         "extras": Extras(*(weights.get(f"{name}_{suffix}") for name in Extras._fields)),
-        "cell": cells if isinstance(cells, Cell) else cells[direction],
+        "variant": variants if isinstance(variants, Variant) else variants[direction],
         "masks": None if masks is None else masks[layer][direction],
     }
 
 
 def _stacked(states):
-    """Put the states of all layers and directions into one array, where they have one shape."""
+    """Stack the states of all layers and directions into one array if they have one shape."""
     return np.stack(states) if len({state.shape for state in states}) == 1 else states
 
 
@@ -658,33 +652,33 @@ def lstm(
     lengths: np.ndarray | None = None,
     dropout_masks: Sequence[np.ndarray] | None = None,
     *,
-    cell: Cell | Sequence[Cell] = PLAIN,
+    variant: Variant | Sequence[Variant] = PLAIN,
     masks: Sequence[Sequence[Masks]] | None = None,
     reset: np.ndarray | None = None,
     residual: bool = False,
 ) -> Output:
-    """An LSTM of any number of layers, in one direction or both.
+    """Run an LSTM of any number of layers, in one direction or both.
 
     Parameters
     ----------
     x : ndarray (T, B, I)
     h0, c0 : ndarray (L*D, B, P), (L*D, B, H), or as many arrays, or None
-        Layer by layer, in each the forward direction first. None takes those of the weights, or zeros.
+        Ordered by layer, and in each layer by direction. None: the initial states in the weights, or zeros.
     weights : mapping of str to ndarray
-        By PyTorch's names: weight_ih_l0, weight_hh_l0, and, where there are biases, bias_ih_l0 and bias_hh_l0;
-        l1, l2 ... for further layers; with the ending _reverse for the other direction. What the variants add is
-        called as the fields of `Extras`; h0_l0 (P,) and c0_l0 (H,) are the learnt initial state.
+        With PyTorch's names: weight_ih_l0, weight_hh_l0, and with biases bias_ih_l0 and bias_hh_l0; l1, l2, ... for
+        the other layers; a suffix _reverse for the reverse direction. The additional weights of variants have the names
+        of the fields of `Extras` with these suffixes; h0_l0 (P,) and c0_l0 (H,) are the learnt initial state.
     lengths : ndarray of int (B,), optional
-        Real steps of each row; all T where None.
+        Real steps of each row; None: all T.
     dropout_masks : sequence of L - 1 ndarrays (T, B, D*P), optional
-        What the output of each layer but the last is multiplied by on its way to the next: 0 or 1 / (1 - p).
-    cell : Cell, or one for each direction
+        Masks on the output of each layer except the last, 0 or 1 / (1 - p).
+    variant : Variant, or one for each direction
     masks : sequence of L sequences of D Masks, optional
-        For training; None is inference.
+        In training; None in inference.
     reset : ndarray of bool (T, B), optional
-        Where a row starts afresh.
+        Where the state of a row is reset before the step.
     residual : bool
-        The output of every layer but the first is its h plus its input.
+        Whether the output of every layer except the first is its h plus its input.
 
     Returns
     -------
@@ -699,8 +693,8 @@ def lstm(
         for d in range(directions):
             place, suffix = layer * directions + d, _suffix(layer, d)
             W, U, b = _weights_of(weights, suffix)
-            options = _options_of(weights, cell, masks, layer, d)
-            sizes = {"h0": U.shape[1], "c0": len(U) // len(_gates(options["cell"]))}
+            options = _options_of(weights, variant, masks, layer, d)
+            sizes = {"h0": U.shape[1], "c0": len(U) // len(_gates(options["variant"]))}
             fresh = [weights.get(f"{name}_{suffix}", np.zeros(size, x.dtype)) for name, size in sizes.items()]
             state = [np.tile(array, (x.shape[1], 1)) for array in fresh] if learnt else (h0[place], c0[place])
             runs[-1].append(lstm_direction(x, *state, W, U, b, lengths, d == 1, reset=reset, fresh=fresh, **options))
@@ -722,14 +716,14 @@ def lstm_backward(
     lengths: np.ndarray | None = None,
     dropout_masks: Sequence[np.ndarray] | None = None,
     *,
-    cell: Cell | Sequence[Cell] = PLAIN,
+    variant: Variant | Sequence[Variant] = PLAIN,
     masks: Sequence[Sequence[Masks]] | None = None,
     reset: np.ndarray | None = None,
     residual: bool = False,
 ) -> Gradients:
-    """The way back through `lstm`, from the gradients of y (T, B, D*P), h_n (L*D, B, P) and c_n (L*D, B, H).
+    """Do the backward pass of `lstm`, given the gradients of y (T, B, D*P), h_n (L*D, B, P) and c_n (L*D, B, H).
 
-    All others but ``output``, which is what `lstm` returned, are what it was given.
+    ``output`` is the result of `lstm`; the other arguments are those of `lstm`.
     """
     layers, directions = _layers_and_directions(weights)
     dh0, dc0 = [None] * layers * directions, [None] * layers * directions
@@ -742,13 +736,13 @@ def lstm_backward(
             W, U, _ = _weights_of(weights, suffix)
             grads = lstm_direction_backward(
                 output.runs[layer][d], x, W, U, dy_half, dh_n[place], dc_n[place], lengths, d == 1,
-                reset=reset, **_options_of(weights, cell, masks, layer, d),
+                reset=reset, **_options_of(weights, variant, masks, layer, d),
             )  # fmt: skip
             dx += grads.x
             dh0[place], dc0[place] = grads.h0, grads.c0
             dweights[f"weight_ih_{suffix}"] = grads.weight_ih
             dweights[f"weight_hh_{suffix}"] = grads.weight_hh
-            # the two biases are added, so each has the gradient of the sum
+            # the gates are given the sum of the two biases, so both have the same gradient
             dweights[f"bias_ih_{suffix}"] = grads.bias
             dweights[f"bias_hh_{suffix}"] = grads.bias.copy()
             dweights |= {f"{name}_{suffix}": gradient for name, gradient in grads.extras._asdict().items()}
@@ -762,7 +756,7 @@ def ctc(logits: np.ndarray, labels: Sequence[int], blank: int) -> tuple[float, n
     """Return -log P(labels) of one row, logits (T, classes) with T above 0, and its gradient.
 
     Graves, Fernández, Gomez & Schmidhuber, "Connectionist temporal classification", ICML 2006, in log space: alpha
-    and beta are the log probabilities of all that can have come before and can come after being in a state at a time.
+    has the log probabilities of all paths up to a state at a time, beta those of all paths from there to the end.
     """
     log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     states = [blank]

@@ -1,8 +1,8 @@
 """Learning-rate schedules: they set the `lr` of an optimiser.
 
-A schedule sets the rate of the first step when it is made, and the next one at each call of `step`. What a step is,
-an epoch or a mini-batch, is the caller's choice: the numbers given count calls of `step`. Where PyTorch has the same
-schedule, the rates are the same.
+A schedule sets the rate of the first step when it is constructed, and that of the next step at each call of `step`.
+The caller decides whether a step is an epoch or a mini-batch: all numbers of steps count calls of `step`. If PyTorch
+has the same schedule, the rates are the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from clstm.optim import Optimizer
 
 
 class Schedule:
-    """Base of the schedules: counts the steps from the optimiser's rate at the start, `base_lr`.
+    """Base of the schedules: counts the steps, and keeps the optimiser's initial rate as `base_lr`.
 
-    A subclass overrides `_next_lr`, and names in `_saved` what else its future depends on.
+    A subclass overrides `_next_lr`, and lists in `_saved` the other attributes that later rates depend on.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Whose `lr` is set.
     """
 
     _saved: tuple[str, ...] = ()
@@ -36,7 +41,7 @@ class Schedule:
         Parameters
         ----------
         metric : float, optional
-            What was measured, for the schedules that go by it; the others don't look at it.
+            A measured value, such as the validation loss, for schedules that depend on it; others ignore it.
         """
         self.num_steps += 1
         self.optimizer.lr = self._next_lr(metric)
@@ -45,16 +50,21 @@ class Schedule:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next rates depend on beside the arguments and the optimiser: numbers by name."""
+        """Return what later rates depend on, except the arguments and the optimiser: numbers by name."""
         return {name: getattr(self, name) for name in ("base_lr", "num_steps", *self._saved)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict` was called; the optimiser has its own, with the present rate.
+        """Restore the state. The optimiser's own `state_dict` has the current rate.
+
+        Parameters
+        ----------
+        state_dict : mapping of str to number
+            As `state_dict` returned it.
 
         Raises
         ------
         TypeError, ValueError
-            A name is missing or unexpected, or a value is no number; nothing has changed then.
+            A name is missing or unexpected, or a value is not a number. Nothing has changed then.
         """
         names = tuple(self.state_dict())
         if not isinstance(state_dict, Mapping):
@@ -85,18 +95,20 @@ class StepLR(Schedule):
         self.step_size = check_index("step_size", step_size, low=1)
         self.gamma = check_real("gamma", gamma, low=0.0)
 
-    def _next_lr(self, metric):
+    def _next_lr(self, metric: float | None) -> float:
         return self.base_lr * self.gamma ** (self.num_steps // self.step_size)
 
 
 class CosineLR(Schedule):
-    """Lowers the rate to `min_lr` over half a period of the cosine, and leaves it there (Loshchilov & Hutter 2017).
+    """Lowers the rate to `min_lr` along half a period of the cosine, after which it is constant.
+
+    Loshchilov & Hutter (2017), without restarts.
 
     Parameters
     ----------
     optimizer : Optimizer
     total_steps : int
-        Steps until `min_lr`, 1 or more. (PyTorch's goes up again after them.)
+        Steps until `min_lr`, 1 or more. (With PyTorch's schedule the rate rises again after them.)
     min_lr : float, default 0.0
         0 or more.
     """
@@ -106,13 +118,13 @@ class CosineLR(Schedule):
         self.total_steps = check_index("total_steps", total_steps, low=1)
         self.min_lr = check_real("min_lr", min_lr, low=0.0)
 
-    def _next_lr(self, metric):
-        share = min(self.num_steps / self.total_steps, 1.0)
-        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * share)) / 2
+    def _next_lr(self, metric: float | None) -> float:
+        progress = min(self.num_steps / self.total_steps, 1.0)
+        return self.min_lr + (self.base_lr - self.min_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
 class ReduceOnPlateau(Schedule):
-    """Multiplies the rate by `factor` when the metric has not got better for more than `patience` steps in a row.
+    """Multiplies the rate by `factor` when the metric hasn't improved for more than `patience` steps in a row.
 
     Parameters
     ----------
@@ -122,11 +134,11 @@ class ReduceOnPlateau(Schedule):
     patience : int, default 10
         0 or more.
     min_lr : float, default 0.0
-        The rate is not lowered below it.
+        The rate isn't lowered below this, 0 or more.
     mode : {"min", "max"}, default "min"
         Whether lower or higher is better.
     threshold : float, default 1e-4
-        By which share of the best value it must be better to count. NaN is never better.
+        An improvement counts if it is more than this fraction of the best value. NaN is no improvement.
     """
 
     _saved = ("best", "num_bad_steps")
@@ -151,12 +163,12 @@ class ReduceOnPlateau(Schedule):
         self.num_bad_steps = 0
 
     def step(self, metric: float | None = None) -> None:
-        """Look at the metric and set the optimiser's rate for the next step.
+        """Set the optimiser's rate for the next step, given the metric.
 
         Parameters
         ----------
         metric : float
-            What was measured, such as the validation loss.
+            The measured value, such as the validation loss.
 
         Raises
         ------
@@ -166,10 +178,10 @@ class ReduceOnPlateau(Schedule):
             Not a number.
         """
         if metric is None:
-            raise ValueError("metric is None, expected what was measured: ReduceOnPlateau goes by it")
+            raise ValueError("metric is None, expected the measured value that ReduceOnPlateau depends on")
         super().step(_check_number("metric", metric))
 
-    def _next_lr(self, metric):
+    def _next_lr(self, metric: float | None) -> float:
         lr = self.optimizer.lr
         if self._is_better(metric):
             self.best, self.num_bad_steps = metric, 0
@@ -187,9 +199,9 @@ class ReduceOnPlateau(Schedule):
 
 
 class WarmUp(Schedule):
-    """Raises the rate in `steps` equal steps to the optimiser's own; from then on another schedule has it.
+    """Raises the rate in `steps` equal increments to the optimiser's own; then another schedule continues.
 
-    The first step has 1 / `steps` of the rate, the last of them all of it (Goyal et al. 2017).
+    The first step has 1 / `steps` of the rate, step number `steps` the full rate (Goyal et al. 2017).
 
     Parameters
     ----------
@@ -197,7 +209,8 @@ class WarmUp(Schedule):
     steps : int
         1 or more.
     after : Schedule, optional
-        Of the same optimiser, made just before; it begins after the warm-up. Without it the rate stays.
+        The schedule that starts after the warm-up, of the same optimiser, constructed just before this one. Without it
+        the rate is constant after the warm-up.
 
     Examples
     --------
@@ -226,18 +239,24 @@ class WarmUp(Schedule):
         optimizer.lr = self.base_lr / self.steps
 
     def step(self, metric: float | None = None) -> None:
-        """Set the optimiser's rate for the next step; `metric` is for the schedule that comes after."""
+        """Set the optimiser's rate for the next step.
+
+        Parameters
+        ----------
+        metric : float, optional
+            For the schedule after the warm-up.
+        """
         if self.num_steps < self.steps or self.after is None:
             super().step(metric)
         else:
             self.num_steps += 1
             self.after.step(metric)
 
-    def _next_lr(self, metric):
+    def _next_lr(self, metric: float | None) -> float:
         return self.base_lr * min((self.num_steps + 1) / self.steps, 1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next rates depend on; that of the schedule after it as ``"after.<name>"``."""
+        """Return what later rates depend on; names of the schedule after the warm-up begin with ``"after."``."""
         later = self.after.state_dict() if self.after is not None else {}
         return super().state_dict() | {f"after.{name}": value for name, value in later.items()}
 

@@ -1,4 +1,4 @@
-"""A table of what a layer, network or model is made of: output shapes, parameters, memory."""
+"""Summaries of layers, networks and models: a table of their parts with output shapes, parameters and memory."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class SummaryRow:
     Attributes
     ----------
     name : str
-        The part's name, as its weights' names have it; empty of the whole.
+        The part's name, with which its weights' names begin; empty for the whole.
     kind : str
-        Its class; of an LSTM's layers, "layer 0" and so on.
+        Its class; for the layers of an LSTM, "layer 0" and so on.
     depth : int
-        How many parts it is inside of.
+        Number of parts that contain it.
     output : tuple of str and int
-        The output's shape: names of axes that may have any size, and sizes. Empty where a class doesn't tell it.
+        The output's shape: names of axes that may have any size, and sizes. Empty if the class doesn't say.
     parameters : int
-        Numbers in the weights that are its own, not its parts'.
+        Number of elements of its own weights, without those of its parts.
     nbytes : int
         Memory of these weights.
     """
@@ -44,16 +44,16 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summary` of every layer, network and fitted model returns; as text it is a table.
+    """The summary of a layer, network or fitted model, as their `summary` returns it; its text is a table.
 
     Attributes
     ----------
     title : str
-        A fitted model's class; empty of a layer or network.
+        A fitted model's class; empty for a layer or network.
     dtype : str
-        Of the weights; empty where there are none.
+        Of the weights; empty if there are none.
     rows : tuple of SummaryRow
-        The whole, and its parts in their order.
+        The whole first, then its parts in their order.
     """
 
     title: str
@@ -62,17 +62,17 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all weights, as `Layer.num_parameters` counts them."""
+        """Number of elements of all weights, as `Layer.num_parameters` returns it."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def nbytes(self) -> int:
-        """Memory of all weights. Their copies for the kernels, gradients and an optimiser's state come on top."""
+        """Memory of all weights in bytes, without the kernels' copies, gradients and an optimiser's state."""
         return sum(row.nbytes for row in self.rows)
 
     def __str__(self) -> str:
         header = ("layer", "output shape", "parameters", "memory")
-        cells = [
+        entries = [
             (
                 "  " * row.depth + (f"{row.name}: {row.kind}" if row.name else row.kind),
                 f"({', '.join(map(str, row.output))})" if row.output else "",
@@ -82,21 +82,21 @@ class Summary:
             for row in self.rows
         ]
         total = ("total" + f", {self.dtype}" * bool(self.dtype), "", f"{self.parameters:,}", _in_bytes(self.nbytes))
-        widths = [max(map(len, column)) for column in zip(header, *cells, total, strict=True)]
+        widths = [max(map(len, column)) for column in zip(header, *entries, total, strict=True)]
 
         def line(row: tuple[str, ...]) -> str:
-            left, right = zip(row[:2], widths[:2], strict=True), zip(row[2:], widths[2:], strict=True)
-            return "  ".join([*(f"{cell:<{width}}" for cell, width in left), *(f"{c:>{w}}" for c, w in right)]).rstrip()
+            columns = zip(row, widths, "<<>>", strict=True)
+            return "  ".join(f"{text:{side}{width}}" for text, width, side in columns).rstrip()
 
         rule = "-" * len(line(header))
         title = [self.title] if self.title else []
-        return "\n".join([*title, rule, line(header), rule, *map(line, cells), rule, line(total)])
+        return "\n".join([*title, rule, line(header), rule, *map(line, entries), rule, line(total)])
 
     __repr__ = __str__
 
 
 class Summarised(Protocol):
-    """What `summarise` asks of a layer or network, whose class this module doesn't know."""
+    """The attributes of a layer or network that `summarise` uses; its class is on a higher level than this module."""
 
     _weights: Mapping[str, np.ndarray]
     _parts: Mapping[str, Summarised]
@@ -128,7 +128,7 @@ def _row(name: str, kind: str, depth: int, output: Axes, weights: Iterable[np.nd
 
 
 def _in_bytes(count: int) -> str:
-    """Return a number of bytes in three digits or so: 712 B, 71.2 kB, 7.12 MB."""
+    """Return a number of bytes with three significant digits: 712 B, 71.2 kB, 7.12 MB."""
     value, unit = float(count), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 999.5 or unit == "TB":

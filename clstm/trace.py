@@ -1,4 +1,4 @@
-"""What happened inside an LSTM: the gates, cell states and outputs of every step, layer and direction."""
+"""Traces of an LSTM: the gates, cell states and outputs of every step, layer and direction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clstm._checks import check_index
 
 @dataclass(frozen=True, eq=False)
 class LayerTrace:
-    """One layer in one direction, at every step: arrays in the layout of the input, zero past a row's length.
+    """The trace of one layer in one direction: arrays in the layout of the input, zero past a row's length.
 
     Attributes
     ----------
@@ -22,8 +22,8 @@ class LayerTrace:
     c : ndarray of shape (time, batch, hidden_size)
         The cell state after the step.
     h : ndarray of shape (time, batch, hidden_size)
-        The output of the step. All of them stand at their step's time, also in the reverse direction, which came to
-        it from the step behind it.
+        The output of the step. All arrays are indexed by time, also those of the reverse direction, which computes
+        the last time first.
     """
 
     i: np.ndarray
@@ -40,24 +40,24 @@ class LayerTrace:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What an LSTM did while it read its input, as `LSTM.trace` and the models' `trace` return it.
+    """The trace of an LSTM over its input, as `LSTM.trace` and the models' `trace` return it.
 
     ``trace[layer]`` is a `LayerTrace`, of the forward direction; ``trace[layer, 1]`` is that of the reverse one.
 
     Attributes
     ----------
     layers : tuple of tuple of LayerTrace
-        Of each layer, of each direction.
+        For each layer, one for each direction.
     y : ndarray
         The output, as of a call.
     state : (h_n, c_n)
         The state after each row's last real step, as of a call.
     lengths : ndarray of int, shape (batch,), or int
-        Real steps of each row; of input without a batch axis, its steps.
+        Real steps of each row; without a batch axis, the number of steps.
     batch_axis : int or None
-        Which axis of the arrays is the batch: 1, or 0 with `batch_first`; None where there is none.
+        The batch axis of the arrays: 1, or 0 with `batch_first`; None if there is none.
     tokens : list of str, list of list of str, or None
-        What was read at each step, of each row; None where that aren't words or characters.
+        The words or characters read at each step, of each row; None if the input was neither.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class Trace:
     tokens: Sequence[Any] | None = None
 
     def __getitem__(self, place: int | tuple[int, int]) -> LayerTrace:
-        """Return a layer in its forward direction, or ``[layer, direction]`` in direction 0 or 1."""
+        """Return the trace of a layer's forward direction, or with ``[layer, direction]`` of direction 0 or 1."""
         layer, direction = place if isinstance(place, tuple) else (place, 0)
         try:
             return self.layers[layer][direction]

@@ -141,7 +141,7 @@ def test_rows_without_steps():
     assert not gradient.any()
 
 
-def test_what_lies_past_a_row_or_has_no_weight_is_not_looked_at():
+def test_steps_past_a_length_and_rows_of_weight_zero_are_ignored():
     logits, targets, lengths, counts = ragged(4)
     weight = np.array([1.0, 0, 1, 1, 1, 1])
     expected = ctc(logits, targets, lengths, counts, sample_weight=weight)

@@ -70,7 +70,7 @@ def test_scores_of_a_small_beam_are_lower_bounds(beam_size, seed):
     assert (scores <= -losses + 1e-12).all()
 
 
-def test_a_prefix_that_left_the_beam_and_came_back_is_the_same_one():
+def test_a_prefix_that_returns_to_the_beam_is_merged_with_its_extensions():
     """A beam of any size never holds one labelling twice: its scores would be too low for the best one's sum."""
     for seed in range(200):
         logits = random((8, 1, 3), seed=seed, scale=0.3)
@@ -80,7 +80,7 @@ def test_a_prefix_that_left_the_beam_and_came_back_is_the_same_one():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_of_a_batch_are_as_by_themselves(dtype):
+def test_a_row_decodes_the_same_alone_and_in_a_batch(dtype):
     logits = random((30, 5, 6), dtype)
     lengths = np.array([30, 0, 7, 1, 22])
     for row, length in enumerate(lengths):

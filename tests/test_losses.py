@@ -108,7 +108,7 @@ def test_cross_entropy_like_torch(dtype, smoothing, ignore_index, weighted):
     assert gradient.dtype == dtype
 
 
-def test_cross_entropy_sample_weight_is_repetition():
+def test_cross_entropy_sample_weight_equals_repetition():
     logits, targets = random((4, 3)), np.array([0, 2, 1, 1])
     repeats = np.array([1, 3, 0, 2])
     weights = weights_of(3)
@@ -121,7 +121,7 @@ def test_cross_entropy_sample_weight_is_repetition():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_cross_entropy_does_not_look_at_what_has_no_weight(smoothing):
+def test_cross_entropy_ignores_rows_of_weight_zero(smoothing):
     logits, targets = random((4, 3), np.float32), np.array([0, 2, 1, 1])
     counts = np.array([True, False, True, False])
     expected, expected_gradient = cross_entropy(logits[counts], targets[counts], label_smoothing=smoothing)
@@ -330,7 +330,7 @@ def test_quantile_by_its_formula(shape, q, seed):
     np.testing.assert_allclose(gradient, np.where(d > 0, -q, 1 - q) / d.size, rtol=1e-12)
 
 
-def test_quantile_loss_is_least_at_the_quantiles():
+def test_quantile_loss_is_smallest_at_the_quantiles():
     target = np.repeat(random(999)[:, np.newaxis], 3, axis=1)
     q = np.array([0.1, 0.5, 0.9])
     for shift in (-0.1, 0.1):
@@ -389,7 +389,7 @@ def test_regression_like_torch(dtype, weighted, name):
 
 
 @pytest.mark.parametrize("loss", [mse, huber, quantile, binary_cross_entropy_with_logits])
-def test_weight_zero_leaves_out_whatever_stands_there(loss):
+def test_elements_of_weight_zero_are_ignored(loss):
     prediction, target = random((4, 3), np.float32), chances((4, 3), np.float32)
     counts = np.array([True, False, True, True])
     expected, expected_gradient = loss(prediction[counts], target[counts])
@@ -460,7 +460,7 @@ def test_strided_and_read_only_input(dtype):
             np.testing.assert_array_equal(gradient, expected_gradient)
 
 
-def test_infinity_passes_through_in_silence():
+def test_infinity_passes_through_without_warnings():
     for loss, prediction, target in all_losses(np.float32):
         prediction[1, 1] = np.nan
         value, gradient = loss(prediction, target)

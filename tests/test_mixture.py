@@ -126,7 +126,7 @@ def test_narrow_and_wide_deviations():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_weight_zero_leaves_out_whatever_stands_there(dtype):
+def test_points_of_weight_zero_are_ignored(dtype):
     parameters, targets = random((4, 3, 12), dtype), random((4, 3, 2), dtype, seed=1)
     lengths = np.array([3, 0, 1, 2])
     mask = np.arange(3) < lengths[:, np.newaxis]
@@ -148,7 +148,7 @@ def test_strided_and_read_only_input():
         np.testing.assert_array_equal(gradient, expected_gradient)
 
 
-def test_nan_passes_through_in_silence():
+def test_nan_passes_through_without_warnings():
     parameters, targets = random((4, 12)), random((4, 2), seed=1)
     parameters[1, 5] = np.nan
     value, gradient = mixture_density(parameters, targets)
@@ -180,7 +180,7 @@ def test_bad_arguments(arguments, error, message):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_points_have_the_mixture_s_moments(dtype):
+def test_points_have_the_moments_of_the_mixture(dtype):
     parameters = np.array([0.0, 1.0, -2, 3, 1, -1, -0.5, 0.3, 0.2, -1, 0.8, -1.2], dtype)
     points = sample(np.broadcast_to(parameters, (400, 500, 12)), seed=0)
     assert points.shape == (400, 500, 2)
@@ -198,7 +198,7 @@ def test_points_have_the_mixture_s_moments(dtype):
     np.testing.assert_allclose(np.cov(flat.T), second - np.outer(mean, mean), atol=0.06)
 
 
-def test_bias_narrows_and_prefers():
+def test_bias_lowers_deviations_and_sharpens_the_weights():
     parameters = np.broadcast_to(np.array([1.0, 0, -5, 5, 0, 0, 0, 0, 0, 0, 0, 0]), (20_000, 12))
     shares, deviations = [], []
     for bias in (0.0, 1.0, 3.0):

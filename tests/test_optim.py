@@ -17,7 +17,6 @@ from clstm._core.vector import runtime as _runtime
 from clstm.layers import Dropout, Embedding, Linear
 from clstm.layers.base import Layer
 from clstm.optim import (
-    MIN_PARALLEL_SIZE,
     SGD,
     Adam,
     AdamW,
@@ -26,6 +25,7 @@ from clstm.optim import (
     clip_grad_norm,
     clip_grad_value,
 )
+from clstm.optim.base import MIN_PARALLEL_SIZE
 
 DTYPES = (np.float32, np.float64)
 CASES = [
@@ -153,7 +153,7 @@ def test_steps_lower_a_loss(optimizer_class, options):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradients_are_only_read_and_may_have_any_layout(dtype):
+def test_gradients_are_not_changed_and_may_have_any_layout(dtype):
     for optimizer_class, options in CASES:
         expected, other = Network(dtype), Network(dtype)
         optimizer, other_optimizer = (optimizer_class(network, **options) for network in (expected, other))
@@ -172,7 +172,7 @@ def test_gradients_are_only_read_and_may_have_any_layout(dtype):
         assert_same_bits(expected.state_dict(), other.state_dict())
 
 
-def test_step_makes_the_layer_ready():
+def test_a_step_updates_what_the_layer_derives_from_its_weights():
     class Derived(Linear):
         def _weights_changed(self):
             self.total = self._weights["weight"].sum()
@@ -191,7 +191,7 @@ def test_a_layer_without_weights_has_nothing_to_do():
 
 
 @pytest.mark.parametrize(("optimizer_class", "options"), CASES)
-def test_values_that_are_not_finite_stay_where_they_are(optimizer_class, options):
+def test_values_that_are_not_finite_affect_their_element_only(optimizer_class, options):
     linear, clean = Linear(40, 1, bias=False, seed=0), Linear(40, 1, bias=False, seed=0)
     optimizer, clean_optimizer = (optimizer_class(layer, **options) for layer in (linear, clean))
     for step in range(3):
@@ -345,7 +345,7 @@ def test_large_weights_take_several_threads(monkeypatch):
     Adam(Network()).step(random_grads(Network(), 0))
     assert taken == [2, 1, 1, 1, 1]
     assert_same_bits(layer.state_dict(), other.state_dict())
-    other.num_threads = 2  # its own comes first
+    other.num_threads = 2  # a layer's own number takes precedence
     Adam(other).step(grads)
     assert taken[5:] == [2]
 
@@ -361,7 +361,7 @@ def test_steps_after_a_fork():
     optimizer.step(grads)
     child = os.fork()
     if child == 0:
-        signal.alarm(20)  # ends it, should it hang
+        signal.alarm(20)  # ends the process if it hangs
         optimizer.step(grads)
         average.update()
         os._exit(7)
@@ -466,7 +466,7 @@ def test_clipping_in_place_through_any_strides(dtype):
         assert not strided[:, 1::2].any()
 
 
-def test_a_norm_that_is_not_finite_leaves_the_gradients_alone():
+def test_a_norm_that_is_not_finite_leaves_the_gradients_unchanged():
     for bad in (np.nan, np.inf):
         grads = {"a": np.full(5, 3.0, np.float32), "b": np.array([1.0, bad], np.float32)}
         before = {name: grad.copy() for name, grad in grads.items()}
@@ -484,7 +484,7 @@ def test_float32_norm_does_not_overflow():
 
 
 @pytest.mark.parametrize("clip", [clip_grad_norm, clip_grad_value])
-def test_clipping_refuses(clip):
+def test_clipping_bad_arguments(clip):
     good = np.ones(3, np.float32)
     for limit in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match=r"(max_norm|value) is"):
@@ -524,7 +524,7 @@ def test_average_by_its_definition(decay, dtype):
         np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6 if dtype == np.float32 else 1e-14)
 
 
-def test_applied_gives_the_average_and_takes_it_back():
+def test_applied_sets_the_average_and_restores_the_weights():
     network = Network()
     average = ExponentialMovingAverage(network, 0.5)
     optimizer = SGD(network, lr=0.1)

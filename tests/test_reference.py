@@ -76,7 +76,7 @@ def worked():
     """The lines of the step worked by hand: for each name, the expressions it is said to equal."""
     section = EQUATIONS.read_text(encoding="utf-8").split("## One step by hand")[1].split("\n## ")[0]
     blocks = "\n".join(re.findall(r"```\n(.*?)```", section, re.DOTALL))
-    lines = re.split(r"\n|\s{3,}", blocks)  # V_i and b_i stand side by side
+    lines = re.split(r"\n|\s{3,}", blocks)  # V_i and b_i are side by side
     return {name: values for name, *values in (line.split(" = ") for line in lines if line)}
 
 
@@ -179,7 +179,7 @@ def test_each_row_of_a_ragged_batch_is_its_own_sequence(rng, directions):
     assert (out.c_n[:, 1] == c0[:, 1]).all()
 
 
-def test_gates_are_there_to_look_at(rng):
+def test_gates_of_every_step_are_returned(rng):
     weights = network(rng, 3, 4)
     x = rng.normal(size=(6, 2, 3))
     zeros = np.zeros((1, 2, 4))
@@ -196,7 +196,7 @@ def test_gates_are_there_to_look_at(rng):
 @pytest.mark.parametrize(
     ("dtype", "rtol"), [(np.float16, 2e-2), (np.float32, 1e-5), (np.longdouble, 1e-12)], ids=lambda v: str(v)
 )
-def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
+def test_results_have_the_dtype_of_the_input(rng, dtype, rtol):
     exact_weights = network(rng, 3, 4, layers=2, directions=2)
     exact = [rng.normal(size=s) for s in [(5, 2, 3), (4, 2, 4), (4, 2, 4), (5, 2, 8), (4, 2, 4), (4, 2, 4)]]
     weights = {name: array.astype(dtype) for name, array in exact_weights.items()}
@@ -214,7 +214,7 @@ def test_any_float_dtype_stays_as_it_is(rng, dtype, rtol):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble], ids=lambda v: v.__name__)
 @pytest.mark.parametrize("train", [False, True])
-def test_any_float_dtype_stays_as_it_is_with_all_options(dtype, train):
+def test_results_have_the_dtype_of_the_input_with_all_options(dtype, train):
     exact = variant(
         layers=2, directions=2, proj=2, peephole=True, coupled=True, cell_clip=0.6, gate_clip=0.9, layer_norm=True,
         recurrent=0.4 if train else 0.0, zoneout=(0.3, 0.2), train=train, reset=True, residual=True,
@@ -298,7 +298,7 @@ ALONE = {
     **{
         f"activation {name}": {
             "activations": (name, name, name),
-            # else they grow beyond what a difference can tell
+            # without it they grow until finite differences lose precision
             "gate_clip": 2.0 if name in UNBOUNDED else np.inf,
             "cell_clip": 2.0 if name in UNBOUNDED else np.inf,
         }
@@ -344,12 +344,12 @@ CASES = ALONE | {f"combination {seed}": combination(seed) for seed in range(30)}
 
 
 @dataclass
-class Variant:
-    """All that the reference and its peer are given."""
+class Problem:
+    """The arguments of the reference, and of PyTorch."""
 
     weights: dict
     x: np.ndarray
-    state: list  # h0 and c0, each one array a layer and direction; None where learnt
+    state: list  # h0 and c0, each one array a layer and direction; None if learnt
     lengths: list | None
     options: dict
     d: list  # gradients of y, h_n and c_n
@@ -399,14 +399,14 @@ def variant(
                 )
             )
         width = P * directions
-    cells = [reference.Cell(coupled, cell_clip, gate_clip, zoneout, activations)] * directions
-    options = {"cell": cells, "masks": masks if train or recurrent else None, "residual": residual}
+    variants = [reference.Variant(coupled, cell_clip, gate_clip, zoneout, activations)] * directions
+    options = {"variant": variants, "masks": masks if train or recurrent else None, "residual": residual}
     if reset:
         options["reset"] = rng.random((time, batch)) < 0.4
         options["reset"][[0, 2], 0] = True
     d = [rng.normal(size=(time, batch, width)), *([rng.normal(size=a.shape) for a in arrays] for arrays in state)]
     x = rng.normal(size=(time, batch, 3))
-    return Variant(weights, x, None if learnt else state, list(lengths) if lengths else None, options, d)
+    return Problem(weights, x, None if learnt else state, list(lengths) if lengths else None, options, d)
 
 
 def arrays_of(problem):
@@ -429,7 +429,7 @@ def small(extras=None, bias=(0, 0, 0, 0, 0, 0, 0, 0), c=(0.5, -1.5), h=(0.0, 0.0
     """A step of two units without weights on x and h, so that all sums are the biases."""
     return reference.lstm_cell(
         np.ones((1, 1)), np.array([h], float), np.array([c], float), np.zeros((8, 1)), np.zeros((8, len(h))),
-        np.array(bias, float), reference.Extras(**(extras or {})), reference.Cell(**options), masks,
+        np.array(bias, float), reference.Extras(**(extras or {})), reference.Variant(**options), masks,
     )  # fmt: skip
 
 
@@ -456,7 +456,7 @@ def test_a_step_of_each_variant_by_hand():
 
     step = reference.lstm_cell(
         *(np.ones((1, 1)), np.zeros((1, 2)), np.array([[0.5, -1.5]]), np.zeros((6, 1)), np.zeros((6, 2))),
-        np.array([1.0, -1.0, 0, 0, 0, 0]), cell=reference.Cell(coupled=True),
+        np.array([1.0, -1.0, 0, 0, 0, 0]), variant=reference.Variant(coupled=True),
     )  # fmt: skip
     check(step.f, sigmoid(1), sigmoid(-1))
     check(step.i, sigmoid(-1), sigmoid(1))
@@ -558,10 +558,10 @@ def torch_activation(torch, spec):
     }[name]
 
 
-def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
-    """One row of one direction, x (T, I), over `times`, yielding h and c after each: the equations told once more."""
+def torch_row(torch, weights, suffix, variant, masks, x, h, c, times):
+    """Run one direction of one row, x (T, I), over `times` in PyTorch: the equations again. Yield h and c of each."""
     layer_norm = torch.nn.functional.layer_norm
-    order = "fgo" if cell.coupled else "ifgo"
+    order = "fgo" if variant.coupled else "ifgo"
 
     def part(name, k):
         return weights[name + suffix].chunk(len(order))[order.index(k)]
@@ -578,13 +578,13 @@ def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
             total = layer_norm(total, total.shape, part("weight_norm_gates", k))
         if "bias_ih" + suffix in weights:
             total = total + part("bias_ih", k) + part("bias_hh", k)
-        return act((total + seen).clamp(-cell.gate_clip, cell.gate_clip))
+        return act((total + seen).clamp(-variant.gate_clip, variant.gate_clip))
 
-    sigma, act_g, act_h = (torch_activation(torch, spec) for spec in cell.activations)
+    sigma, act_g, act_h = (torch_activation(torch, spec) for spec in variant.activations)
     for t in times:
         f = gate("f", t, sigma, peephole("f", c))
-        i = 1 - f if cell.coupled else gate("i", t, sigma, peephole("i", c))
-        new = (f * c + i * gate("g", t, act_g, 0)).clamp(-cell.cell_clip, cell.cell_clip)
+        i = 1 - f if variant.coupled else gate("i", t, sigma, peephole("i", c))
+        new = (f * c + i * gate("g", t, act_g, 0)).clamp(-variant.cell_clip, variant.cell_clip)
         o = gate("o", t, sigma, peephole("o", new))
         shown = new
         if "weight_norm_cell" + suffix in weights:
@@ -595,7 +595,7 @@ def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
         if "weight_hr" + suffix in weights:
             out = weights["weight_hr" + suffix] @ out
         if masks[1] == "inference":
-            (p, q) = cell.zoneout
+            (p, q) = variant.zoneout
             h, c = p * h + (1 - p) * out, q * c + (1 - q) * new
         else:
             h = out if masks[1] is None else torch.where(masks[1][t], h, out)
@@ -604,10 +604,10 @@ def torch_row(torch, weights, suffix, cell, masks, x, h, c, times):
 
 
 def torch_network(torch, problem, weights, x, state):
-    """Run the problem's rows one by one, cut into pieces where they are reset."""
+    """Run the problem's rows one by one, in segments between resets."""
     options = problem.options
     T, B = x.shape[:2]
-    directions = len(options["cell"])
+    directions = len(options["variant"])
     finals = []
     for layer in range(len(problem.d[1]) // directions):
         outs = []
@@ -620,11 +620,11 @@ def torch_network(torch, problem, weights, x, state):
             for b in range(B):
                 length = T if problem.lengths is None else problem.lengths[b]
                 cuts = [0] + [t for t in range(1, length) if "reset" in options and options["reset"][t, b]] + [length]
-                pieces = [range(*ends) for ends in pairwise(cuts)]
+                segments = [range(*ends) for ends in pairwise(cuts)]
                 if d == 1:
-                    pieces = [piece[::-1] for piece in reversed(pieces)]
-                first_afresh = d == 0 and length and "reset" in options and options["reset"][0, b]
-                h, c = fresh if state is None or first_afresh else (state[0][place][b], state[1][place][b])
+                    segments = [segment[::-1] for segment in reversed(segments)]
+                reset_first = d == 0 and length and "reset" in options and options["reset"][0, b]
+                h, c = fresh if state is None or reset_first else (state[0][place][b], state[1][place][b])
                 if options["masks"] is None:
                     masks = (None, "inference", None)
                 else:
@@ -633,10 +633,10 @@ def torch_network(torch, problem, weights, x, state):
                         for number, mask in enumerate(options["masks"][layer][d])
                     ]
                 out = [torch.zeros_like(h)] * T
-                for number, piece in enumerate(pieces):
+                for number, segment in enumerate(segments):
                     if number:
                         h, c = fresh
-                    walk = torch_row(torch, weights, suffix, options["cell"][d], masks, x[:, b], h, c, piece)
+                    walk = torch_row(torch, weights, suffix, options["variant"][d], masks, x[:, b], h, c, segment)
                     for t, *after in walk:
                         out[t], (h, c) = after[0], after
                 rows.append(torch.stack(out))

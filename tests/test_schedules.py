@@ -82,7 +82,7 @@ def test_warm_up_like_torch():
     )
 
 
-def test_warm_up_alone_stays_at_the_rate():
+def test_after_a_warm_up_alone_the_rate_is_constant():
     assert rates(WarmUp(optimizer(1.0), 4), 8) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
     assert rates(WarmUp(optimizer(1.0), 1), 3) == [1, 1, 1]
 

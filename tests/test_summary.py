@@ -100,7 +100,7 @@ def test_shapes_are_those_of_calls():
     assert Doubled().summary().dtype == "float32 and float64"
 
 
-def test_models_when_they_are_fitted():
+def test_fitted_models():
     y = np.sin(np.arange(60) / 4)
     model = clstm.LSTMForecaster(hidden_size=4, n_epochs=1, seed=0, verbose=0)
     with pytest.raises(ValueError, match="this LSTMForecaster isn't fitted yet: call fit"):
@@ -121,7 +121,7 @@ def test_models_when_they_are_fitted():
     ("count", "shown"),
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (71_234, "71.2 kB"), (999_600, "1 MB")],
 )
-def test_memory_in_three_digits(count, shown):
+def test_memory_has_three_significant_digits(count, shown):
     from clstm.summary import _in_bytes
 
     assert _in_bytes(count) == shown

@@ -7,8 +7,8 @@ import pytest
 
 import clstm
 from clstm import LSTM, reference
+from clstm._core.numerics import softmax
 from clstm.estimators.base import NotFittedError
-from clstm.estimators.inference import softmax
 from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace
@@ -50,7 +50,7 @@ def test_gates_agree_with_the_reference(dtype, bidirectional, num_layers, length
     lstm = LSTM(5, hidden_size, num_layers, bidirectional=bidirectional, dtype=dtype, seed=1)
     x, state = problem(lstm, 9, 6)
     if lengths is not None:
-        x[np.arange(9)[:, np.newaxis] >= lengths] = np.nan  # which nobody may read
+        x[np.arange(9)[:, np.newaxis] >= lengths] = np.nan  # must not be read
     trace = lstm.trace(x, state, lengths)
     weights = dict(zip(lstm.parameters(), wide(lstm.parameters().values()), strict=True))
     expected = reference.lstm(*wide((np.nan_to_num(x), *state)), weights, lengths)
@@ -174,7 +174,7 @@ def test_any_number_of_threads_gives_the_same_bits():
     assert len(found) == 1
 
 
-def test_a_layer_that_reads_backwards_only():
+def test_a_layer_in_the_reverse_direction_only():
     lstm = LSTM(3, 7, dtype=np.float64, seed=0)
     x, (h0, c0) = problem(lstm, 6, 4)
     lengths = np.array([6, 2, 0, 5])
@@ -189,7 +189,7 @@ def test_a_layer_that_reads_backwards_only():
         np.testing.assert_allclose(gates[:, :, place], getattr(run, name), rtol=0, atol=1e-12)
 
 
-def test_what_a_trace_refuses():
+def test_bad_arguments():
     lstm = LSTM(3, 5, seed=0)
     x = np.zeros((4, 2, 3), np.float32)
     with pytest.raises(ValueError, match=r"x has shape \(4, 2, 2\), expected"):
@@ -243,12 +243,12 @@ def test_options_agree_with_the_reference(name, bidirectional, cut):
     for found, right in zip((*trace.state[0], *trace.state[1]), (*h_n, *c_n), strict=True):
         assert_same_bits(found, right)
     zoneout = lstm.zoneout if isinstance(lstm.zoneout, tuple) else (lstm.zoneout,) * 2
-    cell = reference.Cell(
+    variant = reference.Variant(
         lstm.coupled, *(np.inf if clip is None else clip for clip in (lstm.cell_clip, lstm.gate_clip)), zoneout,
         options.get("activations", ("sigmoid", "tanh", "tanh")),
     )  # fmt: skip
     expected = reference.lstm(
-        x, None, None, lstm.parameters(), np.array(lengths), cell=cell, reset=reset, residual=lstm.residual
+        x, None, None, lstm.parameters(), np.array(lengths), variant=variant, reset=reset, residual=lstm.residual
     )
     for layer, directions in enumerate(trace.layers):
         for direction, part in enumerate(directions):
@@ -266,7 +266,7 @@ def test_options_agree_with_the_reference(name, bidirectional, cut):
 # Networks ------------------------------------------------------------------------------------------------------------
 
 
-def test_networks_trace_what_they_call():
+def test_networks_trace_the_input_of_a_call():
     ids, lengths = np.array([[3, 1, 4, 1], [5, 9, 0, 0]]), [4, 2]
     floats = np.random.default_rng(0).standard_normal((2, 4, 3)).astype(np.float32)
     for network, x in (
@@ -294,7 +294,7 @@ def test_a_network_reads_with_its_encoder():
     assert network.trace(ids.T).y.shape == (3, 2, 8)
 
 
-def test_what_networks_refuse():
+def test_bad_arguments_of_networks():
     network = LSTMClassifierNetwork(6, 8, 10, 2, 1, seed=0)
     with pytest.raises(ValueError, match="x holds the id 10, expected 0 to 9"):
         network.trace([[10]])
@@ -320,7 +320,7 @@ def test_a_text_classifier_traces_words():
     for row, text in enumerate(texts):
         one = trace.row(row)
         scores = model.network_.head(one.y.max(axis=0))
-        np.testing.assert_allclose(softmax(scores), model.predict_proba([text])[0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(softmax(scores, dtype=np.float64), model.predict_proba([text])[0], rtol=0, atol=1e-6)
         alone = model.trace(text)
         assert alone.tokens == one.tokens
         assert alone.batch_axis is None
@@ -374,7 +374,7 @@ def test_a_language_model_traces_its_reading():
     text = "to be or"
     trace = model.trace(text)
     assert trace.tokens == ["\n", *text]
-    probabilities = softmax(model.network_.scores(trace.y))[:-1]
+    probabilities = softmax(model.network_.scores(trace.y), dtype=np.float64)[:-1]
     bits = -np.log2(probabilities[range(8), model.vocabulary_.encode(text)])
     np.testing.assert_allclose(bits, model.bits(text), rtol=0, atol=1e-5)
     both = model.trace([text, "not"])

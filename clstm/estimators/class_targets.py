@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from clstm._checks import check_flag
+from clstm._core.numerics import softmax
 from clstm.estimators import sklearn_api as scikit
 from clstm.estimators.base import for_json
-from clstm.estimators.inference import softmax
 from clstm.estimators.reading import is_list, read_step_targets
 from clstm.estimators.samples import Samples
 from clstm.estimators.targets import Loss, Targets
@@ -90,7 +90,7 @@ class ClassTargets(Targets):
         return self.classes[out.argmax(axis=1)]
 
     def stream_results(self, out: np.ndarray) -> np.ndarray:
-        return softmax(out)
+        return softmax(out, dtype=np.float64)
 
     def score(self, y: Any, out: np.ndarray, weight: Any) -> float:
         return scikit.accuracy_score(y, self.predictions(out), sample_weight=weight)

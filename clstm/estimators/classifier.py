@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from clstm._checks import check_choice, check_real
+from clstm._core.numerics import softmax
 from clstm._package import public
 from clstm.estimators import sklearn_api as scikit
 from clstm.estimators.class_targets import ClassTargets
 from clstm.estimators.fitted_sequence import FittedSequence
-from clstm.estimators.inference import softmax
 from clstm.estimators.parameters import Check, optional
 from clstm.estimators.sequence import SequenceEstimator
 
@@ -221,7 +221,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         """
         fitted = self._fitted
         out, rows = fitted.outputs(X, lengths, type(self).__name__)
-        return fitted.as_given(softmax(out), rows, X)
+        return fitted.as_given(softmax(out, dtype=np.float64), rows, X)
 
     @classmethod
     def _params_in_file(cls, config: Mapping[str, Any]) -> dict[str, Any]:

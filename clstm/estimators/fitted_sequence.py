@@ -15,7 +15,8 @@ from clstm.estimators.inputs import Input, restored_input
 from clstm.estimators.joblib_threads import one_thread_in_joblib_threads
 from clstm.estimators.reading import is_list
 from clstm.estimators.targets import Targets
-from clstm.models.sequence import SequenceNetwork, restored
+from clstm.models.base import restored
+from clstm.models.sequence import SequenceNetwork
 from clstm.optim import Optimizer
 from clstm.train.batches import PaddedRows
 from clstm.train.history import History
@@ -97,10 +98,7 @@ class FittedSequence(Fitted):
         known = restored_input(config, weights)
         history = History.from_dict(config["history"])
         network = restored(
-            lambda: make_network(params, known, targets, random_generator(0)),
-            weights,
-            np.dtype(params["dtype"]),
-            **network_sizes(params, known, targets),
+            lambda: make_network(params, known, targets, random_generator(0)), weights, params["num_layers"]
         )
         return cls(params=params, network=network, history=history, input=known, targets=targets)
 

@@ -12,7 +12,8 @@ from clstm._checks import random_generator
 from clstm.estimators.fitted import Fitted
 from clstm.estimators.inference import PREDICT_ROWS, PREDICT_STEPS, run
 from clstm.estimators.labels import check_labels
-from clstm.models.sequence import LSTMClassifierNetwork, restored
+from clstm.models.base import restored
+from clstm.models.sequence import LSTMClassifierNetwork
 from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.batches import PaddedRows
 from clstm.train.history import History
@@ -82,13 +83,7 @@ class FittedText(Fitted):
         network = restored(
             lambda: make_network(params, len(vocabulary), len(classes), random_generator(0)),
             arrays,
-            np.float32,
-            input_size=params["embedding_dim"],
-            hidden_size=params["hidden_size"],
-            output_size=len(classes),
-            num_layers=params["num_layers"],
-            vocab_size=len(vocabulary),
-            bidirectional=params["bidirectional"],
+            params["num_layers"],
         )
         return cls(params=params, network=network, history=history, vocabulary=vocabulary, classes=labels)
 

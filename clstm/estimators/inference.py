@@ -27,12 +27,3 @@ def run(
         else:
             out[some] = some_out
     return out
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Return the probabilities (..., classes) in float64; each row's sum is 1."""
-    scores = scores.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return scores

@@ -101,7 +101,7 @@ class EstimatorStream:
             pooled = np.empty_like(y)
             for step in range(y.shape[1]):
                 self._counts += 1
-                pooled[:, step] = self._pool.follow(self._pooled, y[:, step], self._counts)
+                pooled[:, step] = self._pool.update_running(self._pooled, y[:, step], self._counts)
         out = self._network.head(pooled)
         results = self._result(out.reshape(-1, out.shape[-1]))
         return results.reshape(*out.shape[:2], *results.shape[1:])

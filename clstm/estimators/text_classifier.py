@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from clstm._checks import check_flag
+from clstm._core.numerics import softmax
 from clstm._package import public
 from clstm.estimators.base import BaseModel
 from clstm.estimators.fitted_text import FittedText
-from clstm.estimators.inference import softmax
 from clstm.estimators.labels import check_labels
 from clstm.estimators.parameters import (
     AT_LEAST_1,
@@ -267,7 +267,7 @@ class TextClassifier(BaseModel):
         ndarray of float64, shape (texts, labels)
             In the order of `classes_`; each row's sum is 1.
         """
-        return softmax(self._fitted.scores(texts))
+        return softmax(self._fitted.scores(texts), dtype=np.float64)
 
     def score(self, texts: Any, labels: Any) -> float:
         """Return the accuracy: the share of the texts whose predicted label is the one given.

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clstm._checks import check_real
+from clstm._core.numerics import softplus_and_sigmoid
 from clstm._package import public
 
 MIN_SCALE = 1e-3  # of standardised values; keeps the loss of a perfectly predictable series finite
@@ -209,19 +210,13 @@ def check_levels(name: str, value: Any) -> list[float]:
     return levels
 
 
-def _softplus(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return log(1 + exp(raw)) and its derivative; neither overflows."""
-    small = np.exp(-np.abs(raw))
-    return np.maximum(raw, 0) + np.log1p(small), np.where(raw < 0, small, 1) / (1 + small)
-
-
 def _scale(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    scale, slope = _softplus(raw)
+    scale, slope = softplus_and_sigmoid(raw)
     return scale + raw.dtype.type(MIN_SCALE), slope
 
 
 def _df(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    df, slope = _softplus(raw)
+    df, slope = softplus_and_sigmoid(raw)
     return MIN_DF + df, slope
 
 

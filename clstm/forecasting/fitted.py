@@ -18,7 +18,7 @@ from clstm.forecasting.encoding import Encoding, Scaling
 from clstm.forecasting.frames import FrameForm
 from clstm.forecasting.network import ForecastNetwork
 from clstm.forecasting.series import Form
-from clstm.layers.base import blank_weights
+from clstm.models.base import restored
 from clstm.train.history import History
 
 _PREFIX = "network."  # of the weights' names in a file
@@ -108,9 +108,7 @@ class FittedForecaster(Fitted):
             Scaling(found["x_center"], found["x_scale"]),
             check_dtype("dtype", params["dtype"]),
         )
-        with blank_weights():
-            network = make_network(params, encoding, random_generator(0))
-        network.load_state_dict(weights, assign=True)
+        network = restored(lambda: make_network(params, encoding, random_generator(0)), weights, params["num_layers"])
         return cls(
             params=params,
             network=network,

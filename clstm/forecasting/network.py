@@ -9,6 +9,7 @@ import numpy as np
 
 from clstm._package import public
 from clstm.forecasting.distributions import Output
+from clstm.layers.base import Context
 from clstm.layers.dropout import Dropout
 from clstm.layers.linear import Linear
 from clstm.layers.lstm import LSTM, State
@@ -20,12 +21,8 @@ if TYPE_CHECKING:
 
 @public("clstm.forecasting")
 @dataclass
-class ForecastContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
-
-    lstm: Any
-    dropout: Any
-    fc: Any
+class ForecastContext(Context):
+    """What one `forward_train` keeps for one `backward`; opaque."""
 
 
 @public("clstm.forecasting")
@@ -98,14 +95,21 @@ class ForecastNetwork(LSTMNetwork):
         y, _, lstm = self.lstm.forward_train(x, state, lengths)
         y, dropout = self._dropout.forward_train(y)
         raw, fc = self.fc.forward_train(np.concatenate([y, x], axis=-1))
-        return self._raw(raw), ForecastContext(lstm, dropout, fc)
+        return self._raw(raw), ForecastContext(self, kept=(lstm, dropout, fc))
 
     def backward(self, context: ForecastContext, draw: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the weights' gradients by name, given the gradient of the raw numbers."""
+        """Return the weights' gradients by name, given the gradient of the raw numbers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A context of another network or already used.
+        """
+        lstm, dropout, fc = ForecastContext.checked(context, self).take(self)
         shared, rest = np.split(draw, [self.output.shared], axis=-1)
-        fc = self.fc.backward(context.fc, rest.reshape(*draw.shape[:-2], -1))
-        dy = self._dropout.backward(context.dropout, fc.x[..., : self.lstm.hidden_size]).x
-        lstm = self.lstm.backward(context.lstm, dy, need_input_grad=False)
+        fc = self.fc.backward(fc, rest.reshape(*draw.shape[:-2], -1))
+        dy = self._dropout.backward(dropout, fc.x[..., : self.lstm.hidden_size]).x
+        lstm = self.lstm.backward(lstm, dy, need_input_grad=False)
         parts = {
             f"{part}.{name}": grad for part, of in (("lstm", lstm), ("fc", fc)) for name, grad in of.weights.items()
         }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clstm._core.dense import quiet
+from clstm._core.numerics import log_softmax, sigmoid, softmax
 from clstm._core.variant import SELU_ALPHA, SELU_SCALE
 
 # What clstm.LSTM(activations=) takes for each. Keras 3's hard sigmoid is relu6(x + 3) / 6, its leaky slope 0.2.
@@ -33,27 +34,12 @@ class Activation(NamedTuple):
     backward: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _sigmoid(x):
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
-
-
-def _softmax(x):
-    y = np.exp(x - x.max(axis=-1, keepdims=True))
-    return y / y.sum(axis=-1, keepdims=True)
-
-
-def _log_softmax(x):
-    x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
-
-
 def _selu(x):
     return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
 
 
 def _silu_backward(x, y, dy):
-    gate = _sigmoid(x)
+    gate = sigmoid(x)
     return dy * gate * (1 + x * (1 - gate))
 
 
@@ -74,10 +60,10 @@ def _gelu_backward(x, y, dy):
 
 _FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
     "linear": (lambda x: x, lambda x, y, dy: dy),
-    "sigmoid": (_sigmoid, lambda x, y, dy: dy * y * (1 - y)),
+    "sigmoid": (sigmoid, lambda x, y, dy: dy * y * (1 - y)),
     "tanh": (np.tanh, lambda x, y, dy: dy * (1 - y * y)),
-    "softmax": (_softmax, lambda x, y, dy: y * (dy - (dy * y).sum(axis=-1, keepdims=True))),
-    "log_softmax": (_log_softmax, lambda x, y, dy: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)),
+    "softmax": (softmax, lambda x, y, dy: y * (dy - (dy * y).sum(axis=-1, keepdims=True))),
+    "log_softmax": (log_softmax, lambda x, y, dy: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True)),
     "relu": (lambda x: np.maximum(x, 0), lambda x, y, dy: dy * (x > 0)),
     "relu6": (lambda x: np.clip(x, 0, 6), lambda x, y, dy: dy * ((x > 0) & (x < 6))),
     "leaky_relu": (lambda x: np.where(x > 0, x, 0.2 * x), lambda x, y, dy: np.where(x > 0, dy, 0.2 * dy)),
@@ -90,10 +76,10 @@ _FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
         lambda x: np.clip(x * (1 / 6) + 0.5, 0, 1),
         lambda x, y, dy: dy * ((x > -3) & (x < 3)) * (1 / 6),
     ),
-    "softplus": (lambda x: np.logaddexp(x, 0), lambda x, y, dy: dy * _sigmoid(x)),
+    "softplus": (lambda x: np.logaddexp(x, 0), lambda x, y, dy: dy * sigmoid(x)),
     "softsign": (lambda x: x / (1 + np.abs(x)), lambda x, y, dy: dy / np.square(1 + np.abs(x))),
     "exponential": (np.exp, lambda x, y, dy: dy * y),
-    "silu": (lambda x: x * _sigmoid(x), _silu_backward),
+    "silu": (lambda x: x * sigmoid(x), _silu_backward),
     "gelu": (_gelu, _gelu_backward),
 }
 

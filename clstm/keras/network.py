@@ -11,7 +11,7 @@ import numpy as np
 from clstm._checks import as_array, check_array, check_lengths
 from clstm._package import public
 from clstm.keras.stages import Lookup, Recurrent, Stage
-from clstm.layers.base import Layer, LayerGradients
+from clstm.layers.base import Context, Layer, LayerGradients
 
 
 class Step(NamedTuple):
@@ -22,11 +22,9 @@ class Step(NamedTuple):
 
 
 @dataclass
-class KerasContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
+class KerasContext(Context):
+    """What one `forward_train` keeps for one `backward`: the contexts of the stages; opaque."""
 
-    owner: Layer
-    contexts: list[Any] | None
     counts: list[int]
     outputs: list[np.ndarray]
 
@@ -128,10 +126,10 @@ class KerasNetwork(Layer):
         """
         arrays, mask, states = self._check(x, mask, lengths, initial_state)
         masks: tuple = (mask,)
-        context = KerasContext(self, [], [], [])
+        context = KerasContext(self, [], [], kept=[])
         for stage, source in zip(self.layers, self._sources, strict=True):
             arrays, masks, kept = stage.forward(arrays[source], masks[source], states.get(stage.name), train=True)
-            context.contexts.append(kept)
+            context.kept.append(kept)
             context.counts.append(len(arrays))
         outputs = tuple(arrays[place] for place in self._outputs)
         context.outputs = list(outputs)
@@ -157,12 +155,7 @@ class KerasNetwork(Layer):
         TypeError, ValueError
             A wrong dtype, shape or number of arrays, or a context of another network or already used.
         """
-        if not isinstance(context, KerasContext):
-            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-        if context.owner is not self:
-            raise ValueError("context is of another network")
-        if context.contexts is None:
-            raise ValueError("context was used by an earlier backward; run forward_train again")
+        context = KerasContext.checked(context, self)
         given = [dy] if self._single else list(dy)
         if len(given) != len(context.outputs):
             raise ValueError(f"dy has {len(given)} arrays, expected {len(context.outputs)}, one for each output")
@@ -172,7 +165,7 @@ class KerasNetwork(Layer):
                 axes = [("output's axis", size) for size in output.shape]
                 gradient = check_array("dy", gradient, output.dtype, axes)
                 douts[place] = gradient if douts[place] is None else douts[place] + gradient
-        contexts, context.contexts = context.contexts, None
+        contexts = context.take(self)
         weights: dict[str, Any] = {}
         dx = None
         for place in reversed(range(len(self.layers))):

@@ -13,7 +13,7 @@ from clstm.estimators.fitted import Fitted
 from clstm.language.characters import Characters
 from clstm.language.network import LSTMLanguageNetwork
 from clstm.layers.adaptive_softmax import check_cutoffs
-from clstm.layers.base import blank_weights
+from clstm.models.base import restored
 from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.batches import PaddedRows
 from clstm.train.history import History
@@ -70,11 +70,9 @@ class FittedLanguageModel(Fitted):
         """Return what `content` described."""
         vocabulary = VOCABULARIES[params["unit"]].from_dict(config["vocabulary"])
         history = History.from_dict(config["history"])
-        if len(arrays) < 4 * params["num_layers"]:  # a hostile file's number of layers must not be made first
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        with blank_weights():
-            network = make_network(params, len(vocabulary), random_generator(0))
-        network.load_state_dict(arrays, assign=True)
+        network = restored(
+            lambda: make_network(params, len(vocabulary), random_generator(0)), arrays, params["num_layers"]
+        )
         return cls(params=params, network=network, history=history, vocabulary=vocabulary)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from clstm._checks import check_flag, check_index, check_real, check_token_ids, random_generator
 from clstm._core import dense
+from clstm._core.numerics import log_softmax_at
 from clstm._package import public
 from clstm.layers.adaptive_softmax import AdaptiveLogSoftmax
 from clstm.layers.base import Layer
@@ -154,15 +155,13 @@ class LSTMLanguageNetwork(LSTMNetwork):
             A wrong dtype or shape, or an id out of range.
         """
         ids, targets = self._check(ids, targets)
-        losses = np.empty(ids.shape)
+        losses = np.zeros(ids.shape)
         steps = max(1, READ_SCORES // (self.vocab_size * ids.shape[1]))
         for start in range(0, len(ids), steps):
             part = slice(start, start + steps)
             y, state = self.lstm(self.embedding(ids[part]), state)
             scores = self.scores(y)
-            scores -= scores.max(axis=-1, keepdims=True)
-            right = np.take_along_axis(scores, targets[part, :, np.newaxis], axis=-1)[..., 0]
-            losses[part] = np.log(np.exp(scores, out=scores).sum(axis=-1, dtype=np.float64)) - right
+            losses[part] -= log_softmax_at(scores, targets[part, :, np.newaxis], out=scores)[..., 0]
         return losses, state
 
     def train_step(

@@ -1,4 +1,4 @@
-"""A softmax over very many classes that spends little on rare ones."""
+"""A softmax over very many classes, in which rare classes cost little."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clstm._checks import check_array, check_dtype, check_index, check_positive, check_token_ids, random_generator
+from clstm._core.numerics import log_softmax
 from clstm._package import public
 from clstm.layers.base import Layer, LayerContext, LayerGradients
 from clstm.layers.linear import Linear
@@ -20,20 +21,21 @@ if TYPE_CHECKING:
 
 @public("clstm.layers")
 class AdaptiveLogSoftmax(Layer):
-    """Linear layers and a softmax over classes sorted from the commonest to the rarest (Grave et al. 2017).
+    """Linear layers and a softmax over classes sorted from the most to the least frequent (Grave et al. 2017).
 
-    The head scores the commonest classes and the clusters of the others; each cluster scores its own classes from
-    fewer features, and only where one of them is the target. Meaning and weights' names are those of PyTorch's
-    ``AdaptiveLogSoftmaxWithLoss`` (``head.weight``, ``tail.0.0.weight``, ``tail.0.1.weight``, ...).
+    The head scores the most frequent classes, and each cluster of other classes as a whole. A cluster scores its
+    classes from fewer features, in training only for the rows whose target is one of them. The meaning and the weights'
+    names are those of PyTorch's ``AdaptiveLogSoftmaxWithLoss``: ``head.weight``, ``tail.0.0.weight``,
+    ``tail.0.1.weight``, ...
 
     Parameters
     ----------
     in_features : int
         Size of the input's last axis.
     n_classes : int
-        Classes are 0 to n_classes - 1; small numbers should be common classes.
+        Classes are 0 to n_classes - 1; frequent classes should have small numbers.
     cutoffs : sequence of int
-        The first class of each cluster, rising, between 1 and n_classes - 1.
+        The first class of each cluster, in ascending order, between 1 and n_classes - 1.
     div_value : float, default 4.0
         Cluster i, from 0 on, has in_features / div_value^(i + 1) features, at least 1.
     dtype : dtype, default float32
@@ -106,7 +108,7 @@ class AdaptiveLogSoftmax(Layer):
         return np.concatenate(parts, axis=-1)
 
     def forward_train(self, x: np.ndarray, targets: Any) -> tuple[float, LayerContext]:
-        """Return the mean of -log p(target), and what `backward` needs.
+        """Return the mean of -log p(target), and a context for `backward`.
 
         Parameters
         ----------
@@ -127,39 +129,51 @@ class AdaptiveLogSoftmax(Layer):
         targets = check_token_ids("targets", targets, self.n_classes)
         x = check_array("x", x, self.dtype, [("n", targets.size), ("in_features", self.in_features)])
         common = self.cutoffs[0]
-        clusters = np.searchsorted(self.cutoffs, targets, side="right")  # 0 for a class of the head's own
-        in_head = np.where(clusters == 0, targets, common + clusters - 1)
+        numbers = np.searchsorted(self.cutoffs, targets, side="right")  # 0: the head; i + 1: cluster i
+        in_head = np.where(numbers == 0, targets, common + numbers - 1)
         logits, head = self.head.forward_train(x)
         loss, dlogits = cross_entropy(logits, in_head)
-        kept = []
+        clusters = []
         for i, (project, score) in enumerate(self._tail):
-            rows = np.flatnonzero(clusters == i + 1)
+            rows = np.flatnonzero(numbers == i + 1)
             if not len(rows):
-                kept.append(None)
+                clusters.append(None)
                 continue
             projected, first = project.forward_train(x[rows])
             scores, second = score.forward_train(projected)
             tail_loss, dscores = cross_entropy(scores, targets[rows] - self.cutoffs[i])
-            share = len(rows) / len(x)
-            loss += share * tail_loss
-            kept.append((rows, first, second, dscores * self.dtype.type(share)))
-        return loss, LayerContext(self, (), self.dtype, (head, dlogits, kept))
+            fraction = len(rows) / len(x)
+            loss += fraction * tail_loss
+            clusters.append((rows, first, second, dscores * self.dtype.type(fraction)))
+        return loss, LayerContext(self, (), self.dtype, kept=(head, dlogits, clusters))
 
     def backward(self, context: LayerContext) -> LayerGradients:
-        """Return the gradients of the mean loss that `forward_train` returned."""
-        if context.owner is not self or context.used:
-            raise ValueError("context is of another layer, or was used by an earlier backward")
-        head, dlogits, kept = context.kept
-        context.kept, context.used = None, True
+        """Return the gradients of the mean loss that one `forward_train` returned.
+
+        Parameters
+        ----------
+        context : LayerContext
+            From `forward_train`; used up by this call.
+
+        Returns
+        -------
+        LayerGradients
+
+        Raises
+        ------
+        TypeError, ValueError
+            A context of another layer or already used.
+        """
+        head, dlogits, clusters = LayerContext.checked(context, self).take(self)
         grads = self.head.backward(head, dlogits)
         dx, weights = grads.x, {f"head.{name}": grad for name, grad in grads.weights.items()}
-        for i, (layers, parts) in enumerate(zip(self._tail, kept, strict=True)):
-            if parts is None:
-                found = [np.zeros_like(layer.parameters()["weight"]) for layer in layers]
+        for i, ((project, score), cluster) in enumerate(zip(self._tail, clusters, strict=True)):
+            if cluster is None:
+                found = [np.zeros_like(layer.parameters()["weight"]) for layer in (project, score)]
             else:
-                rows, first, second, dscores = parts
-                scored = layers[1].backward(second, dscores)
-                projected = layers[0].backward(first, scored.x)
+                rows, first, second, dscores = cluster
+                scored = score.backward(second, dscores)
+                projected = project.backward(first, scored.x)
                 dx[rows] += projected.x
                 found = [projected.weights["weight"], scored.weights["weight"]]
             weights |= {f"tail.{i}.{j}.weight": grad for j, grad in enumerate(found)}
@@ -173,16 +187,10 @@ class AdaptiveLogSoftmax(Layer):
 
 
 def check_cutoffs(cutoffs: Any, n_classes: int) -> tuple[int, ...]:
-    """Return the first class of each cluster, rising; raise TypeError or ValueError for anything else."""
+    """Return `cutoffs` as a tuple, checked to hold ascending integers from 1 to n_classes - 1."""
     if not isinstance(cutoffs, (list, tuple)) or not cutoffs:
         raise TypeError(f"cutoffs is {cutoffs!r}, expected a list of one or more numbers of classes")
     result = tuple(check_index(f"cutoffs[{i}]", value, low=1, high=n_classes - 1) for i, value in enumerate(cutoffs))
     if any(a >= b for a, b in pairwise(result)):
         raise ValueError(f"cutoffs is {cutoffs!r}, expected rising numbers")
     return result
-
-
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """Return log(softmax(scores)) over the last axis, in the dtype of the scores."""
-    shifted = scores - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -197,29 +197,61 @@ class LayerGradients(NamedTuple):
     x: np.ndarray | None
 
 
-@public("clstm.layers")
 @dataclass
-class LayerContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
+class Context:
+    """What one `forward_train` keeps for one `backward` of the same layer; opaque to users.
+
+    A `backward` first calls `checked`, then checks its other arguments, and calls `take` last: so the same context can
+    still be used after a call with wrong arguments.
+    """
 
     owner: Layer
+    kept: Any = field(default=None, kw_only=True, repr=False)
+    used: bool = field(default=False, init=False)
+
+    @classmethod
+    def checked(cls: type[AnyContext], context: Any, owner: Layer) -> AnyContext:
+        """Return `context`, which must be an unused one of this class that `owner` made.
+
+        Raises
+        ------
+        TypeError
+            Not a context of this class.
+        ValueError
+            Another layer made it, or a `backward` has used it.
+        """
+        if not isinstance(context, cls):
+            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
+        if context.owner is not owner:
+            raise ValueError("context is of another layer or network")
+        if context.used:
+            raise ValueError("context was used by an earlier backward; run forward_train again")
+        return context
+
+    def take(self, owner: Layer) -> Any:
+        """Return what was kept, once: `backward` may overwrite it, and memory is freed when the caller drops it."""
+        self.checked(self, owner)
+        kept, self.kept, self.used = self.kept, None, True
+        return kept
+
+
+AnyContext = TypeVar("AnyContext", bound=Context)
+
+
+@public("clstm.layers")
+@dataclass
+class LayerContext(Context):
+    """What one `forward_train` keeps for one `backward`; opaque."""
+
     y_shape: tuple[int, ...]
     dtype: np.dtype
-    kept: Any
-    used: bool = False
 
 
 def take_context(context: Any, owner: Layer, dy: Any) -> tuple[Any, np.ndarray]:
-    """Return what the context kept, which it gives away, and `dy` as a checked array."""
-    if not isinstance(context, LayerContext):
-        raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-    if context.owner is not owner:
-        raise ValueError("context is of another layer")
-    if context.used:
-        raise ValueError("context was used by an earlier backward; run forward_train again")
+    """Return what the context kept, and `dy`, checked against the output; errors are those of `Context.checked`."""
+    context = LayerContext.checked(context, owner)
     dy = check_array("dy", dy, context.dtype, [("y's axis", size) for size in context.y_shape])
-    kept, context.kept, context.used = context.kept, None, True
-    return kept, dy
+    return context.take(owner), dy
 
 
 def dtype_option(layer: Any) -> dict[str, tuple[Any, Any]]:

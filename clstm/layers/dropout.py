@@ -12,16 +12,16 @@ from clstm.layers.dropout_masks import draw_factors
 
 @public("clstm")
 class Dropout(Layer):
-    """Zeroes each element with probability p in training and scales the rest by 1 / (1 - p); else changes nothing.
+    """Zeroes each element with probability p in training and scales the others by 1 / (1 - p).
 
-    Srivastava et al. (2014), in the inverted form that leaves inference alone.
+    Srivastava et al. (2014), in the inverted form, in which inference changes nothing.
 
     Parameters
     ----------
     p : float, default 0.5
         Probability of zeroing, 0 to 1 (both included).
     seed : int or numpy.random.Generator, optional
-        For what is zeroed: each `forward_train` draws on, so the layer is not for several threads in training.
+        For the masks. Each `forward_train` advances the generator, so train with the layer in one thread only.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class Dropout(Layer):
         return check_floats("x", x)
 
     def forward_train(self, x: np.ndarray) -> tuple[np.ndarray, LayerContext]:
-        """Zero elements at random and keep which; with p = 0 the output is `x` itself.
+        """Zero elements at random and keep the mask; with p = 0 the output is `x` itself.
 
         Parameters
         ----------
@@ -63,9 +63,9 @@ class Dropout(Layer):
             For one `backward`.
         """
         x = check_floats("x", x)
-        factors = draw_factors(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
-        y = x if factors is None else _scaled(x, factors)
-        return y, LayerContext(self, x.shape, x.dtype, factors)
+        mask = draw_factors(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
+        y = x if mask is None else _multiply(x, mask)
+        return y, LayerContext(self, x.shape, x.dtype, kept=mask)
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.
@@ -88,13 +88,13 @@ class Dropout(Layer):
             A wrong dtype or shape (the context can then still be used), or a context of another layer or already
             used.
         """
-        factors, dy = take_context(context, self, dy)
-        return LayerGradients({}, dy if factors is None else _scaled(dy, factors))
+        mask, dy = take_context(context, self, dy)
+        return LayerGradients({}, dy if mask is None else _multiply(dy, mask))
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"
 
 
-def _scaled(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return x * factors, C-contiguous whatever the layout of x."""
-    return np.multiply(x, factors, out=np.empty(x.shape, x.dtype))
+def _multiply(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return x * mask, C-contiguous whatever the layout of x."""
+    return np.multiply(x, mask, out=np.empty(x.shape, x.dtype))

@@ -28,13 +28,13 @@ class Embedding(Layer):
     embedding_dim : int
         Size of each vector.
     padding_idx : int, optional
-        The id whose vector begins as zeros and never gets a gradient; a negative one counts from the end.
+        The id whose vector is zeros initially and has no gradient; a negative one counts from the end.
     std : float, default 1.0
-        Standard deviation of the initial weights, drawn from N(0, std^2). With text, 0.1 learns far better than
-        PyTorch's 1.
+        Standard deviation of the initial weights, drawn from N(0, std^2). With texts, 0.1 gives much better results
+        than PyTorch's 1.
     sparse : bool, default False
-        The weight's gradient is a `RowGradient`, of the rows that were looked up, instead of an array. A training step
-        then costs the same with any number of embeddings; what optimisers do with it is said there.
+        Whether the weight's gradient is a `RowGradient` with the rows that were looked up, instead of an array. A
+        training step then takes the same time with any number of embeddings. `clstm.optim` describes the updates.
     dtype : dtype, default float32
         float32 or float64, of weights and output.
     seed : int or numpy.random.Generator, optional
@@ -106,16 +106,16 @@ class Embedding(Layer):
         return self._look_up(check_token_ids("ids", ids, self.num_embeddings))
 
     def forward_train(self, ids: Any) -> tuple[np.ndarray, LayerContext]:
-        """Look the ids up and keep what `backward` needs."""
+        """Look the ids up and return a context for one `backward`."""
         ids = check_token_ids("ids", ids, self.num_embeddings)
         y = self._look_up(ids)
-        # A copy: backward writes where the ids say, so they must still be those that were checked.
-        return y, LayerContext(self, y.shape, self.dtype, ids.flatten())
+        # A copy, because the caller may change ids, and backward writes to the rows that they number
+        return y, LayerContext(self, y.shape, self.dtype, kept=ids.flatten())
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.
 
-        Each row of the weight's gradient sums those of its id in the order of the ids, in one thread.
+        Gradients of equal ids are summed in the order of the ids, in one thread: the bits are always the same.
 
         Parameters
         ----------
@@ -137,17 +137,17 @@ class Embedding(Layer):
         ids, dy = take_context(context, self, dy)
         dy = np.ascontiguousarray(dy).reshape(-1, self.embedding_dim)
         if not self.sparse:
-            # Not zeros_like, which writes the zeros: zeros has the system clear the pages that are used.
+            # Not zeros_like, which writes to the whole array: of zeros, the system clears only the pages that are used
             dweight = np.zeros(self._weights["weight"].shape, self.dtype)
             _embedding.scatter_add(dweight, ids, dy, -1 if self.padding_idx is None else self.padding_idx)
             return LayerGradients({"weight": dweight}, None)
         if self.padding_idx is not None:
             real = ids != self.padding_idx
             ids, dy = ids[real], dy[real]
-        rows, places = np.unique(ids, return_inverse=True)
-        places = places.astype(np.int64, copy=False)
+        rows, numbers = np.unique(ids, return_inverse=True)
+        numbers = numbers.astype(np.int64, copy=False)
         values = np.zeros((len(rows), self.embedding_dim), self.dtype)
-        _embedding.scatter_add(values, places, dy, -1)
+        _embedding.scatter_add(values, numbers, dy, -1)
         return LayerGradients({"weight": RowGradient(rows, values, (self.num_embeddings, self.embedding_dim))}, None)
 
     @classmethod
@@ -167,12 +167,12 @@ class Embedding(Layer):
         source, prefix, dtype
             As for `LSTM.from_torch`, of a torch.nn.Embedding.
         padding_idx, sparse
-            What a state_dict doesn't tell; None takes the module's own, or the default.
+            Options that a state_dict doesn't contain. None: the module's, or without a module the default.
 
         Raises
         ------
         TypeError, ValueError
-            No embedding's weights, or a module with max_norm or scale_grad_by_freq, which this layer doesn't have.
+            Not the weights of an embedding, or a module with max_norm or scale_grad_by_freq, which aren't supported.
         """
         module, arrays = read_source("Embedding", source, prefix, dtype, "weight")
         if module is not None:

@@ -86,10 +86,10 @@ class Linear(Layer):
         return self._apply(self._check_x(x))
 
     def forward_train(self, x: np.ndarray) -> tuple[np.ndarray, LayerContext]:
-        """Apply the layer and keep what `backward` needs: `x` must stay as it is until then."""
+        """Apply the layer and return a context for one `backward`, until which `x` must not be changed."""
         x = self._check_x(x)
         y = self._apply(x)
-        return y, LayerContext(self, y.shape, self.dtype, (x, self._packed))
+        return y, LayerContext(self, y.shape, self.dtype, kept=(x, self._packed))
 
     def backward(self, context: LayerContext, dy: np.ndarray) -> LayerGradients:
         """Return the gradients of a loss, given its gradient at the output of one `forward_train`.

@@ -1,16 +1,16 @@
-"""From an LSTM's outputs to one vector a row: the last real step, or the mean or maximum over the real steps.
+"""Pooling: one vector for each row of an LSTM's outputs: those of the last real step, or their mean or maximum.
 
-Each pooling is called with the outputs y (batch, time, features), the final states h_n (layers * directions,
-batch, hidden) and the rows' lengths, and returns an array (batch, features). `forward_train` returns with it
-what `backward` needs, and `backward` the gradients of y and h_n. A row without steps pools to zeros (with
-"last": to its initial state).
+A pooling is called with the outputs y (batch, time, features), the final states h_n (layers * directions, batch,
+hidden) and the rows' lengths, and returns an array (batch, features). `forward_train` also returns a context for
+`backward`, which returns the gradients of y and h_n. A row without steps pools to zeros, with "last" to its initial
+state.
 
-A stream pools step by step: `follow` takes what was kept from the steps before, rows of `initial` at the start, changes
-it in place to what is to be kept, and returns what the rows pool to so far.
+A stream pools step by step with `update_running`, whose running values start as `initial`.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,29 +19,67 @@ from clstm._core import _pooling
 from clstm._package import public
 
 
+class Pooling:
+    """Base of the poolings."""
+
+    initial: float
+
+    def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        """Return the pooled outputs (batch, features)."""
+        return self.forward_train(y, h_n, lengths)[0]
+
+    def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Pool one more step of a stream.
+
+        Parameters
+        ----------
+        running : ndarray of shape (batch, features)
+            Changed in place; `initial` everywhere before a row's first step.
+        h : ndarray of shape (batch, features)
+            The outputs of the step.
+        counts : ndarray of int, shape (batch,)
+            Steps of each row so far, this one included.
+
+        Returns
+        -------
+        ndarray of shape (batch, features)
+            The pooled outputs of the steps so far; may be `running` or `h` itself.
+        """
+        raise NotImplementedError
+
+    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Call `update_running`, the new name of this method, which is deprecated."""
+        warnings.warn("follow is deprecated; it is now update_running", DeprecationWarning, stacklevel=2)
+        return self.update_running(kept, h, counts)
+
+    def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        """Return the pooled outputs, and a context for one `backward`."""
+        raise NotImplementedError
+
+    def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the gradients of y and of h_n, which is None where it has none."""
+        raise NotImplementedError
+
+
 @public("clstm.layers")
-class LastPooling:
+class LastPooling(Pooling):
     """The output of each row's last real step, which is the last layer's final state.
 
-    With two directions, the reverse one has read the whole row where it ends: at the first step. So it is the
-    final states of both directions side by side that are taken, and not y at the last step, where the reverse
-    direction has seen one step only.
+    In both directions, it is the final states of both, side by side. That of the reverse direction is the output of the
+    first step, where it has read the whole row; at the last step it has read one step only.
     """
 
     initial = 0.0
 
-    def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        return self.forward_train(y, h_n, lengths)[0]
-
-    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
         return h
 
-    def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
+    def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
         directions = y.shape[2] // h_n.shape[2]
         pooled = np.concatenate(h_n[-directions:], axis=1)
         return pooled, (y.shape, h_n.shape)
 
-    def backward(self, context, dpooled) -> tuple[np.ndarray, np.ndarray | None]:
+    def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         y_shape, h_shape = context
         directions = y_shape[2] // h_shape[2]
         dh_n = np.zeros(h_shape, dpooled.dtype)
@@ -50,42 +88,36 @@ class LastPooling:
 
 
 @public("clstm.layers")
-class MeanPooling:
+class MeanPooling(Pooling):
     """The mean of the outputs of each row's real steps."""
 
     initial = 0.0
 
-    def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        return self.forward_train(y, h_n, lengths)[0]
+    def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        running += h
+        return running * (1 / counts).astype(h.dtype)[:, np.newaxis]
 
-    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        kept += h
-        return kept * (1 / counts).astype(h.dtype)[:, np.newaxis]
-
-    def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
+    def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
         batch, time, _ = y.shape
         counts = np.full(batch, time) if lengths is None else lengths
         scale = (1 / np.maximum(counts, 1)).astype(y.dtype)[:, np.newaxis]
         return y.sum(axis=1) * scale, (y.shape, scale)  # outputs past a row's length are zero
 
-    def backward(self, context, dpooled) -> tuple[np.ndarray, np.ndarray | None]:
+    def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         y_shape, scale = context
         return np.broadcast_to((dpooled * scale)[:, np.newaxis], y_shape), None
 
 
 @public("clstm.layers")
-class MaxPooling:
-    """The largest output of each unit over each row's real steps; the first of equals takes the gradient."""
+class MaxPooling(Pooling):
+    """The largest output of each unit over each row's real steps; of equal ones, the first has the gradient."""
 
     initial = -np.inf
 
-    def __call__(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-        return self.forward_train(y, h_n, lengths)[0]
+    def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        return np.maximum(running, h, out=running)
 
-    def follow(self, kept: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        return np.maximum(kept, h, out=kept)
-
-    def forward_train(self, y, h_n, lengths) -> tuple[np.ndarray, Any]:
+    def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
         batch, time, features = y.shape
         if lengths is None:
             lengths = np.full(batch, time, np.int64)
@@ -94,7 +126,7 @@ class MaxPooling:
         _pooling.max_forward(y, lengths, pooled, steps)
         return pooled, (y.shape, steps)
 
-    def backward(self, context, dpooled) -> tuple[np.ndarray, np.ndarray | None]:
+    def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         y_shape, steps = context
         dy = np.zeros(y_shape, dpooled.dtype)
         _pooling.max_backward(np.ascontiguousarray(dpooled), steps, dy)

@@ -15,7 +15,7 @@ from clstm._core.variant import Cell
 from clstm._core.vector import runtime
 from clstm._package import public
 from clstm.layers.activations import DEFAULT, check_activations
-from clstm.layers.base import Layer
+from clstm.layers.base import Context, Layer
 from clstm.layers.dropout_masks import draw_factors, draw_zeros
 from clstm.layers.row_gradient import RowGradient
 
@@ -56,10 +56,9 @@ class LSTMGradients:
 
 @public("clstm.layers")
 @dataclass
-class LSTMContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
+class LSTMContext(Context):
+    """What one `forward_train` keeps for one `backward`; opaque."""
 
-    owner: Layer
     batched: bool
     y_shape: tuple[int, ...]
     rows: Any = None  # lengths, or the pieces that reset cuts the batch into
@@ -68,10 +67,7 @@ class LSTMContext:
 
     def take(self, owner: Layer) -> list[Run]:
         """Give the runs away: backward overwrites the gates they hold, so it can happen once."""
-        if self.owner is not owner:
-            raise ValueError("context is of another layer")
-        if self.runs is None:
-            raise ValueError("context was used by an earlier backward; run forward_train again")
+        super().take(owner)
         runs, self.runs = self.runs, None
         return runs
 

@@ -1,4 +1,4 @@
-"""The gradient of a matrix most of whose rows had no part in the loss, such as an embedding's."""
+"""The gradient of a matrix in which most rows are zero, such as an embedding's."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from clstm._package import public
 class RowGradient:
     """Some rows of a gradient; all others are zero.
 
-    `Embedding(..., sparse=True).backward` returns it for the weight. Optimisers, `clip_grad_norm` and
-    `clip_grad_value` take it in the place of an array, and cost what the rows given cost, however many the weight has.
+    ``Embedding(..., sparse=True).backward`` returns it for the weight. Optimisers, `clip_grad_norm` and
+    `clip_grad_value` take it instead of an array, in a time that depends only on the number of rows given.
 
     Parameters
     ----------
     rows : ndarray of int64, shape (n,)
-        Which rows: each once, rising.
+        Row numbers, each once, in ascending order.
     values : ndarray of shape (n, features)
         Their gradients, float32 or float64.
     shape : (int, int)
@@ -31,7 +31,7 @@ class RowGradient:
     Raises
     ------
     TypeError, ValueError
-        An argument of another kind, dtype or shape, or rows that don't rise or are out of range.
+        An argument of the wrong kind, dtype or shape, or rows that aren't ascending or are out of range.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class RowGradient:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of `values`."""
+        """The dtype of `values`."""
         return self.values.dtype
 
     def to_dense(self) -> np.ndarray:
@@ -76,7 +76,7 @@ class RowGradient:
 
 
 def check_rows(rows: Any, height: int) -> np.ndarray:
-    """Return `rows` as an int64 array of rising numbers in 0 to height - 1."""
+    """Return `rows` as an array, checked to hold ascending integers of 0 to height - 1."""
     rows = check_array("rows", rows, np.int64, [("n", None)])
     if rows.size:
         if not (rows[1:] > rows[:-1]).all():

@@ -1,10 +1,10 @@
-"""Networks made of the layers: sequences in, one output a sequence or a step; the classifier of token ids is one."""
+"""Networks for sequences: one output for each sequence or each step; a classifier of token ids among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from clstm._checks import (
     check_index,
     check_lengths,
     check_real,
-    check_state_dict,
     check_token_ids,
     random_generator,
 )
 from clstm._package import public
-from clstm.layers.base import Layer, blank_weights
+from clstm.layers.base import Context, blank_weights
 from clstm.layers.dropout import Dropout
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -31,32 +30,23 @@ from clstm.models.base import LSTMNetwork
 if TYPE_CHECKING:
     from clstm.summary import Axes
 
-Network = TypeVar("Network", bound="SequenceNetwork")
-
 
 @public("clstm.models")
 @dataclass
-class NetworkContext:
-    """What one `forward_train` leaves for one `backward`: the contexts of the parts, in their order; opaque."""
+class NetworkContext(Context):
+    """What one `forward_train` keeps for one `backward`: the contexts of the parts, by name; opaque."""
 
-    owner: Layer
     out_shape: tuple[int, ...]
-    embedding: Any
-    input_dropout: Any
-    lstm: Any
-    pooling: Any
-    output_dropout: Any
-    fc: Any
 
 
 @public("clstm.models")
 class SequenceNetwork(LSTMNetwork):
-    """Embedding (of token ids) or none (of floats), LSTM, pooling over each row's real steps or none, Linear.
+    """Embedding (for token ids only), LSTM, pooling over each row's real steps (optional), Linear.
 
     Parameters
     ----------
     input_size : int
-        Features of each step; of token ids, the size of their vectors.
+        Features of each step; with token ids, the size of their vectors.
     hidden_size : int
         Features of h and c, in each layer and direction.
     output_size : int
@@ -64,30 +54,31 @@ class SequenceNetwork(LSTMNetwork):
     num_layers : int, default 1
         Layers of the LSTM.
     vocab_size : int, optional
-        The input is token ids, 0 to vocab_size - 1. Floats if left out.
+        The input is token ids, 0 to vocab_size - 1. Without it, the input is floats.
     dropout : float, default 0.0
         Between the LSTM's layers, in training.
     bidirectional : bool, default False
-        A second direction reads each row from its end.
+        Whether a second direction reads each row from its end.
     pooling : {"last", "mean", "max"} or None, default "last"
-        What the Linear layer is given: the last real step's output; the mean or the maximum of the outputs over the
-        real steps. In both directions, "last" is the output of the forward direction at the last real step beside
-        that of the reverse direction at the first, where it has read the whole row. None gives it every step.
+        The Linear layer's input: the last real step's output, or the mean or the maximum of the outputs over the real
+        steps. In both directions, "last" is the output of the forward direction at the last real step, and that of
+        the reverse direction at the first step, where it has read the whole row. With None it is every step's output.
     input_dropout, output_dropout : float, default 0.0
-        On what the LSTM and the Linear layer are given, in training.
+        On the inputs of the LSTM and of the Linear layer, in training.
     embedding_std : float, default 0.1
-        Standard deviation of the initial embeddings. PyTorch's is 1, with which texts are learnt far worse.
+        Standard deviation of the initial embeddings. PyTorch's is 1, which gives much worse results with texts.
     padding_idx : int, optional
-        A token whose embedding is zeros and stays so. Not needed where lengths are given.
+        A token whose embedding is always zeros. Not needed if lengths are given.
     sparse_embedding : bool, default False
-        The embedding's gradient is a `RowGradient`: a step of training costs the same with any vocabulary.
+        Whether the embedding's gradient is a `RowGradient`: a training step then takes the same time with any
+        vocabulary size.
     dtype : dtype, default float32
-        float32 or float64, of weights, state, floats that come in, and outputs.
+        float32 or float64, of weights, state, float input and output.
     seed : int or numpy.random.Generator, optional
         For the initial weights and dropout.
     num_threads : int, optional
-        Threads for each call of the LSTM, and for an optimiser's updates; None leaves it to `clstm.set_num_threads`
-        and the environment.
+        Threads for each call of the LSTM, and for an optimiser's updates; None: as set by `clstm.set_num_threads` or
+        the environment.
 
     Attributes
     ----------
@@ -97,8 +88,8 @@ class SequenceNetwork(LSTMNetwork):
 
     Notes
     -----
-    Calls keep nothing in the object, so that many threads may call one network at once; `forward_train` draws
-    dropout from one generator, so training is for one thread.
+    Calls don't change the object, so many threads may call one network at once. `forward_train` draws dropout masks
+    from one generator, so train in one thread only.
 
     Examples
     --------
@@ -163,8 +154,7 @@ class SequenceNetwork(LSTMNetwork):
         Parameters
         ----------
         x : array_like of int, shape (batch, time), or ndarray of shape (batch, time, input_size)
-            Token ids, or floats of the network's dtype. What lies past a row's length must be a token id or a float
-            too, but doesn't matter.
+            Token ids, or floats of the network's dtype. Values past a row's length must be valid too, but are ignored.
         hidden : (h0, c0), optional
             Each of shape (num_layers * directions, batch, hidden_size); zeros if left out.
         lengths : array_like of int, shape (batch,), optional
@@ -173,7 +163,7 @@ class SequenceNetwork(LSTMNetwork):
         Returns
         -------
         out : ndarray of shape (batch, output_size), or (batch, time, output_size) without pooling
-            Of a classifier, scores: their softmax is the probabilities. What lies past a row's length says nothing.
+            For a classifier, scores, whose softmax is the probabilities. Ignore what is past a row's length.
         (h_n, c_n) : tuple of ndarray
             Shaped like the initial state.
 
@@ -190,29 +180,35 @@ class SequenceNetwork(LSTMNetwork):
         return self.head(pooled), hidden
 
     def head(self, pooled: np.ndarray) -> np.ndarray:
-        """Return the outputs for what was pooled, (..., hidden_size * directions)."""
-        # Not self.fc: BLAS sums in another order for other numbers of rows, and this has the same bits for a row in
-        # any company. Outputs are few, so it takes no time.
+        """Return the outputs for pooled features (..., hidden_size * directions)."""
+        # Not self.fc: the order of BLAS's sums depends on the number of rows. With einsum a row's output has the same
+        # bits in any batch; there are few outputs, so the time doesn't matter.
         fc = self.fc.parameters()
         return np.einsum("...f,lf->...l", pooled, fc["weight"]) + fc["bias"]
 
     def forward_train(
         self, x: Any, hidden: State | None = None, lengths: Any = None
     ) -> tuple[np.ndarray, State, NetworkContext]:
-        """Run the network with dropout and keep what `backward` needs; else as a call."""
+        """Run the network as a call does, but with dropout, and return a context for `backward`.
+
+        Returns
+        -------
+        out : ndarray
+        (h_n, c_n) : tuple of ndarray
+        context : NetworkContext
+            For one `backward`.
+        """
         x, lengths = self._check(x, lengths)
-        embedding = pooling = None
+        contexts = {}
         if self.embedding is not None:
-            x, embedding = self.embedding.forward_train(x)
-        x, input_dropout = self._input_dropout.forward_train(x)
-        pooled, hidden, lstm = self.lstm.forward_train(x, hidden, lengths)
+            x, contexts["embedding"] = self.embedding.forward_train(x)
+        x, contexts["input_dropout"] = self._input_dropout.forward_train(x)
+        pooled, hidden, contexts["lstm"] = self.lstm.forward_train(x, hidden, lengths)
         if self._pool is not None:
-            pooled, pooling = self._pool.forward_train(pooled, hidden[0], lengths)
-        pooled, output_dropout = self._output_dropout.forward_train(pooled)
-        out, fc = self.fc.forward_train(pooled)
-        return out, hidden, NetworkContext(
-            self, out.shape, embedding, input_dropout, lstm, pooling, output_dropout, fc
-        )  # fmt: skip
+            pooled, contexts["pooling"] = self._pool.forward_train(pooled, hidden[0], lengths)
+        pooled, contexts["output_dropout"] = self._output_dropout.forward_train(pooled)
+        out, contexts["fc"] = self.fc.forward_train(pooled)
+        return out, hidden, NetworkContext(self, out.shape, kept=contexts)
 
     def backward(self, context: NetworkContext, dout: np.ndarray, dhidden: State | None = None) -> LSTMGradients:
         """Return the gradients of a loss, given its gradients at the outputs of one `forward_train`.
@@ -234,58 +230,42 @@ class SequenceNetwork(LSTMNetwork):
         Raises
         ------
         TypeError, ValueError
-            A wrong dtype or shape, or a context of another network or already used.
+            A wrong dtype or shape (the context can then still be used), or a context of another network or already
+            used.
         """
-        if not isinstance(context, NetworkContext):
-            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-        if context.owner is not self:
-            raise ValueError("context is of another network")
+        context = NetworkContext.checked(context, self)
         axes = ("batch", "outputs") if self._pool is not None else ("batch", "time", "outputs")
         dout = check_array("dout", dout, self.dtype, list(zip(axes, context.out_shape, strict=True)))
         dhidden = self._check_dhidden(dhidden, context.out_shape[0])
+        contexts = context.take(self)
 
-        fc = self.fc.backward(context.fc, dout)
-        dy = self._output_dropout.backward(context.output_dropout, fc.x).x
+        fc = self.fc.backward(contexts["fc"], dout)
+        dy = self._output_dropout.backward(contexts["output_dropout"], fc.x).x
         if self._pool is not None:
-            dy, dh_n = self._pool.backward(context.pooling, dy)
+            dy, dh_n = self._pool.backward(contexts["pooling"], dy)
             if dh_n is not None:
                 dhidden = (dh_n, np.zeros_like(dh_n)) if dhidden is None else (dh_n + dhidden[0], dhidden[1])
-        lstm = self.lstm.backward(context.lstm, dy, dhidden, need_input_grad=self.embedding is not None)
+        lstm = self.lstm.backward(contexts["lstm"], dy, dhidden, need_input_grad=self.embedding is not None)
         parts = {"lstm": lstm, "fc": fc}
         if self.embedding is not None:
-            dembedded = self._input_dropout.backward(context.input_dropout, lstm.x).x
-            parts = {"embedding": self.embedding.backward(context.embedding, dembedded), **parts}
+            dembedded = self._input_dropout.backward(contexts["input_dropout"], lstm.x).x
+            parts = {"embedding": self.embedding.backward(contexts["embedding"], dembedded), **parts}
         weights = {f"{part}.{name}": value for part, grads in parts.items() for name, value in grads.weights.items()}
         return LSTMGradients(weights, None, lstm.h0, lstm.c0)
 
-    @staticmethod
-    def weight_shapes(
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        num_layers: int = 1,
-        *,
-        vocab_size: int | None = None,
-        bidirectional: bool = False,
-    ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
-        directions = ("", "_reverse") if bidirectional else ("",)
-        shapes: dict[str, tuple[int, ...]] = {}
-        if vocab_size is not None:
-            shapes["embedding.weight"] = (vocab_size, input_size)
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * len(directions)
-            for direction in directions:
-                suffix = f"_l{layer}{direction}"
-                shapes[f"lstm.weight_ih{suffix}"] = (4 * hidden_size, width)
-                shapes[f"lstm.weight_hh{suffix}"] = (4 * hidden_size, hidden_size)
-                shapes[f"lstm.bias_ih{suffix}"] = shapes[f"lstm.bias_hh{suffix}"] = (4 * hidden_size,)
-        shapes["fc.weight"] = (output_size, hidden_size * len(directions))
-        shapes["fc.bias"] = (output_size,)
-        return shapes
+    @classmethod
+    def weight_shapes(cls, *sizes: int, **options: Any) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the weights, by name, of a network with these arguments.
+
+        Deprecated: `parameters` of a network has them.
+        """
+        warnings.warn("weight_shapes is deprecated; see the shapes in parameters()", DeprecationWarning, stacklevel=2)
+        with blank_weights():  # takes no memory, whatever the sizes
+            network = cls(*sizes, **options)
+        return {name: weight.shape for name, weight in network.parameters().items()}
 
     def init_hidden(self, batch_size: int) -> State:
-        """Return the state (h0, c0) to begin with: zeros, (num_layers * directions, batch_size, hidden_size) each."""
+        """Return the initial state (h0, c0): zeros of shape (num_layers * directions, batch_size, hidden_size) each."""
         batch_size = check_index("batch_size", batch_size, low=0)
         shape = (self.lstm.num_layers * self.lstm.num_directions, batch_size, self.hidden_size)
         return np.zeros(shape, self.dtype), np.zeros(shape, self.dtype)
@@ -322,11 +302,11 @@ class SequenceNetwork(LSTMNetwork):
 
 @public("clstm.models")
 class LSTMClassifierNetwork(SequenceNetwork):
-    """Embedding, LSTM, pooling over each row's real steps, Linear: token ids in, one score (logit) a label out.
+    """Embedding, LSTM, pooling over each row's real steps, Linear: from token ids to one score (logit) for each label.
 
-    The arguments stand in the order, and the weights have the names, of the PyTorch class that people copy:
-    ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``fc.weight``, ``fc.bias``. So a state dict goes from one to the
-    other.
+    The order of the arguments and the names of the weights are those of a PyTorch class that is often copied from
+    tutorials: ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``fc.weight``, ``fc.bias``. So a state dict of one can
+    be loaded by the other.
 
     Parameters
     ----------
@@ -342,7 +322,7 @@ class LSTMClassifierNetwork(SequenceNetwork):
         Layers of the LSTM.
     pooling : {"last", "mean", "max"}, default "last"
     embedding_dropout, pooled_dropout : float, default 0.0
-        On the embeddings and on what was pooled, in training.
+        On the embeddings and on the pooled features, in training.
     dropout, bidirectional, embedding_std, padding_idx, sparse_embedding, dtype, seed, num_threads
         As for `SequenceNetwork`, whose notes hold too.
 
@@ -381,7 +361,7 @@ class LSTMClassifierNetwork(SequenceNetwork):
         seed: int | np.random.Generator | None = None,
         num_threads: int | None = None,
     ) -> None:
-        # Checked here under the names they have here; the base and the parts check the rest.
+        # Arguments with other names in the base class are checked here, so that errors have the names of this class
         self.embedding_dim = check_index("embedding_dim", embedding_dim, low=1)
         self.hidden_dim = check_index("hidden_dim", hidden_dim, low=1)
         self.label_size = check_index("label_size", label_size, low=1)
@@ -395,46 +375,8 @@ class LSTMClassifierNetwork(SequenceNetwork):
             sparse_embedding=sparse_embedding, dtype=dtype, seed=seed, num_threads=num_threads,
         )  # fmt: skip
 
-    @staticmethod
-    def weight_shapes(
-        embedding_dim: int,
-        hidden_dim: int,
-        vocab_size: int,
-        label_size: int,
-        num_layers: int,
-        *,
-        bidirectional: bool = False,
-    ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the weights, by name, that a network of these sizes has, without making one."""
-        sizes = embedding_dim, hidden_dim, label_size, num_layers
-        return SequenceNetwork.weight_shapes(*sizes, vocab_size=vocab_size, bidirectional=bidirectional)
-
     def __repr__(self) -> str:
         return (
             f"LSTMClassifierNetwork({self.embedding_dim}, {self.hidden_dim}, {self.vocab_size}, {self.label_size}, "
             f"{self.lstm.num_layers}, bidirectional={self.lstm.bidirectional}, pooling={self.pooling!r})"
         )
-
-
-def restored(make: Callable[[], Network], arrays: Mapping[str, np.ndarray], dtype: Any, **sizes: Any) -> Network:
-    """Return the network that `make` makes, with weights from a file, of which nothing is trusted.
-
-    The arrays must be those that `dtype` and `sizes`, the arguments of `SequenceNetwork.weight_shapes`, ask for before
-    the network is made: its sizes too are from the file.
-
-    Raises
-    ------
-    TypeError, ValueError
-        They aren't.
-    """
-    # First their number: a file could ask for a million layers.
-    per_layer = 8 if sizes["bidirectional"] else 4
-    if len(arrays) != 2 + per_layer * sizes["num_layers"] + (sizes["vocab_size"] is not None):
-        raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-    zero = np.zeros((), dtype)
-    shapes = SequenceNetwork.weight_shapes(**sizes)
-    check_state_dict(arrays, {name: np.broadcast_to(zero, shape) for name, shape in shapes.items()})
-    with blank_weights():
-        network = make()
-    network.load_state_dict(arrays, assign=True)
-    return network

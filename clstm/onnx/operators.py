@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from clstm._core import dense
+from clstm._core.numerics import log_softmax, softmax
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.types import dtype_of
 
@@ -110,12 +111,6 @@ def _divide(a: Array, b: Array) -> Array:
 
 def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
-
-
-def _log_sum_exp(x: Array, axis: int) -> tuple[Array, Array]:
-    """Return x - max and the logarithm of the sum of its exponentials."""
-    shifted = x - x.max(axis=axis, keepdims=True)
-    return shifted, np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 for _name, _function, _arity in (
@@ -241,18 +236,8 @@ def _softmax_of(function: Callable[[Array, int], Array]) -> Callable[[Node], Fun
     return make
 
 
-def _softmax(x: Array, axis: int) -> Array:
-    exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
-    return exponentials / exponentials.sum(axis=axis, keepdims=True)
-
-
-def _log_softmax(x: Array, axis: int) -> Array:
-    shifted, log_sum = _log_sum_exp(x, axis)
-    return shifted - log_sum
-
-
-OPERATORS["Softmax"] = Operator(_softmax_of(_softmax), (1, 1))
-OPERATORS["LogSoftmax"] = Operator(_softmax_of(_log_softmax), (1, 1))
+OPERATORS["Softmax"] = Operator(_softmax_of(softmax), (1, 1))
+OPERATORS["LogSoftmax"] = Operator(_softmax_of(log_softmax), (1, 1))
 
 
 @operator("LayerNormalization", 2, 3, outputs=3)

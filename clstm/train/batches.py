@@ -13,17 +13,17 @@ from clstm._package import public
 
 @public("clstm.train")
 class BucketedBatches:
-    """Mini-batches of rows of similar length, drawn anew each time they are iterated over.
+    """Mini-batches of rows of similar length, drawn again each time they are iterated over.
 
     The rows are shuffled and cut into pools of `pool` batches; each pool is sorted by length and cut into batches,
-    and the batches of all pools are shuffled. So rows meet others in every epoch, and lengths in a batch are close.
+    and the batches of all pools are shuffled. So batches differ from epoch to epoch, and lengths in a batch are close.
 
     Parameters
     ----------
     lengths : array_like of int, shape (rows,)
         Each row's length.
     batch_size : int
-        Rows of a batch; one batch of an epoch may hold fewer.
+        Rows in a batch; one batch of an epoch may have fewer.
     pool : int, default 16
         Batches sorted together. 1 makes batches of any lengths.
     seed : int or numpy.random.Generator, optional
@@ -45,38 +45,38 @@ class BucketedBatches:
         self._generator = random_generator(seed)
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Return the number of batches in an epoch."""
         pool_rows = self._batch_size * self._pool
-        whole, rest = divmod(len(self._lengths), pool_rows)
-        return whole * self._pool + -(-rest // self._batch_size)
+        full_pools, other_rows = divmod(len(self._lengths), pool_rows)
+        return full_pools * self._pool + -(-other_rows // self._batch_size)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Yield the rows of each batch, int64 arrays."""
+        """Yield the row numbers of each batch, as int64 arrays."""
         order = self._generator.permutation(len(self._lengths))
         batches = []
         for pool in _cut(order, self._batch_size * self._pool):
             by_length = pool[np.argsort(self._lengths[pool], kind="stable")]
             batches += _cut(by_length, self._batch_size)
-        for place in self._generator.permutation(len(batches)):
-            yield batches[place]
+        for number in self._generator.permutation(len(batches)):
+            yield batches[number]
 
 
 def batches_by_length(lengths: Any, batch_size: int, max_steps: int) -> Iterator[np.ndarray]:
-    """Yield rows in batches from the shortest to the longest, for inference.
+    """Yield row numbers in batches, from the shortest row to the longest, for inference.
 
     Parameters
     ----------
     lengths : array_like of int, shape (rows,)
         Each row's length.
     batch_size : int
-        Most rows of a batch.
+        Maximum number of rows in a batch.
     max_steps : int
-        Most steps of a batch, padding included, which bounds its memory. A row that is longer is a batch of its own.
+        Maximum number of steps in a batch, padding included, to limit its memory. A longer row is a batch by itself.
 
     Yields
     ------
     ndarray of int64
-        Each row's number once.
+        Each row number occurs once.
     """
     lengths = _check_row_lengths(lengths)
     batch_size = check_index("batch_size", batch_size, low=1)
@@ -84,24 +84,24 @@ def batches_by_length(lengths: Any, batch_size: int, max_steps: int) -> Iterator
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
-        # In the order of length a batch is as long as its last row, so the steps grow with every row taken.
+        # The rows are sorted, so with n rows a batch has n times the length of its last row: that rises with n
         longest = np.maximum(lengths[order[start : start + batch_size]], 1)
         steps = longest * np.arange(1, len(longest) + 1)
-        stop = start + max(1, np.searchsorted(steps, max_steps, side="right"))
+        stop = start + max(1, int(np.searchsorted(steps, max_steps, side="right")))
         yield order[start:stop]
         start = stop
 
 
 @public("clstm.train")
 class PaddedRows:
-    """Sequences of any lengths, kept end to end and padded one batch at a time.
+    """Sequences of any lengths, stored end to end and padded one batch at a time.
 
     Parameters
     ----------
     rows : sequence of ndarray of shape (time,) or (time, features)
         One array for each row, of one dtype; int64 where there are none.
     padding : int, default 0
-        What fills the batches up.
+        The value of the padding.
 
     Attributes
     ----------
@@ -112,16 +112,16 @@ class PaddedRows:
 
     def __init__(self, rows: Sequence[np.ndarray], padding: int = 0) -> None:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        self._keep(np.concatenate(rows) if len(rows) else np.zeros(0, np.int64), lengths, padding)
+        self._store(np.concatenate(rows) if len(rows) else np.zeros(0, np.int64), lengths, padding)
 
     @classmethod
     def end_to_end(cls, values: np.ndarray, lengths: np.ndarray, padding: int = 0) -> PaddedRows:
-        """Return the rows of these lengths that stand end to end in `values`, which isn't copied."""
+        """Return the rows of these lengths that are stored end to end in `values`, which isn't copied."""
         self = cls.__new__(cls)
-        self._keep(values, lengths, padding)
+        self._store(values, lengths, padding)
         return self
 
-    def _keep(self, values: np.ndarray, lengths: np.ndarray, padding: int) -> None:
+    def _store(self, values: np.ndarray, lengths: np.ndarray, padding: int) -> None:
         self.values, self.lengths, self._padding = values, lengths, padding
         self._starts = np.cumsum(lengths) - lengths
 
@@ -136,11 +136,11 @@ class PaddedRows:
         return values, self.lengths[rows]
 
     def take(self, rows: np.ndarray) -> PaddedRows:
-        """Return some rows as rows of their own."""
+        """Return some rows as new `PaddedRows`, with a copy of their values."""
         return self.end_to_end(self.values[self.places(rows)[0]], self.lengths[rows], self._padding)
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return where in `values` the steps of some rows stand, and which of their batch's places are steps."""
+        """Return the indices in `values` of the steps of some rows, and the mask of these steps in a padded batch."""
         lengths = self.lengths[rows]
         steps = np.arange(lengths.max(initial=0))
         inside = steps < lengths[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""What happened in a training, epoch by epoch."""
+"""The record of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from clstm._package import public
 @public("clstm.train")
 @dataclass
 class History:
-    """What happened in a training: lists with one entry for each epoch that was ended.
+    """What happened during training: lists with one entry for each epoch that was completed.
 
     Attributes
     ----------
     train_loss : list of float
         Mean loss over the epoch's rows, with dropout and while the weights were changing.
     validation_loss, validation_score : list of float
-        What `validate` returned; empty where it was not given, or returned no score.
+        What `validate` returned; empty if it was not given, or returned no score.
     lr : list of float
         Learning rate of the epoch's last step.
     seconds : list of float
-        Time taken, validation included.
+        Duration of the epoch, with validation.
     best_epoch : int or None
-        The epoch, counted from 1, whose weights were kept; None without validation.
+        The epoch, counted from 1, whose weights the network has; None without validation.
     interrupted : bool
         Whether Ctrl-C ended the training.
     stopped_early : bool
@@ -43,26 +43,26 @@ class History:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs that were ended."""
+        """Number of completed epochs."""
         return len(self.train_loss)
 
     def followed_by(self, later: History) -> History:
-        """Return the history of both trainings, one after the other, with the later one's end."""
+        """Return one history of this training and a later one that continued it."""
         both = {name: value + getattr(later, name) for name, value in vars(self).items() if isinstance(value, list)}
         return replace(later, **both)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it by name, ready for JSON."""
+        """Return all fields by name, as JSON can hold them."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Any) -> History:
-        """Return the history that `as_dict` described.
+        """Return the history whose `as_dict` returned `content`.
 
         Raises
         ------
         ValueError
-            `content` is anything else: it may come from a file that someone else wrote.
+            `content` is anything else, as a file of unknown origin may contain.
         """
         expected = cls().as_dict()
         if not isinstance(content, Mapping) or set(content) != set(expected):

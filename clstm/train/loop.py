@@ -1,7 +1,7 @@
 """The training loop, for any network: batches, clipping, schedules, validation, early stopping, averaged weights.
 
-The network and its loss come in as one function, `loss_step`, that turns a batch into the loss and the gradients of
-the weights; all else here knows weights by name only::
+The network and its loss are given as one function, `loss_step`, which returns the loss of a batch and the gradients of
+the weights by name::
 
     def loss_step(rows):
         out, hidden, context = network.forward_train(x[rows], lengths=lengths[rows])
@@ -17,13 +17,15 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from clstm._checks import check_choice, check_index, check_real
+from clstm.layers.base import Layer
 from clstm.layers.row_gradient import RowGradient
 from clstm.optim import ExponentialMovingAverage, Optimizer, clip_grad_norm, clip_grad_value
 from clstm.schedules import Schedule
@@ -33,7 +35,7 @@ from clstm.train.progress import Progress
 
 __all__ = ["BucketedBatches", "History", "fit"]
 
-MAX_LINES = 50  # of a training; with more epochs not all of them have one
+MAX_LINES = 50  # shown by one training; with more epochs, only every second or third epoch has a line, and so on
 
 LossStep = Callable[[Any], tuple[float, Mapping[str, np.ndarray | RowGradient]]]
 Validation = Callable[[], tuple[float, float | None]]
@@ -60,61 +62,61 @@ def fit(
 ) -> History:
     """Train the optimiser's network.
 
-    Ctrl-C ends the training after the present batch and is no error: the history says so, and what was learnt is
-    kept. A second one raises KeyboardInterrupt at once. That, and any other exception, leaves the network with the
-    weights that would have been kept, too.
+    The first Ctrl-C ends the training after the current batch without an error; `History.interrupted` is True then. A
+    second one raises KeyboardInterrupt at once. However the training ends, also by an exception, the network has the
+    weights of the best epoch, or without validation the last ones (or their average).
 
     Parameters
     ----------
     optimizer : Optimizer
         Of the network to be trained.
     loss_step : callable
-        Takes a batch; returns its mean loss and the gradients of the weights by name. Should it be random, as with
-        dropout, it has its own seed.
+        Takes a batch; returns its mean loss and the gradients of the weights by name. Randomness in it, such as
+        dropout, has a seed that the caller sets.
     batches : iterable of sized
-        Iterated over anew each epoch; for instance `BucketedBatches`, or a list of arrays of row numbers. The
+        Iterated over once in each epoch; for instance `BucketedBatches`, or a list of arrays of row numbers. The
         length of a batch is its weight in the epoch's mean loss.
     n_epochs : int
         1 or more.
     validate : callable, optional
         Called after each epoch, without arguments; returns loss and score (higher is better), or loss and None.
-        The network has the averaged weights then if there is an average.
+        With `ema_decay` the network has the averaged weights during the call.
     monitor : {"loss", "score"}, default "loss"
-        By which result of `validate` the best epoch is found; of equal scores the one with the lower loss.
+        The result of `validate` that decides which epoch is best; of equal scores, the one with the lower loss.
     patience : int, optional
-        Stop after this many epochs in a row that were not the best so far; 1 or more.
+        Stop after this many epochs in a row without improvement; 1 or more.
     tol : float, default 0.0
-        By how much more than this an epoch must be better, by what `monitor` names, for `patience` to begin anew. The
-        weights of a best epoch are kept however little better it is.
+        An epoch resets `patience` only if it improves what `monitor` names by more than this. The weights of the best
+        epoch are kept even if the improvement is smaller.
     ema_decay : float, optional
-        Keep an exponential moving average of the weights (`ExponentialMovingAverage`), which is what is validated
-        and what the network has in the end.
+        Decay of an exponential moving average of the weights (`ExponentialMovingAverage`), which is validated and
+        which the network has after training.
     clip_norm, clip_value : float, optional
-        Limit the common norm of all gradients, and then each element of them.
+        Limits for the common norm of all gradients (`clip_grad_norm`), and then for each element (`clip_grad_value`).
     schedule : Schedule, optional
-        Of the optimiser's learning rate. It is given the validation loss, or without validation the training loss,
-        of the epoch; or the loss of the batch.
+        Of this optimiser's learning rate. Its metric is the epoch's validation loss, or without validation the
+        epoch's training loss; with `schedule_every` "batch" it is the batch's loss.
     schedule_every : {"epoch", "batch"}, default "epoch"
         When the schedule takes a step.
     callback : callable, optional
         Called with the history after each epoch; the training ends if it returns true.
     score_name : str, default "score"
-        What the lines shown call the score.
+        Name of the score in the lines shown.
     verbose : int, default 1
-        1 writes a line for each epoch (of many, for some 50) to standard error, and on a terminal that has tqdm shows
-        a bar; 0 is silent.
+        1 writes a line for each epoch to standard error (at most 50 lines), and shows a progress bar if that is a
+        terminal and tqdm is installed; 0 is silent.
 
     Returns
     -------
     History
-        The network has the weights of its `best_epoch`; without validation, the last ones (or their average).
+        What happened, epoch by epoch.
 
     Raises
     ------
     FloatingPointError
-        A loss or the gradients' norm is not finite: the training diverged.
+        A loss, a score or the gradients' norm is not finite: the training diverged.
     TypeError, ValueError
-        An argument of the wrong kind or out of range, or batches that hold nothing.
+        An argument of the wrong kind or out of range, or an epoch without batches.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is {type(optimizer).__name__}, expected an optimiser")
@@ -126,54 +128,28 @@ def fit(
         patience = check_index("patience", patience, low=1)
         if validate is None:
             raise ValueError("patience is given, but validate is not")
-    best = _Best(monitor, check_real("tol", tol, low=0.0))
+    best = _BestEpoch(monitor, check_real("tol", tol, low=0.0))
     if schedule is not None and schedule.optimizer is not optimizer:
         raise ValueError("schedule is of another optimiser")
-    network = optimizer.layer
-    average = None if ema_decay is None else ExponentialMovingAverage(network, ema_decay)
-    history = History()
+    average = None if ema_decay is None else ExponentialMovingAverage(optimizer.layer, ema_decay)
+    training = _Training(
+        optimizer, loss_step, validate, clip_norm, clip_value, average, best,
+        batch_schedule=schedule if schedule_every == "batch" else None,
+        epoch_schedule=schedule if schedule_every == "epoch" else None,
+    )  # fmt: skip
+    history = training.history
     line_every = math.ceil(n_epochs / MAX_LINES)
 
-    with _noted_interrupt() as interrupted, _kept_weights(network, best, average):
+    with _deferred_interrupt() as interrupted, _final_weights(optimizer.layer, best, average):
         for epoch in range(1, n_epochs + 1):
-            start = time.perf_counter()
-            total = rows_seen = 0
             shown = progress.batches(batches, f"epoch {epoch}/{n_epochs}")
-            with closing(shown):
-                for batch in shown:
-                    if interrupted():
-                        break
-                    loss = _step(optimizer, loss_step, batch, clip_norm, clip_value, epoch, best.epoch)
-                    if average is not None:
-                        average.update()
-                    lr = optimizer.lr
-                    if schedule is not None and schedule_every == "batch":
-                        schedule.step(loss)
-                    total += loss * len(batch)
-                    rows_seen += len(batch)
-            if interrupted():
+            if not training.run_epoch(epoch, shown, interrupted):
                 break
-            if rows_seen == 0:
-                raise ValueError(f"batches holds no rows in epoch {epoch}, expected some each time it is iterated over")
-
-            history.train_loss.append(total / rows_seen)
-            history.lr.append(lr)
-            if validate is not None:
-                with nullcontext() if average is None else average.applied():
-                    loss, score = _check_validation(validate(), monitor, epoch, best.epoch)
-                    best.offer(network, epoch, loss, score)
-                history.validation_loss.append(loss)
-                if score is not None:
-                    history.validation_score.append(score)
-                history.best_epoch = best.epoch
-            history.seconds.append(time.perf_counter() - start)
             if epoch % line_every == 0 or epoch == n_epochs:
                 progress.line(_describe(history, n_epochs, score_name))
-
-            if schedule is not None and schedule_every == "epoch":
-                schedule.step((history.validation_loss or history.train_loss)[-1])
+            training.step_epoch_schedule()
             stop = callback is not None and callback(history)
-            if stop or (patience is not None and epoch - best.marked_epoch >= patience):
+            if stop or (patience is not None and epoch - best.improved_epoch >= patience):
                 history.stopped_early = epoch < n_epochs
                 break
             if interrupted():
@@ -186,57 +162,112 @@ def fit(
     return history
 
 
-class _Best:
+class _BestEpoch:
     """The best epoch so far, and a copy of its weights."""
 
     def __init__(self, monitor: str, tol: float) -> None:
         self.monitor = monitor
         self.tol = tol
         self.epoch: int | None = None
-        self.marked_epoch: int | None = None  # the last that was better than the marked one before by more than tol
-        self._mark = 0.0
         self.weights: dict[str, np.ndarray] | None = None
-        self._rank: tuple[float, ...] = ()
+        # For patience, an epoch improves only if it is better than the last one that did by more than tol
+        self.improved_epoch = 0
+        self._improved_value = -math.inf
+        self._rank: tuple[float, ...] = (-math.inf,)
 
-    def offer(self, network, epoch: int, loss: float, score: float | None) -> None:
-        rank = (-loss,) if self.monitor == "loss" else (score, -loss)
-        if self.epoch is None or rank > self._rank:
+    def update(self, network: Layer, epoch: int, loss: float, score: float | None) -> None:
+        """Compare an epoch with the best one, and copy the network's weights if it is better."""
+        rank = (-loss,) if score is None or self.monitor == "loss" else (score, -loss)
+        if rank > self._rank:
             self._rank, self.epoch, self.weights = rank, epoch, network.state_dict()
-            if self.marked_epoch is None or self.tol == 0 or rank[0] > self._mark + self.tol:
-                self.marked_epoch, self._mark = epoch, rank[0]
+            if self.tol == 0 or rank[0] > self._improved_value + self.tol:
+                self.improved_epoch, self._improved_value = epoch, rank[0]
 
 
-def _step(optimizer, loss_step, batch, clip_norm, clip_value, epoch, best_epoch) -> float:
-    """Do one step of the optimiser and return the loss."""
-    loss, grads = loss_step(batch)
-    _check_finite("the training loss", loss, epoch, best_epoch)
-    if clip_norm is not None:
-        norm = clip_grad_norm(grads, clip_norm)
-        _check_finite("the norm of the gradients", norm, epoch, best_epoch)
-    if clip_value is not None:
-        clip_grad_value(grads, clip_value)
-    optimizer.step(grads)
-    return float(loss)
+@dataclass
+class _Training:
+    """How one call of `fit` trains an epoch, and what has happened so far."""
 
+    optimizer: Optimizer
+    loss_step: LossStep
+    validate: Validation | None
+    clip_norm: float | None
+    clip_value: float | None
+    average: ExponentialMovingAverage | None
+    best: _BestEpoch
+    batch_schedule: Schedule | None
+    epoch_schedule: Schedule | None
+    history: History = field(default_factory=History)
 
-def _check_finite(what: str, value: float, epoch: int, best_epoch: int | None) -> None:
-    if not math.isfinite(value):
-        kept = f"the weights of epoch {best_epoch} are kept" if best_epoch else "no epoch's weights could be kept"
-        raise FloatingPointError(
-            f"{what} is {value} in epoch {epoch}: it diverged; {kept}. Try a lower learning rate, or clip_norm"
-        )
+    def run_epoch(self, epoch: int, batches: Generator[Any, None, None], interrupted: Callable[[], bool]) -> bool:
+        """Train on all batches and validate; return False if an interrupt ended the epoch before its last batch."""
+        start = time.perf_counter()
+        total, rows_seen = 0.0, 0
+        with closing(batches):
+            for batch in batches:
+                if interrupted():
+                    break
+                loss = self._step(epoch, batch)
+                lr = self.optimizer.lr
+                if self.batch_schedule is not None:
+                    self.batch_schedule.step(loss)
+                total += loss * len(batch)
+                rows_seen += len(batch)
+        if interrupted():
+            return False
+        if rows_seen == 0:
+            raise ValueError(f"batches holds no rows in epoch {epoch}, expected some each time it is iterated over")
+        self.history.train_loss.append(total / rows_seen)
+        self.history.lr.append(lr)
+        if self.validate is not None:
+            self._validate(epoch, self.validate)
+        self.history.seconds.append(time.perf_counter() - start)
+        return True
 
+    def _step(self, epoch: int, batch: Any) -> float:
+        """Update the weights, and their average, by one batch; return its loss."""
+        loss, grads = self.loss_step(batch)
+        self._check_finite("the training loss", loss, epoch)
+        if self.clip_norm is not None:
+            norm = clip_grad_norm(grads, self.clip_norm)
+            self._check_finite("the norm of the gradients", norm, epoch)
+        if self.clip_value is not None:
+            clip_grad_value(grads, self.clip_value)
+        self.optimizer.step(grads)
+        if self.average is not None:
+            self.average.update()
+        return float(loss)
 
-def _check_validation(result: Any, monitor: str, epoch: int, best_epoch: int | None) -> tuple[float, float | None]:
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"validate returned {result!r}, expected (loss, score)")
-    loss, score = result
-    if score is None and monitor == "score":
-        raise ValueError("monitor is 'score', but validate returned no score")
-    _check_finite("the validation loss", loss, epoch, best_epoch)
-    if score is not None:
-        _check_finite("the validation score", score, epoch, best_epoch)
-    return float(loss), None if score is None else float(score)
+    def _validate(self, epoch: int, validate: Validation) -> None:
+        """Call `validate`, with the averaged weights if there are any, and compare the epoch with the best one."""
+        with nullcontext() if self.average is None else self.average.applied():
+            result = validate()
+            if not isinstance(result, tuple) or len(result) != 2:
+                raise TypeError(f"validate returned {result!r}, expected (loss, score)")
+            loss, score = result
+            if score is None and self.best.monitor == "score":
+                raise ValueError("monitor is 'score', but validate returned no score")
+            self._check_finite("the validation loss", loss, epoch)
+            if score is not None:
+                self._check_finite("the validation score", score, epoch)
+            self.best.update(self.optimizer.layer, epoch, float(loss), None if score is None else float(score))
+        self.history.validation_loss.append(float(loss))
+        if score is not None:
+            self.history.validation_score.append(float(score))
+        self.history.best_epoch = self.best.epoch
+
+    def step_epoch_schedule(self) -> None:
+        """Step the schedule that steps once in an epoch, if there is one, by the validation or training loss."""
+        if self.epoch_schedule is not None:
+            self.epoch_schedule.step((self.history.validation_loss or self.history.train_loss)[-1])
+
+    def _check_finite(self, what: str, value: float, epoch: int) -> None:
+        if not math.isfinite(value):
+            best = self.best.epoch
+            kept = f"the weights of epoch {best} are kept" if best else "no epoch's weights could be kept"
+            raise FloatingPointError(
+                f"{what} is {value} in epoch {epoch}: it diverged; {kept}. Try a lower learning rate, or clip_norm"
+            )
 
 
 def _describe(history: History, n_epochs: int, score_name: str) -> str:
@@ -249,8 +280,8 @@ def _describe(history: History, n_epochs: int, score_name: str) -> str:
 
 
 @contextmanager
-def _kept_weights(network, best: _Best, average: ExponentialMovingAverage | None) -> Iterator[None]:
-    """Give the network the weights to be kept when the block ends, come what may: the best, the average or its own."""
+def _final_weights(network: Layer, best: _BestEpoch, average: ExponentialMovingAverage | None) -> Iterator[None]:
+    """Set the network's final weights when the block ends, also by an exception: the best, the average or the last."""
     try:
         yield
     finally:
@@ -261,25 +292,26 @@ def _kept_weights(network, best: _Best, average: ExponentialMovingAverage | None
 
 
 @contextmanager
-def _noted_interrupt() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C inside the block into a note, which the function given tells.
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Defer the first Ctrl-C inside the block: yield a function that returns whether there was one.
 
-    An exception could come in the middle of an update, with some weights changed and others not. Where Python's own
-    handler isn't in place, or not to be had (in other threads), nothing is changed.
+    KeyboardInterrupt could otherwise be raised in the middle of an update, with only some of the weights changed.
+    Python allows signal handlers in the main thread only; in other threads, and where the program has its own handler,
+    Ctrl-C has its usual effect.
     """
-    noted = False
+    came = False
 
-    def note(number, frame):
-        nonlocal noted
-        noted = True
+    def remember(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     in_main = threading.current_thread() is threading.main_thread()
-    ours = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, note)
+    deferred = in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if deferred:
+        signal.signal(signal.SIGINT, remember)
     try:
-        yield lambda: noted
+        yield lambda: came
     finally:
-        if ours:
+        if deferred:
             signal.signal(signal.SIGINT, signal.default_int_handler)

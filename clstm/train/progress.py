@@ -1,9 +1,9 @@
-"""What a training shows on standard error: a line for each epoch, and a bar on a terminal that has tqdm."""
+"""Progress of training on standard error: a line for each epoch, and a bar on a terminal if tqdm is installed."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from clstm._package import public
@@ -11,19 +11,19 @@ from clstm._package import public
 
 @public("clstm.train")
 class Progress:
-    """Writes to standard error as it is at each call; writes nothing where `verbose` is 0.
+    """Writes to the standard error that is current at each call; nothing if `verbose` is 0.
 
     Parameters
     ----------
     verbose : int
-        0 silent, 1 lines, and a bar if standard error is a terminal and tqdm is installed.
+        0 is silent; 1 writes lines, and shows a bar if standard error is a terminal and tqdm is installed.
     """
 
     def __init__(self, verbose: int) -> None:
         self.verbose = verbose
 
-    def batches(self, batches: Iterable[Any], label: str) -> Iterator[Any]:
-        """Yield the batches, with a bar that vanishes at their end."""
+    def batches(self, batches: Iterable[Any], label: str) -> Generator[Any, None, None]:
+        """Yield the batches, with a bar that is removed after the last one."""
         bar = self._bar_class()
         if bar is None:
             yield from batches
@@ -36,7 +36,7 @@ class Progress:
         if self.verbose and sys.stderr is not None:
             try:
                 print(text, file=sys.stderr, flush=True)
-            except OSError:  # a closed pipe or a full disk is no reason to lose a training
+            except OSError:  # a closed pipe or a full disk must not end the training
                 self.verbose = 0
 
     def _bar_class(self) -> Any:

@@ -17,7 +17,7 @@ from clstm._checks import (
 )
 from clstm._package import public
 from clstm.layers.attention import Attention
-from clstm.layers.base import Layer
+from clstm.layers.base import Context, Layer
 from clstm.layers.dropout import Dropout
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -44,12 +44,10 @@ class Memory:
 
 @public("clstm.translation")
 @dataclass
-class EncoderDecoderContext:
-    """What one `forward_train` leaves for one `backward`: the contexts of the parts by name; opaque."""
+class EncoderDecoderContext(Context):
+    """What one `forward_train` keeps for one `backward`: the contexts of the parts by name; opaque."""
 
-    owner: Layer
     real: np.ndarray
-    parts: dict[str, Any]
 
 
 @public("clstm.translation")
@@ -220,7 +218,7 @@ class EncoderDecoder(LSTMNetwork):
         y, _ = run("decoder", self.decoder, embedded, _side_by_side(state), target_lengths)
         attended = run("attention", self.attention, y, outputs, source_lengths)
         scores = run("fc", self.fc, run("dropout", self._dropout, attended[real]))
-        return scores, EncoderDecoderContext(self, real, contexts)
+        return scores, EncoderDecoderContext(self, real, kept=contexts)
 
     def backward(self, context: EncoderDecoderContext, dscores: np.ndarray) -> dict[str, np.ndarray]:
         """Return the gradients of the weights, by name, given a loss's gradient at the scores of one `forward_train`.
@@ -231,12 +229,9 @@ class EncoderDecoder(LSTMNetwork):
             A wrong dtype or shape (the context can then still be used), or a context of another network or already
             used.
         """
-        if not isinstance(context, EncoderDecoderContext):
-            raise TypeError(f"context is {type(context).__name__}, expected what forward_train returned")
-        if context.owner is not self:
-            raise ValueError("context is of another network")
-        parts = context.parts
-        fc = self.fc.backward(parts["fc"], dscores)
+        context = EncoderDecoderContext.checked(context, self)
+        fc = self.fc.backward(context.kept["fc"], dscores)  # checks dscores
+        parts = context.take(self)
         dattended = np.zeros((*context.real.shape, self.embedding_dim), self.dtype)
         dattended[context.real] = self._dropout.backward(parts["dropout"], fc.x).x
         attention = self.attention.backward(parts["attention"], dattended)

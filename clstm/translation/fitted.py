@@ -11,7 +11,7 @@ import numpy as np
 from clstm._checks import random_generator
 from clstm._package import public
 from clstm.estimators.fitted import Fitted
-from clstm.layers.base import blank_weights
+from clstm.models.base import restored
 from clstm.text.vocabulary import check_texts
 from clstm.train.batches import batches_by_length
 from clstm.train.history import History
@@ -121,12 +121,9 @@ class FittedTranslator(Fitted):
             SentenceVocabulary.from_dict(config[name]) for name in ("source_vocabulary", "target_vocabulary")
         )
         history = History.from_dict(config["history"])
-        if params["num_layers"] > len(arrays):  # a hostile file's number of layers must not be made first
-            raise ValueError(f"it has {len(arrays)} arrays, which isn't what its params ask for")
-        # Blank weights take no memory, whatever sizes a file has; then its arrays must have the same sizes.
-        with blank_weights():
-            network = make_network(params, len(source), len(target), random_generator(0))
-        network.load_state_dict(arrays, assign=True)
+        network = restored(
+            lambda: make_network(params, len(source), len(target), random_generator(0)), arrays, params["num_layers"]
+        )
         return cls(params=params, network=network, history=history, source_vocabulary=source, target_vocabulary=target)
 
 

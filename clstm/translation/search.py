@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from clstm._core.numerics import log_softmax_at
 from clstm.translation.encoder_decoder import EncoderDecoder
 
 Found = tuple[np.ndarray, np.ndarray]
@@ -99,10 +100,8 @@ def _best_tokens(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
     best = np.argpartition(scores, -count, axis=2)[..., -count:]
     values = np.take_along_axis(scores, best, axis=2)
     order = np.argsort(-values, axis=2, kind="stable")
-    best, values = np.take_along_axis(best, order, axis=2), np.take_along_axis(values, order, axis=2)
-    most = values[..., :1]
-    sums = np.exp(scores - most).sum(axis=2, keepdims=True, dtype=np.float64)
-    return best, values - most - np.log(sums)
+    best = np.take_along_axis(best, order, axis=2)
+    return best, log_softmax_at(scores, best)
 
 
 def _spread(n: int, rows: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

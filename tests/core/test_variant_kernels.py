@@ -51,7 +51,7 @@ class Options:
 
     @property
     def reference(self):
-        return reference.Cell(self.coupled, self.cell_clip, self.gate_clip, self.zoneout, self.activations)
+        return reference.Variant(self.coupled, self.cell_clip, self.gate_clip, self.zoneout, self.activations)
 
     @property
     def cell(self):
@@ -240,7 +240,7 @@ def expect(problem):
         if problem.masks is not None:
             recurrent, z_h, z_c = problem.masks[d]
             masks = reference.Masks(exact(recurrent), *(None if z is None else own(z) != 0 for z in (z_h, z_c)))
-        given = {"extras": reference.Extras(*extras), "cell": options.reference, "masks": masks}
+        given = {"extras": reference.Extras(*extras), "variant": options.reference, "masks": masks}
         x = own(np.nan_to_num(problem.x))
         run = reference.lstm_direction(x, exact(problem.h0[d]), exact(problem.c0[d]), W, U, b, length, reverse, **given)
         grads = reference.lstm_direction_backward(

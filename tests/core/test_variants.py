@@ -181,8 +181,8 @@ def solve(problem, num_threads=1, train=True, need_dx=True, add=None):
     return results
 
 
-def reference_cell(cell):
-    return reference.Cell(
+def reference_variant(cell):
+    return reference.Variant(
         cell.coupled, cell.cell_clip, cell.gate_clip, cell.zoneout,
         tuple((ACTIVATIONS[code], alpha, beta) for code, alpha, beta in cell.activations),
     )  # fmt: skip
@@ -221,7 +221,7 @@ def expect(problem):
                     None if recurrent is None else exact(recurrent[r : r + 1]),
                     *(None if mask is None else mask[steps, row] for mask in zoneout),
                 )
-            options = {"extras": extras, "cell": reference_cell(cell), "masks": masks}
+            options = {"extras": extras, "variant": reference_variant(cell), "masks": masks}
             x = exact(problem.x[steps, row])
             run = reference.lstm_direction(
                 x, exact(problem.h0[d, r : r + 1]), exact(problem.c0[d, r : r + 1]), W, U, b, None, reverse, **options

@@ -106,16 +106,20 @@ def test_the_same_seed_gives_the_same_bits(tiny):
     np.testing.assert_array_equal(drawn[0], drawn[1])
 
 
+def shapes_of(network):
+    return {name: weight.shape for name, weight in network.parameters().items()}
+
+
 def test_arguments_reach_the_network():
     classifier = make_tiny(
         vocab_size=5, num_layers=2, bidirectional=False, pooling="last", max_length=2, embedding_dim=7, hidden_size=5
     ).fit(TEXTS, LABELS)
     assert len(classifier.vocabulary_) == 5
-    shapes = {name: weight.shape for name, weight in classifier.network_.parameters().items()}
+    shapes = shapes_of(classifier.network_)
     assert shapes["embedding.weight"] == (5, 7)
     assert shapes["lstm.weight_ih_l1"] == (20, 5)
     assert shapes["fc.weight"] == (2, 5)
-    assert shapes == LSTMClassifierNetwork.weight_shapes(7, 5, 5, 2, 2)
+    assert shapes == shapes_of(LSTMClassifierNetwork(7, 5, 5, 2, 2))
     assert classifier.network_.pooling == "last"
     np.testing.assert_array_equal(*classifier.predict_proba(["long film dull", "long film fine fine"]))
 
@@ -126,9 +130,8 @@ def test_every_pooling_fits(pooling, bidirectional):
     classifier = make_tiny(pooling=pooling, bidirectional=bidirectional, ema_decay=None, clip_norm=None, patience=1)
     classifier.fit(TEXTS, LABELS, validation_data=(TEXTS, LABELS))
     assert classifier.predict_proba(TEXTS).shape == (24, 2)
-    shapes = {name: weight.shape for name, weight in classifier.network_.parameters().items()}
-    sizes = (4, 3, len(classifier.vocabulary_), 2, 1)
-    assert shapes == LSTMClassifierNetwork.weight_shapes(*sizes, bidirectional=bidirectional)
+    expected = LSTMClassifierNetwork(4, 3, len(classifier.vocabulary_), 2, 1, bidirectional=bidirectional)
+    assert shapes_of(classifier.network_) == shapes_of(expected)
 
 
 def test_validation_fraction_holds_texts_back():

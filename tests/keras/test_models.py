@@ -676,7 +676,7 @@ def test_wrong_calls_are_named(model, keras, layers):
         network.backward(None, y)
     with pytest.raises(ValueError, match="dy has shape"):
         network.backward(context, y[1:])
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="another layer or network"):
         clstm.keras.load(model).backward(context, y)
     network.backward(context, y)
     with pytest.raises(ValueError, match="used by an earlier backward"):

@@ -84,7 +84,7 @@ def test_gradients_are_those_of_finite_differences(score):
     assert list(found.weights) == list(attention.parameters())
 
 
-def test_what_lies_past_a_length_doesnt_matter():
+def test_values_past_a_length_are_ignored():
     attention = make()
     queries, memory = arrays()
     y, context = attention.forward_train(queries, memory, LENGTHS)

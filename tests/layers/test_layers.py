@@ -96,7 +96,7 @@ def test_embedding_names_an_id_out_of_range(bad):
 
 
 @pytest.mark.parametrize("bad", [np.array([1.0]), np.array([True]), "ab", np.array(["a"]), [[1], [2, 3]]])
-def test_embedding_refuses_what_is_no_integer(bad):
+def test_embedding_refuses_ids_that_are_not_integers(bad):
     with pytest.raises(TypeError, match="ids"):
         Embedding(5, 2, seed=0)(bad)
 
@@ -132,7 +132,7 @@ def test_embedding_gradient_sums_in_order(num_embeddings, dim, data):
     np.testing.assert_array_equal(embedding.backward(context, dy).weights["weight"], expected)
 
 
-def test_embedding_keeps_its_own_ids():
+def test_embedding_copies_its_ids():
     embedding = Embedding(5, 2, seed=0)
     ids = np.array([1, 2])
     _, context = embedding.forward_train(ids)
@@ -292,7 +292,7 @@ def test_linear_bad_arguments():
 # Dropout
 
 
-def test_dropout_leaves_inference_alone():
+def test_dropout_changes_nothing_in_inference():
     dropout = Dropout(0.7, seed=0)
     x = random((4, 5), np.float32)
     assert dropout(x) is x
@@ -302,7 +302,7 @@ def test_dropout_leaves_inference_alone():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.6])
-def test_dropout_scales_what_it_keeps(p, dtype):
+def test_dropout_scales_the_other_elements(p, dtype):
     dropout = Dropout(p, seed=4)
     x = random((200, 501), dtype)
     y, context = dropout.forward_train(x)
@@ -348,7 +348,7 @@ def test_dropout_is_linear_in_x(shape, dtype):
     assert y.dtype == dtype
     grads = context.owner.backward(context, x)
     assert grads.weights == {}
-    np.testing.assert_array_equal(grads.x, y)  # the same factors
+    np.testing.assert_array_equal(grads.x, y)  # the same mask
 
 
 def test_dropout_does_not_depend_on_memory_layout():
@@ -422,7 +422,7 @@ def test_other_seed_other_weights():
     assert (first != second).any()
 
 
-def test_representations_make_the_layer_again():
+def test_representations_evaluate_to_the_same_layer():
     for text in (
         "Embedding(9, 4)",
         "Embedding(9, 4, padding_idx=8, std=0.1, dtype=float64)",
@@ -460,7 +460,7 @@ def test_like_torch(dtype):
     assert not embedding_grads.weights["weight"][2].any()
 
 
-def test_blank_layers_take_what_is_assigned():
+def test_blank_layers_take_assigned_weights():
     with blank_weights():
         blank = Linear(300, 200)
     assert blank.parameters()["weight"].strides == (0, 0)  # takes no memory

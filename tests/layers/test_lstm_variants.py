@@ -76,7 +76,7 @@ def cells(lstm):
     """Return the reference's options of each direction."""
     activations = lstm.activations
     return [
-        reference.Cell(lstm.coupled, lstm.cell_clip or np.inf, lstm.gate_clip or np.inf, lstm.zoneout,
+        reference.Variant(lstm.coupled, lstm.cell_clip or np.inf, lstm.gate_clip or np.inf, lstm.zoneout,
                        activations[3 * d : 3 * d + 3] if len(activations) == 6 else activations)
         for d in range(lstm.num_directions)
     ]  # fmt: skip
@@ -139,7 +139,7 @@ class Problem:
             if factors is not None:
                 weights["weight_hh" + suffix] = weights["weight_hh" + suffix] * factors
         state = [None, None] if self.state is None else [list(flat(parts)) for parts in self.state]
-        options = {"cell": cells(lstm), "masks": masks, "reset": self.reset, "residual": lstm.residual}
+        options = {"variant": cells(lstm), "masks": masks, "reset": self.reset, "residual": lstm.residual}
         output = reference.lstm(self.x.astype(float), *state, weights, self.lengths, dropout, **options)
         if drawn is None:
             return output, None

@@ -85,3 +85,19 @@ def test_nan_reaches_the_maximum_of_its_row_and_unit_only(place):
     y[0, place, 1] = np.nan
     pooled = POOLINGS["max"](y, np.zeros((1, 2, 2)), None)
     np.testing.assert_array_equal(pooled, [[4.0, np.nan], [10.0, 11.0]])
+
+
+@pytest.mark.parametrize("kind", POOLINGS)
+def test_step_by_step(kind):
+    pooling, y = POOLINGS[kind], np.random.default_rng(0).standard_normal((3, 4, 5))
+    running = np.full((3, 5), pooling.initial)
+    for step in range(4):
+        pooled = pooling.update_running(running, y[:, step], np.full(3, step + 1))
+        expected = pooling(y[:, : step + 1], y[:, step][np.newaxis], None)
+        np.testing.assert_allclose(pooled, expected, rtol=1e-12)
+
+
+def test_the_old_name_of_a_step_is_deprecated():
+    with pytest.warns(DeprecationWarning, match="it is now update_running"):
+        pooled = POOLINGS["max"].follow(np.array([[1.0, 2.0]]), np.array([[3.0, 0.0]]), np.array([2]))
+    assert pooled.tolist() == [[3.0, 2.0]]

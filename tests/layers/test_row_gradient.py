@@ -48,7 +48,7 @@ def random_rows(step, dtype, rows=None):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("padding_idx", [None, 7, -1, 5])
-def test_embedding_gives_the_rows_of_the_dense_gradient(padding_idx, dtype):
+def test_embedding_returns_the_rows_of_the_dense_gradient(padding_idx, dtype):
     gradient = backward(True, dtype=dtype, padding_idx=padding_idx)
     dense = backward(False, dtype=dtype, padding_idx=padding_idx)
     assert gradient.dtype == dtype
@@ -73,7 +73,7 @@ def test_embedding_like_torch():
     np.testing.assert_allclose(gradient.values, values[real], rtol=1e-6)
 
 
-def test_no_ids_no_rows():
+def test_without_ids_there_are_no_rows():
     gradient = backward(True, ids=np.zeros((0, 3), np.int64))
     assert gradient.rows.size == 0
     assert gradient.values.shape == (0, WIDTH)
@@ -106,7 +106,7 @@ def test_repr_names_the_option():
         ({"shape": (-1, 5)}, ValueError, r"shape\[0\]"),
     ],
 )
-def test_what_is_no_such_gradient_is_refused(change, error, message):
+def test_bad_arguments(change, error, message):
     arguments = {"rows": np.array([1, 2]), "values": np.zeros((2, 5)), "shape": (11, 5)} | change
     if isinstance(arguments["rows"], list):
         arguments["rows"] = np.array(arguments["rows"], np.int32)
@@ -122,7 +122,7 @@ def test_what_is_no_such_gradient_is_refused(change, error, message):
     ("optimizer_class", "options", "peer_name", "peer_options"),
     [
         (SGD, {"lr": 0.1}, "SGD", {"lr": 0.1}),
-        # eps next to nothing, for SparseAdam scales it along with the bias correction
+        # eps almost 0, because SparseAdam multiplies it by the bias correction
         (Adam, {"lr": 0.01, "eps": 1e-20}, "SparseAdam", {"lr": 0.01, "eps": 1e-20}),
         (Adam, {"betas": (0.8, 0.99), "eps": 1e-20}, "SparseAdam", {"betas": (0.8, 0.99), "eps": 1e-20}),
         (AdamW, {"weight_decay": 0.0, "eps": 1e-20}, "SparseAdam", {"eps": 1e-20}),
@@ -162,7 +162,7 @@ OPTIMIZERS = [(SGD, {"lr": 0.1}), (Adam, {}), (AdamW, {"weight_decay": 0}), (RMS
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("optimizer_class", "options"), OPTIMIZERS)
-def test_rows_seen_are_updated_as_if_alone_and_others_wait(optimizer_class, options, dtype):
+def test_rows_given_are_updated_as_if_alone_and_others_not_at_all(optimizer_class, options, dtype):
     embedding = Embedding(HEIGHT, WIDTH, dtype=dtype, seed=0)
     before = embedding.state_dict()["weight"]
     rows = np.array([0, 4, 5, 10])
@@ -196,7 +196,7 @@ def test_no_rows_change_nothing_but_the_count(optimizer_class, options):
 
 @pytest.mark.parametrize(("optimizer_class", "options"), OPTIMIZERS)
 def test_same_bits_for_any_number_of_threads(optimizer_class, options, monkeypatch):
-    monkeypatch.setattr(clstm.optim, "MIN_PARALLEL_SIZE", 1)
+    monkeypatch.setattr(clstm.optim.base, "MIN_PARALLEL_SIZE", 1)
     results = []
     for num_threads in (1, 2, 3, 8):
         embedding = Embedding(HEIGHT, WIDTH, seed=0)
@@ -219,7 +219,7 @@ def test_same_bits_for_any_number_of_threads(optimizer_class, options, monkeypat
         (RMSprop, {"weight_decay": 0.1}, "weight_decay is 0.1"),
     ],
 )
-def test_what_would_move_all_rows_is_refused(optimizer_class, options, setting):
+def test_settings_that_change_all_rows_are_refused(optimizer_class, options, setting):
     embedding = Embedding(HEIGHT, WIDTH, seed=0)
     before = embedding.state_dict()["weight"]
     optimizer = optimizer_class(embedding, **options)
@@ -243,7 +243,7 @@ def test_a_gradient_of_another_kind_is_refused(gradient, error, message):
 
 
 @pytest.mark.parametrize("row", [-1, HEIGHT, 1 << 40])
-def test_rows_changed_behind_its_back_are_refused(row):
+def test_rows_changed_after_the_check_are_refused(row):
     gradient = random_rows(0, np.float32)
     gradient.rows[2] = row
     with pytest.raises(ValueError, match="rows"):

@@ -1,3 +1,4 @@
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from clstm._core import backend
 from clstm.losses import cross_entropy, mse
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
+from clstm.models.base import restored
 from clstm.optim import Adam
 
 VOCABULARY, LABELS = 50, 3
@@ -73,7 +75,7 @@ def test_names_are_those_of_the_torch_class():
     ]
 
 
-def test_hidden_state_carries_on():
+def test_a_state_continues_a_sequence():
     network = make_network(num_layers=2)
     ids, _, _ = make_batch()
     whole, (h_whole, c_whole) = network(ids)
@@ -104,7 +106,7 @@ def test_a_row_without_steps_gets_the_bias(pooling):
     assert network(np.zeros((0, 3), int))[0].shape == (0, LABELS)
 
 
-def test_many_threads_get_what_one_gets():
+def test_many_threads_get_the_same_as_one():
     network = make_network(True, "max", 2)
     batches = [make_batch(seed, batch=3 + seed % 4, time=5 + seed % 7)[:2] for seed in range(24)]
     expected = [network(ids, lengths=lengths)[0] for ids, lengths in batches]
@@ -201,9 +203,9 @@ def test_gradients_of_floats_and_of_steps(pooling):
     assert grads.x is None
     before = network.state_dict()
     assert list(grads.weights) == list(before)
-    assert {name: array.shape for name, array in before.items()} == SequenceNetwork.weight_shapes(
-        3, 4, 2, 2, bidirectional=True
-    )
+    with pytest.warns(DeprecationWarning, match="weight_shapes is deprecated"):
+        shapes = SequenceNetwork.weight_shapes(3, 4, 2, 2, bidirectional=True)
+    assert {name: array.shape for name, array in before.items()} == shapes
     for name, gradient in grads.weights.items():
         change = rng.standard_normal(gradient.shape)
         losses = []
@@ -235,7 +237,7 @@ def test_a_context_is_for_one_backward_of_its_network():
     network, other = make_network(), make_network()
     ids, _, _ = make_batch()
     out, _, context = network.forward_train(ids)
-    with pytest.raises(ValueError, match="another network"):
+    with pytest.raises(ValueError, match="another layer or network"):
         other.backward(context, out)
     with pytest.raises(TypeError, match="expected what forward_train returned"):
         network.backward(None, out)
@@ -310,7 +312,7 @@ def torch():
 
 
 def make_twin(torch, network, bidirectional, pooling, num_layers, dtype):
-    """Return the class that people copy, with the poolings of ours and its weights."""
+    """Return the class from PyTorch tutorials, with our poolings and the weights of `network`."""
     nn = torch.nn
 
     class Classifier(nn.Module):
@@ -392,3 +394,44 @@ def test_a_whole_training_run_is_that_of_torch(torch, bidirectional, pooling, nu
     np.testing.assert_allclose(losses, torch_losses, atol=1e-4)
     for name, weight in twin.state_dict().items():
         np.testing.assert_allclose(network.state_dict()[name], weight.numpy(), atol=2e-3, err_msg=name)
+
+
+# ------------------------------------------------------------------------------------------ weights from a file
+
+
+def make_restored(arrays, *sizes, **options):
+    return restored(lambda: SequenceNetwork(*sizes, **options), arrays, sizes[3])
+
+
+def test_a_restored_network_has_the_files_weights():
+    arrays = SequenceNetwork(3, 4, 2, 1, vocab_size=6, bidirectional=True, seed=5).state_dict()
+    network = make_restored(arrays, 3, 4, 2, 1, vocab_size=6, bidirectional=True, seed=0)
+    assert list(network.parameters()) == list(arrays)
+    for name, weight in network.parameters().items():
+        np.testing.assert_array_equal(weight, arrays[name])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "options", "message"),
+    [
+        ((3, 10**5, 2, 1), {}, "lstm.weight_ih_l0 has shape"),
+        ((10**12, 4, 2, 1), {}, "lstm.weight_ih_l0 has shape"),
+        ((3, 4, 10**12, 1), {}, "fc.weight has shape"),
+        ((3, 4, 2, 1), {"vocab_size": 10**12}, "embedding.weight"),
+        ((3, 10**12, 2, 1), {}, "array is too big|too large|maximum"),  # more numbers than an array can have
+        ((3, 4, 2, 7), {}, "it has 6 arrays, which isn't what its params ask for"),
+        ((3, 4, 2, 10**12), {}, "it has 6 arrays, which isn't what its params ask for"),
+        ((3, 4, 2, 6), {}, "lacks lstm.weight_ih_l1"),
+        ((3, 4, 2, 1), {"bidirectional": True}, "lstm.weight_ih_l0_reverse"),
+        ((3, 4, 2, 1), {"dtype": np.float64}, "has dtype float32, expected float64"),
+    ],
+)
+def test_sizes_in_a_file_take_no_memory_before_they_are_checked(sizes, options, message):
+    arrays = SequenceNetwork(3, 4, 2, 1).state_dict()
+    tracemalloc.start()
+    try:
+        with pytest.raises((TypeError, ValueError), match=message):
+            make_restored(arrays, *sizes, **options)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

@@ -74,7 +74,7 @@ def test_it_does_what_the_steps_by_hand_do():
     assert (history.best_epoch, history.interrupted, history.stopped_early) == (None, False, False)
 
 
-def test_history_is_ready_for_json():
+def test_history_can_be_written_as_json():
     history = Regression().fit(2, validate=lambda: (np.float32(0.5), np.float64(0.25)))
     fields = json.loads(json.dumps(history.as_dict()))
     assert History(**fields) == history
@@ -92,7 +92,7 @@ def test_clip_value():
     assert_same_weights(problem.network.state_dict(), by_hand.network.state_dict())
 
 
-def test_the_average_is_what_is_validated_and_kept():
+def test_the_average_is_validated_and_kept():
     problem, by_hand = Regression(), Regression()
     history = problem.fit(3, validate=problem.validate, ema_decay=0.9)
     average = ExponentialMovingAverage(by_hand.network, 0.9)
@@ -152,12 +152,12 @@ def test_patience():
     assert_same_weights(problem.network.state_dict(), problem.weights_seen[3])
 
 
-def test_patience_with_tol_wants_more_than_a_little():
+def test_tol_is_the_improvement_that_resets_patience():
     problem = Regression()
     losses = [5.0, 3.0, 2.9, 2.8, 1.0]
     history = problem.fit(5, validate=scripted(problem, [(loss, None) for loss in losses]), patience=2, tol=0.5)
     assert history.validation_loss == losses[:4]
-    assert history.best_epoch == 4  # kept all the same
+    assert history.best_epoch == 4  # its weights are kept although it improved by less than tol
     with pytest.raises(ValueError, match="tol is -1"):
         problem.fit(1, tol=-1)
 
@@ -377,7 +377,7 @@ def test_a_second_interrupt_ends_at_once_and_keeps_the_best_weights():
     assert_same_weights(problem.network.state_dict(), problem.weights_seen[1])
 
 
-def test_another_handler_is_left_alone():
+def test_another_handler_is_not_replaced():
     noted = []
     before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:
@@ -390,7 +390,7 @@ def test_another_handler_is_left_alone():
     assert history.n_epochs == 2
 
 
-def test_it_runs_in_other_threads():
+def test_fit_runs_in_other_threads():
     results = []
     thread = threading.Thread(target=lambda: results.append(Regression().fit(2)))
     thread.start()
@@ -446,7 +446,7 @@ def test_many_epochs_have_few_lines(capsys):
     assert [line.split(":")[0] for line in lines] == [f"epoch {epoch}/120" for epoch in range(3, 121, 3)]
 
 
-def test_silence(capsys):
+def test_verbose_0_writes_nothing(capsys):
     Regression().fit(2, verbose=0)
     assert capsys.readouterr() == ("", "")
 

@@ -152,7 +152,7 @@ def test_wrong_calls_of_the_network_are_named():
     with pytest.raises(ValueError, match="hidden_size is 5, expected an even number"):
         EncoderDecoder(9, 8, 5, 5)
     scores, context = network.forward_train(SOURCE, TARGET)
-    with pytest.raises(ValueError, match="context is of another network"):
+    with pytest.raises(ValueError, match="context is of another layer or network"):
         make_network().backward(context, scores)
     network.backward(context, scores)
     with pytest.raises(ValueError, match="used by an earlier backward"):
