@@ -13,7 +13,7 @@
 #include "tile.h"
 #include "walk.h"
 
-/* The row of gates that belongs to the j-th row of a share at one step */
+/* The row of gates that belongs to the j-th row of a partition at one step */
 typedef struct {
     real *rows;
     isize first, step;
@@ -21,58 +21,58 @@ typedef struct {
 
 INLINE real *gate_row(const gate_rows *g, isize j, isize stride) { return g->rows + (g->first + j * g->step) * stride; }
 
-INLINE gate_rows gate_rows_of_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+INLINE gate_rows gate_rows_of_step(const clstm_forward *job, const partition *part, isize s, isize projected)
 {
     if (job->gates)
-        return (gate_rows){job->gates, job->walk->start[s] + mine->first, mine->step};
+        return (gate_rows){job->gates, job->walk->start[s] + part->first, part->step};
     return (gate_rows){job->projected, projected, 1};
 }
 
 /* For up to 3 rows, the tile that takes most of the panels next in turn, and how many; else NULL and 1 */
-INLINE tile_function *next_wide_tile(const share *mine, isize H, isize turn, isize done, isize rows, int *taken)
+INLINE tile_function *next_wide_tile(const partition *part, isize H, isize pass, isize done, isize rows, int *taken)
 {
     if (rows > 3)
         return *taken = 1, NULL;
     const isize whole = whole_panels(H);
-    const int rest_first = turn & 1, rest = mine->panel1 > whole && (!rest_first || done == 0) ? rest_vectors(H) : 0;
-    const isize beside = whole_in_turn(mine, turn, done + (rest_first && rest), whole);
-    return widest_tile(next_rows(rows), beside, rest, rest_first, taken);
+    const int partial_first = pass & 1, rest = part->panel1 > whole && (!partial_first || done == 0) ? partial_panel_vectors(H) : 0;
+    const isize beside = whole_panels_ahead(part, pass, done + (partial_first && rest), whole);
+    return widest_tile(next_rows(rows), beside, rest, partial_first, taken);
 }
 
 /* W x + b for steps s0 to s1 - 1, into the gate rows. */
-static void project(const clstm_forward *job, const share *mine, isize s0, isize s1)
+static void project(const clstm_forward *job, const partition *part, isize s0, isize s1)
 {
     const clstm_walk *walk = job->walk;
     const isize I = job->I, Hp = padded(job->H), stride = gates_stride(job->H);
     isize total = 0;
     for (isize s = s0; s < s1; s++)
-        total += rows_below(mine, walk->active[s]);
+        total += rows_below(part, walk->active[s]);
     if (total == 0)
         return;
-    const isize bytes = (mine->panel1 - mine->panel0) * 4 * VL * (I + job->H) * (isize)sizeof(real);
+    const isize bytes = (part->panel1 - part->panel0) * 4 * VL * (I + job->H) * (isize)sizeof(real);
     tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1};
     int taken = 1;
-    for (isize p = mine->panel0; p < mine->panel1; p += taken) {
-        tile_function *wide = next_wide_tile(mine, job->H, 0, p - mine->panel0, total, &taken);
+    for (isize p = part->panel0; p < part->panel1; p += taken) {
+        tile_function *wide = next_wide_tile(part, job->H, 0, p - part->panel0, total, &taken);
         const int N = gate_vectors(job->H, p);
         const real *bias = (const real *)job->bias + p * VL;
         set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
         t.segment[0].w_panel = I * 4 * VL;
-        isize s = s0, j = 0, alive = rows_below(mine, walk->active[s]), projected = 0;
-        gate_rows gates = gate_rows_of_step(job, mine, s, projected);
-        const real *next = (const real *)job->W + (p + 1 < mine->panel1 ? p + 1 : mine->panel0) * I * 4 * VL;
+        isize s = s0, j = 0, alive = rows_below(part, walk->active[s]), projected = 0;
+        gate_rows gates = gate_rows_of_step(job, part, s, projected);
+        const real *next = (const real *)job->W + (p + 1 < part->panel1 ? p + 1 : part->panel0) * I * 4 * VL;
         for (isize left = total, block = 0; left > 0; block++) {
             int R = next_rows(left);
-            if (!ask_for_panel(&t.segment[0], next, block, bytes))
-                ask_for_nothing(&t.segment[0]);
+            if (!set_panel_prefetch(&t.segment[0], next, block, bytes))
+                clear_prefetch(&t.segment[0]);
             for (int r = 0; r < R; r++, j++) {
                 while (j == alive) {
                     projected += alive;
                     s++, j = 0;
-                    alive = rows_below(mine, walk->active[s]);
-                    gates = gate_rows_of_step(job, mine, s, projected);
+                    alive = rows_below(part, walk->active[s]);
+                    gates = gate_rows_of_step(job, part, s, projected);
                 }
-                t.segment[0].a[r] = line_at(&job->x, row_of(mine, j), s);
+                t.segment[0].a[r] = features_at(&job->x, partition_row(part, j), s);
                 t.from[r] = bias;
                 t.to[r] = gate_row(&gates, j, stride) + p * VL;
             }
@@ -82,36 +82,36 @@ static void project(const clstm_forward *job, const share *mine, isize s0, isize
     }
 }
 
-/* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a share */
-INLINE isize state_of(const clstm_forward *job, const share *mine, isize b)
+/* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a partition */
+INLINE isize state_of(const clstm_forward *job, const partition *part, isize b)
 {
-    return job->apart ? index_of(mine, b) : b;
+    return job->contiguous_groups ? partition_index(part, b) : b;
 }
 
-INLINE isize state_row(const clstm_forward *job, const share *mine, isize j) { return job->apart ? j : row_of(mine, j); }
+INLINE isize state_row(const clstm_forward *job, const partition *part, isize j) { return job->contiguous_groups ? j : partition_row(part, j); }
 
 /* Rows that pass all panels before the next ones: so many places are kept */
-#define MOST_ROWS (32 * TILE_ROWS)
+#define MAX_BLOCK_ROWS (32 * TILE_ROWS)
 
 /* Where one row's step reads and writes: x, h and c before it, its gates (for good in training, or those of the projected
  * chunk), c, h and y */
 typedef struct {
     const real *x, *h_before, *c_before;
     real *gates, *c, *h, *y;
-} row_at;
+} row_pointers;
 
-INLINE row_at row_at_step(const clstm_forward *job, const share *mine, const gate_rows *gates, isize P, isize s, isize j)
+INLINE row_pointers row_pointers_at(const clstm_forward *job, const partition *part, const gate_rows *gates, isize P, isize s, isize j)
 {
     const clstm_walk *walk = job->walk;
-    const isize b = row_of(mine, j), row = state_row(job, mine, j), ld = state_stride(job->H);
+    const isize b = partition_row(part, j), row = state_row(job, part, j), ld = state_stride(job->H);
     real *h = (real *)job->h + row * state_stride(P), *c = (real *)job->c + row * ld;
-    row_at at = {.x = line_at(&job->x, b, s), .y = line_at(&job->y, b, s), .c_before = c, .c = c};
-    at.h_before = h + (s & 1) * job->half;
-    at.h = h + ((s + 1) & 1) * job->half;
+    row_pointers at = {.x = features_at(&job->x, b, s), .y = features_at(&job->y, b, s), .c_before = c, .c = c};
+    at.h_before = h + (s & 1) * job->h_buffer_stride;
+    at.h = h + ((s + 1) & 1) * job->h_buffer_stride;
     at.gates = job->gates || job->chunk ? gate_row(gates, j, gates_stride(job->H)) : NULL;
     if (job->gates) {
-        at.c_before = s > 0 ? (real *)job->cells + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
-        at.c = (real *)job->cells + (walk->start[s] + b) * ld;
+        at.c_before = s > 0 ? (real *)job->cell_states + (walk->start[s - 1] + b) * ld : (real *)job->c + b * ld;
+        at.c = (real *)job->cell_states + (walk->start[s] + b) * ld;
     }
     return at;
 }
@@ -135,14 +135,14 @@ NOINLINE void spread_gates(real *pre, int R, int Q, isize units)
 
 /* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
  * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
-INLINE void finish_units(const clstm_forward *job, const row_at *rows, int R, isize p, int Q, const real *pre, int keep)
+INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int R, isize p, int Q, const real *pre, int keep)
 {
     const isize H = job->H, Hp = padded(H), gate_step = Q * VL;
-    const int among_others = keep && job->apart; /* behind each row of gates lies one of another thread's */
-    vec squashed[MOST_VECTORS], out[MOST_VECTORS]; /* c, then tanh(c); o */
+    const int interleaved = keep && job->contiguous_groups; /* behind each row of gates lies one of another thread's */
+    vec squashed[MAX_VECTORS], out[MAX_VECTORS]; /* c, then tanh(c); o */
     for (int i = 0; i < R; i++) {
-        const int r = among_others ? (int)uneven(i, R) : i;
-        const row_at *at = &rows[r];
+        const int r = interleaved ? (int)irregular_order(i, R) : i;
+        const row_pointers *at = &rows[r];
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const real *a = pre + (r * 4 * Q + q) * VL;
@@ -163,7 +163,7 @@ INLINE void finish_units(const clstm_forward *job, const row_at *rows, int R, is
     }
     tanhs(squashed, R * Q);
     for (int i = 0; i < R; i++) {
-        const int r = among_others ? (int)uneven(i, R) : i;
+        const int r = interleaved ? (int)irregular_order(i, R) : i;
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
             const vec h = out[r * Q + q] * squashed[r * Q + q];
@@ -176,14 +176,14 @@ INLINE void finish_units(const clstm_forward *job, const row_at *rows, int R, is
     }
 }
 
-/* The same of the R rows from the share's j0-th on at step s; or what another cell does with the sums */
-typedef void finish_function(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p,
+/* The same of the R rows from the partition's j0-th on at step s; or what another position does with the sums */
+typedef void finish_function(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p,
                              int Q, real *pre);
 
-static void finish_rows(const clstm_forward *job, const share *mine, const row_at *rows, isize s, isize j0, int R, isize p,
+static void finish_rows(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p,
                         int Q, real *pre)
 {
-    (void)mine, (void)s, (void)j0;
+    (void)part, (void)s, (void)j0;
     if (job->gates)
         Q == 1 ? finish_units(job, rows, R, p, 1, pre, 1) : finish_units(job, rows, R, p, Q, pre, 1);
     else
@@ -191,55 +191,55 @@ static void finish_rows(const clstm_forward *job, const share *mine, const row_a
 }
 
 /* Ask for the index-th of the rows that step s will read or write. */
-INLINE void ask_for_step(const clstm_forward *job, const share *mine, isize s, isize index, segment *at)
+INLINE void set_step_prefetch(const clstm_forward *job, const partition *part, isize s, isize index, segment *at)
 {
     const clstm_walk *walk = job->walk;
-    const isize H = job->H, rows = s < walk->steps ? rows_below(mine, walk->active[s]) : 0;
+    const isize H = job->H, rows = s < walk->steps ? rows_below(part, walk->active[s]) : 0;
     if (rows == 0 || index >= (job->gates ? 4 : 2) * rows)
-        return ask_for_nothing(at);
-    const isize b = row_of(mine, index % rows), cell = walk->start[s] + b;
+        return clear_prefetch(at);
+    const isize b = partition_row(part, index % rows), position = walk->start[s] + b;
     if (index < rows)
-        ask_for_row(at, line_at(&job->x, b, s), job->I);
+        set_row_prefetch(at, features_at(&job->x, b, s), job->I);
     else if (index < 2 * rows)
-        ask_for_row(at, line_at(&job->y, b, s), H);
+        set_row_prefetch(at, features_at(&job->y, b, s), H);
     else if (index < 3 * rows)
-        ask_for_row(at, (const real *)job->gates + cell * gates_stride(H), 4 * padded(H));
+        set_row_prefetch(at, (const real *)job->gates + position * gates_stride(H), 4 * padded(H));
     else
-        ask_for_row(at, (const real *)job->cells + cell * state_stride(H), H);
+        set_row_prefetch(at, (const real *)job->cell_states + position * state_stride(H), H);
 }
 
-/* One step of the share's rows and panels, with h of P features; `projected`: the share's gate rows before this step's in
+/* One step of the partition's rows and panels, with h of P features; `projected`: the partition's gate rows before this step's in
  * the chunk. */
-INLINE void forward_products(const clstm_forward *job, isize P, const share *mine, isize s, isize projected,
+INLINE void forward_products(const clstm_forward *job, isize P, const partition *part, isize s, isize projected,
                              finish_function *finish)
 {
     const clstm_walk *walk = job->walk;
     const isize I = job->I, H = job->H, Hp = padded(H);
-    const isize alive = rows_below(mine, walk->active[s]);
-    const gate_rows gates = gate_rows_of_step(job, mine, s, projected);
+    const isize alive = rows_below(part, walk->active[s]);
+    const gate_rows gates = gate_rows_of_step(job, part, s, projected);
     const int fused = job->chunk == 0;
-    const isize panels = mine->panel1 - mine->panel0, bytes = panels * 4 * VL * (fused ? I + P : P) * (isize)sizeof(real);
+    const isize panels = part->panel1 - part->panel0, bytes = panels * 4 * VL * (fused ? I + P : P) * (isize)sizeof(real);
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
-    row_at rows[MOST_ROWS];
+    row_pointers rows[MAX_BLOCK_ROWS];
 
     tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1 + fused};
     segment *recurrent = &t.segment[fused];
     recurrent->w_panel = P * 4 * VL;
     if (fused)
         t.segment[0].w_panel = I * 4 * VL;
-    isize asked = 0;
-    for (isize block0 = 0, block, turn = s; block0 < alive; block0 += block, turn++) {
-        block = next_block(alive - block0, MOST_ROWS);
+    isize prefetched = 0;
+    for (isize block0 = 0, block, pass = s; block0 < alive; block0 += block, pass++) {
+        block = next_block(alive - block0, MAX_BLOCK_ROWS);
         for (isize j = 0; j < block; j++) {
-            rows[j] = row_at_step(job, mine, &gates, P, s, block0 + j);
-            if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be asked for after the other */
-                ask_for_all(rows[j].h_before, P);
+            rows[j] = row_pointers_at(job, part, &gates, P, s, block0 + j);
+            if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be prefetched for after the other */
+                prefetch_row(rows[j].h_before, P);
         }
         int Q = 1;
         for (isize done = 0; done < panels; done += Q) {
-            tile_function *wide = next_wide_tile(mine, H, turn, done, block, &Q);
-            const isize p = panel_in_turn(mine, turn, done, Q);
-            const isize next = panel_in_turn(mine, turn, smaller(done + Q, panels - 1), 1);
+            tile_function *wide = next_wide_tile(part, H, pass, done, block, &Q);
+            const isize p = panel_in_order(part, pass, done, Q);
+            const isize next = panel_in_order(part, pass, smaller(done + Q, panels - 1), 1);
             const int N = gate_vectors(H, p);
             set_panel(recurrent, (const real *)job->U + p * P * 4 * VL, N, P, 0, P);
             if (fused)
@@ -247,10 +247,10 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
             t.to_vector = Q * VL;
             for (isize j = 0, index = 0; j < block; index++) {
                 const int R = next_rows(block - j);
-                if (!ask_for_panel(recurrent, (const real *)job->U + next * P * 4 * VL, index, bytes))
-                    ask_for_step(job, mine, s + 1, asked++, recurrent);
-                if (fused && !ask_for_panel(&t.segment[0], (const real *)job->W + next * I * 4 * VL, index, bytes))
-                    ask_for_step(job, mine, s + 1, asked++, &t.segment[0]);
+                if (!set_panel_prefetch(recurrent, (const real *)job->U + next * P * 4 * VL, index, bytes))
+                    set_step_prefetch(job, part, s + 1, prefetched++, recurrent);
+                if (fused && !set_panel_prefetch(&t.segment[0], (const real *)job->W + next * I * 4 * VL, index, bytes))
+                    set_step_prefetch(job, part, s + 1, prefetched++, &t.segment[0]);
                 for (int r = 0; r < R; r++) {
                     recurrent->a[r] = rows[j + r].h_before;
                     if (fused)
@@ -261,27 +261,27 @@ INLINE void forward_products(const clstm_forward *job, isize P, const share *min
                 (wide ? wide : TILE[R - 1][N - 1])(&t);
                 if (panel_units(H, p + Q - 1) < VL)
                     spread_gates(pre, R, Q, panel_units(H, p + Q - 1));
-                finish(job, mine, rows + j, s, block0 + j, R, p, Q, pre);
+                finish(job, part, rows + j, s, block0 + j, R, p, Q, pre);
                 j += R;
             }
         }
     }
 }
 
-static void forward_step(const clstm_forward *job, const share *mine, isize s, isize projected)
+static void forward_step(const clstm_forward *job, const partition *part, isize s, isize projected)
 {
-    forward_products(job, job->H, mine, s, projected, finish_rows);
+    forward_products(job, job->H, part, s, projected, finish_rows);
 }
 
 /* The job with the group's part of `projected` */
 INLINE clstm_forward job_of_group(const clstm_forward *job, const group *g)
 {
     clstm_forward own = *job;
-    own.half = own.walk->rows * state_stride(own.P);
-    own.apart = 0;
+    own.h_buffer_stride = own.walk->rows * state_stride(own.P);
+    own.contiguous_groups = 0;
     if (own.projected) {
-        const isize most_rows = (own.walk->rows + g->count - 1) / g->count;
-        own.projected = (real *)own.projected + g->index * smaller(own.chunk, own.walk->steps) * most_rows * gates_stride(own.H);
+        const isize max_rows = (own.walk->rows + g->count - 1) / g->count;
+        own.projected = (real *)own.projected + g->index * smaller(own.chunk, own.walk->steps) * max_rows * gates_stride(own.H);
     }
     return own;
 }
@@ -291,7 +291,7 @@ INLINE void clear_past_end(const clstm_forward *job, isize b)
 {
     const isize length = job->walk->length[b];
     for (isize s = length; s < job->y_steps; s++)
-        memset(line_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, job->P * sizeof(real));
+        memset(features_at(&job->y, b, job->y.step < 0 ? length - 1 - s : s), 0, job->P * sizeof(real));
 }
 
 static void forward_all(const clstm_forward *given, const clstm_team *team)
@@ -299,16 +299,16 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     const clstm_walk *walk = given->walk;
     const isize H = given->H, ld = state_stride(H);
     const group own_group = group_of(team, given->row_groups);
-    const share rows = rows_of(walk, &own_group), mine = share_of(walk, &own_group, padded(H) / VL);
+    const partition rows = rows_of_thread(walk, &own_group), part = partition_of(walk, &own_group, padded(H) / VL);
     clstm_forward own = job_of_group(given, &own_group), *job = &own;
-    job->half = (walk->rows + own_group.count - 1) / own_group.count * ld + STATES_APART;
-    job->apart = own_group.count > 1;
-    job->h = (real *)job->h + own_group.index * 2 * job->half;
+    job->h_buffer_stride = (walk->rows + own_group.count - 1) / own_group.count * ld + STATE_GAP;
+    job->contiguous_groups = own_group.count > 1;
+    job->h = (real *)job->h + own_group.index * 2 * job->h_buffer_stride;
     if (!job->gates)
-        job->c = (real *)job->c + own_group.index * job->half;
+        job->c = (real *)job->c + own_group.index * job->h_buffer_stride;
 
     for (isize b = rows.first; b < rows.end && job->first == 0; b += rows.step) {
-        const isize row = state_of(job, &mine, b);
+        const isize row = state_of(job, &part, b);
         load_state(job->h0, walk, b, H, (real *)job->h + row * ld);
         load_state(job->c0, walk, b, H, (real *)job->c + (job->gates ? b : row) * ld);
     }
@@ -316,21 +316,21 @@ static void forward_all(const clstm_forward *given, const clstm_team *team)
     for (isize s0 = job->first; s0 < job->last;) {
         const isize s1 = job->chunk ? smaller(s0 + job->chunk, job->last) : job->last;
         if (job->chunk)
-            project(job, &mine, s0, s1);
+            project(job, &part, s0, s1);
         isize projected = 0;
         for (; s0 < s1; s0++) {
-            forward_step(job, &mine, s0, projected);
-            projected += rows_below(&mine, walk->active[s0]);
+            forward_step(job, &part, s0, projected);
+            projected += rows_below(&part, walk->active[s0]);
             barrier(&own_group.team);
         }
     }
     for (isize b = rows.first; b < rows.end && job->last == walk->steps; b += rows.step) {
         const isize length = walk->length[b];
-        const isize row = state_of(job, &mine, b);
+        const isize row = state_of(job, &part, b);
         const real *c = (const real *)job->c + (job->gates ? b : row) * ld;
         if (job->gates && length > 0)
-            c = (const real *)job->cells + (walk->start[length - 1] + b) * ld;
-        save_state(job->hn, walk, b, H, (const real *)job->h + (length & 1) * job->half + row * ld);
+            c = (const real *)job->cell_states + (walk->start[length - 1] + b) * ld;
+        save_state(job->hn, walk, b, H, (const real *)job->h + (length & 1) * job->h_buffer_stride + row * ld);
         save_state(job->cn, walk, b, H, c);
         clear_past_end(job, b);
     }

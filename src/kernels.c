@@ -2,8 +2,8 @@
 #include "kernels.h"
 #include "activations.h"
 #include "backward.h"
-#include "cell_backward.h"
-#include "cell_forward.h"
+#include "variant_backward.h"
+#include "variant_forward.h"
 #include "forward.h"
 #include "outer.h"
 #include "pack.h"
@@ -45,12 +45,12 @@ static void restore_mode(float_mode mode) { __asm__ volatile("msr fpcr, %0" : : 
 
 static void any_forward_all(const clstm_forward *job, const clstm_team *team)
 {
-    (job->variant ? cell_forward_all : forward_all)(job, team);
+    (job->variant_call ? variant_forward_all : forward_all)(job, team);
 }
 
 static void any_backward_all(const clstm_backward *job, const clstm_team *team)
 {
-    (job->variant ? cell_backward_all : backward_all)(job, team);
+    (job->variant_call ? variant_backward_all : backward_all)(job, team);
 }
 
 WORKER(any_forward, clstm_forward)
@@ -104,8 +104,8 @@ const clstm_kernels TABLE_(ISA, REAL) = {
     .gates_stride = gates_stride,
     .states_size = states_size,
     .columns_width = columns_width,
-    .row_sums = row_sums,
-    .cell_statistics = CELL_STATISTICS,
+    .unit_parameters = unit_parameters,
+    .statistics_per_position = STATISTICS_PER_POSITION,
     .pack_forward = pack_forward,
     .pack_bias = pack_bias,
     .pack_units = pack_units,

@@ -20,7 +20,7 @@
  *                gradients
  *   c, h, dh, dc [cell or row][Hp], a row every state_stride(H); row b is the b-th sorted one
  * All of these are 64-byte aligned and owned by the caller. No row stride is a multiple of 4 KiB: rows a power of two
- * apart share cache sets (20% lost in a prototype). Arrays don't overlap, but that y is what the next step reads.
+ * apart partition cache sets (20% lost in a prototype). Arrays don't overlap, but that y is what the next step reads.
  *
  * A worker (forward, step, backward, input_gradient, product, outer) is called once by each thread of a team and returns
  * when its part is done.
@@ -37,7 +37,7 @@
 #undef I /* complex.h's, which NumPy's headers bring; here I is the number of inputs */
 
 typedef struct {
-    ptrdiff_t steps, rows, cells;
+    ptrdiff_t steps, rows, positions;
     const ptrdiff_t *active; /* [steps] */
     const ptrdiff_t *start;  /* [steps] */
     const ptrdiff_t *length; /* [rows], falling */
@@ -48,7 +48,7 @@ typedef struct {
     void *data;
     const ptrdiff_t *row; /* [rows] */
     ptrdiff_t step;
-} clstm_lines;
+} clstm_sequences;
 
 /* A cell beyond the plain one, as its pack has it: see cell.h. NULL where an option is off. */
 typedef struct {
@@ -64,40 +64,40 @@ typedef struct {
     const void *gate_gain, *gate_shift; /* [4][Hp], with layer norm; then the bias of the job is zero */
     const void *cell_gain, *cell_shift; /* [Hp] */
     const void *R, *Rb;                 /* weight_hr (P, H) as product panels of its P rows, and of its H columns */
-} clstm_cell;
+} clstm_variant;
 
 /* One call with such a cell; P is the width of h, y and their gradients, where the plain layer has H. */
 typedef struct {
-    const clstm_cell *cell;
-    const void *h_mask;          /* [B][P], the caller's order: what h is multiplied with before it meets U; or NULL */
-    clstm_lines h_stays, c_stays; /* a byte each that tells which of h and c stay at a step; data NULL for none */
-    double h_part, c_part;       /* else the part of h and c that stays */
-    void *sums;                  /* [B][gates_stride(H)], with layer norm: what is normalised, or its gradient */
-    void *update;                /* [B][gates_stride(H)], with layer norm: what passes from one part of a step to the next */
-    void *normed, *statistics;   /* [cell][gates_stride(H)], [cell][CELL_STATISTICS], training with layer norm */
+    const clstm_variant *variant;
+    const void *h_dropout_mask;          /* [B][P], the caller's order: what h is multiplied with before it meets U; or NULL */
+    clstm_sequences h_zoneout_mask, c_zoneout_mask; /* a byte each that tells which of h and c stay at a step; data NULL for none */
+    double h_zoneout, c_zoneout;       /* else the part of h and c that stays */
+    void *preactivations;                  /* [B][gates_stride(H)], with layer norm: what is normalised, or its gradient */
+    void *stage_results;                /* [B][gates_stride(H)], with layer norm: what passes from one part of a step to the next */
+    void *normed, *statistics;   /* [cell][gates_stride(H)], [cell][STATISTICS_PER_POSITION], training with layer norm */
     void *m;                     /* with a projection: [B][state_stride(H)], in training [cell] */
     /* backward */
     void *dh;                    /* [cell][state_stride(P)], with a projection */
-    void *row_sums;              /* [B][row_sums(cell)][Hp]: gradients of what each unit has of its own, a row's steps summed */
+    void *unit_parameter_sums;              /* [B][row_sums(cell)][Hp]: gradients of what each unit has of its own, a row's steps summed */
     void *dR, *dpeephole, *dgate_gain, *dgate_shift, *dcell_gain, *dcell_shift;
-    double highest[2], lowest[2]; /* activations of the limits of gates and candidate; set by the worker */
-} clstm_variant;
+    double upper_activation[2], lower_activation[2]; /* activations of the limits of gates and candidate; set by the worker */
+} clstm_variant_call;
 
 typedef struct {
     const clstm_walk *walk;
     ptrdiff_t I, H, P;          /* P: features of h and y; H unless there is a variant */
-    const clstm_variant *variant; /* NULL: the plain cell */
+    const clstm_variant_call *variant_call; /* NULL: the plain cell */
     const void *W, *U, *bias;
-    clstm_lines x, y;
+    clstm_sequences x, y;
     ptrdiff_t y_steps;      /* steps of y in all: those past a row's length are set to zero */
     ptrdiff_t first, last;  /* steps to do, last excluded: all of the walk's, or a part that goes on where one ended */
     const void *h0, *c0;    /* [B][P], [B][H], the caller's order */
     void *hn, *cn;          /* the same */
     void *h;                /* 2 states_size(P): h of the step before and of this one in turn, by groups of rows */
     void *c;                /* inference: states_size(H), the running c, by groups; training: [B][state_stride], the initial c */
-    ptrdiff_t half;         /* set by the kernels: from one h to the other, */
-    int apart;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
-    void *gates, *cells;    /* training: what backward reads; NULL in inference */
+    ptrdiff_t h_buffer_stride;         /* set by the kernels: from one h to the other, */
+    int contiguous_groups;              /* and whether a group's rows stand apart. A step alone: [2][B] in h, and [B] in c, in order */
+    void *gates, *cell_states;    /* training: what backward reads; NULL in inference */
     void *projected;        /* inference, chunk > 0: [min(chunk, steps) * (B + row_groups)][gates_stride] */
     ptrdiff_t chunk;        /* steps whose input projection is done at once; 0: in one pass with the recurrent product */
     ptrdiff_t row_groups;   /* groups of threads that deal the rows out, their threads the panels: see walk.h */
@@ -112,9 +112,9 @@ typedef struct {
 typedef struct {
     const clstm_walk *walk;
     ptrdiff_t I, H, P;
-    const clstm_variant *variant;
+    const clstm_variant_call *variant_call;
     const void *Ub, *Wb;
-    clstm_lines x, y, dy, dx;
+    clstm_sequences x, y, dy, dx;
     int add_dx;               /* dx += : another direction has written it */
     const void *h0;           /* [B][P], the caller's order */
     const void *dhn, *dcn;    /* [B][P], [B][H], the caller's order */
@@ -123,7 +123,7 @@ typedef struct {
     void *dc;                 /* states_size(H): groups of rows that aren't dealt out in turn stand apart */
     const void *c;            /* [B][state_stride]: the initial c */
     void *gates;
-    const void *cells;
+    const void *cell_states;
     void *dW, *dU, *db;       /* (4H, I), (4H, P), (4H,) as PyTorch lays them out */
     int add;                  /* they are added to what is there */
     void *columns;            /* [gradient_block][columns_width] for each thread */
@@ -158,8 +158,8 @@ typedef struct {
     ptrdiff_t (*gates_stride)(ptrdiff_t H);
     ptrdiff_t (*states_size)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t groups);
     ptrdiff_t (*columns_width)(ptrdiff_t I, ptrdiff_t P);
-    ptrdiff_t (*row_sums)(const clstm_cell *cell);
-    ptrdiff_t cell_statistics;
+    ptrdiff_t (*unit_parameters)(const clstm_variant *variant);
+    ptrdiff_t statistics_per_position;
     /* weight (4H, K) -> forward panels, its panels [first, last) */
     void (*pack_forward)(const void *weight, ptrdiff_t H, ptrdiff_t K, void *panels, ptrdiff_t first, ptrdiff_t last);
     void (*pack_bias)(const void *bias, ptrdiff_t H, void *packed); /* (4H,) -> as the sums of forward panels begin */

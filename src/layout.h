@@ -10,7 +10,7 @@
 
 /* Reals between the states of two steps, and of two groups of rows: with less, the prefetcher of one thread's core goes on past
  * the end of what it reads and fetches what another is about to write. */
-#define STATES_APART (4096 / (isize)sizeof(real))
+#define STATE_GAP (4096 / (isize)sizeof(real))
 
 static isize padded(isize n) { return round_up(n, VL); }
 
@@ -25,7 +25,7 @@ static isize state_stride(isize H)
 /* Reals for a state of B rows in up to `groups` groups. */
 static isize states_size(isize B, isize H, isize groups)
 {
-    return (B + groups) * state_stride(H) + groups * STATES_APART;
+    return (B + groups) * state_stride(H) + groups * STATE_GAP;
 }
 
 /* Columns of [x, h] side by side, each part padded. */
@@ -35,13 +35,13 @@ static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
 
 /* A tile of more sums than the registers hold takes its panel's vectors in two halves, and the panel has one behind the other:
  * side by side, each half would leave every other line of cache, and with it half of the cache, to the other. */
-#define IN_HALVES (4 * TILE_ROWS > ACCUMULATORS)
-#define AT_ONCE(N) (IN_HALVES && (N) > 2 ? 2 : (N))
+#define HALVED_PANELS (4 * TILE_ROWS > ACCUMULATORS)
+#define FIRST_HALF(N) (HALVED_PANELS && (N) > 2 ? 2 : (N))
 
 /* Where vector n of row k lies in a panel of N vectors and K rows */
 INLINE isize in_panel(int N, isize K, isize k, int n)
 {
-    return (n < AT_ONCE(N) ? k * AT_ONCE(N) + n : K * AT_ONCE(N) + k * (N - AT_ONCE(N)) + n - AT_ONCE(N)) * VL;
+    return (n < FIRST_HALF(N) ? k * FIRST_HALF(N) + n : K * FIRST_HALF(N) + k * (N - FIRST_HALF(N)) + n - FIRST_HALF(N)) * VL;
 }
 
 /* Vectors in product panel q of N columns. */
@@ -54,9 +54,9 @@ INLINE isize panel_units(isize H, isize p) { return smaller(VL, H - p * VL); }
 /* Forward panels of 4 vectors, the first ones, and vectors of the one behind them, or 0 */
 INLINE isize whole_panels(isize H) { return (4 * H + VL - 1) / VL / 4; }
 
-INLINE int rest_vectors(isize H) { return (int)((4 * H + VL - 1) / VL % 4); }
+INLINE int partial_panel_vectors(isize H) { return (int)((4 * H + VL - 1) / VL % 4); }
 
-INLINE int gate_vectors(isize H, isize p) { return p < whole_panels(H) ? 4 : rest_vectors(H); }
+INLINE int gate_vectors(isize H, isize p) { return p < whole_panels(H) ? 4 : partial_panel_vectors(H); }
 
 /* What each unit has of its own, with zeros behind each of `parts` */
 static void pack_units(const void *values, isize parts, isize H, void *packed)

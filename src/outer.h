@@ -25,8 +25,8 @@ typedef struct {
     isize rows_before;     /* the block at hand; 0: sums begin with it */
     isize first, last;     /* this thread's strips */
     isize vector0, vector1; /* this thread's vectors of the sum of d itself */
-    const real *next;       /* rows of d to ask for meanwhile, */
-    isize next_rows, asked; /* how many, and how many were */
+    const real *next;       /* rows of d to prefetch for meanwhile, */
+    isize next_rows, prefetched; /* how many, and how many were */
 } outer_sum;
 
 /* The sums over n columns of a, which stand behind `offset` others in columns and sums */
@@ -56,7 +56,7 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
     o->vector0 = vectors * team->rank / team->size;
     o->vector1 = vectors * (team->rank + 1) / team->size;
     const isize rows = strip_begin(o, o->last) - strip_begin(o, o->first);
-    o->far = rows * o->sums_width * (isize)sizeof(real) > PANELS_STAY;
+    o->far = rows * o->sums_width * (isize)sizeof(real) > L2_PANEL_BYTES;
     o->block = o->far ? GRADIENT_BLOCK : GRADIENT_BLOCK / 2;
     o->rows_before = 0;
     memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
@@ -78,17 +78,17 @@ INLINE void outer_column(const outer_sum *o, isize offset, isize k, const real *
     }
 }
 
-/* While the block at hand is added, ask for the columns that this thread will want of `rows` rows from `next` on. */
-INLINE void outer_ask(outer_sum *o, const real *next, isize rows)
+/* While the block at hand is added, prefetch for the columns that this thread will want of `rows` rows from `next` on. */
+INLINE void outer_prefetch(outer_sum *o, const real *next, isize rows)
 {
     const isize row = strip_begin(o, o->first);
     o->next = next + row / o->width * o->stride + row % o->width;
     o->next_rows = rows;
-    o->asked = 0;
+    o->prefetched = 0;
 }
 
 /* Ask for the sums of the next tile. */
-INLINE void ask_for_sums(const real *sums, isize sums_width)
+INLINE void prefetch_sums(const real *sums, isize sums_width)
 {
     for (int r = 0; r < TILE_ROWS; r++)
         for (int line = 0; line < 4 * VECTOR_BYTES / CACHE_LINE; line++)
@@ -129,12 +129,12 @@ static void outer_block(outer_sum *o, const outer_part *part, const real *d, isi
             const real *panel = o->columns + (part->offset + q * 4 * VL) * o->block;
             for (isize strip = strip0; strip < strip1; strip++) {
                 const isize row = strip_begin(o, strip), rows = strip_begin(o, strip + 1) - row;
-                const real *next = o->asked < o->next_rows ? o->next + o->asked++ * o->d_stride : panel;
+                const real *next = o->prefetched < o->next_rows ? o->next + o->prefetched++ * o->d_stride : panel;
                 real *sums = all_sums + row * sums_width + q * 4 * VL;
                 for (isize r = 0; r < rows && o->rows_before == 0; r++)
                     memset(sums + r * sums_width, 0, N * VECTOR_BYTES);
                 if (o->far)
-                    ask_for_sums(strip + 1 < strip1 ? sums + rows * sums_width : all_sums + row0 * sums_width + (q + 1) * 4 * VL,
+                    prefetch_sums(strip + 1 < strip1 ? sums + rows * sums_width : all_sums + row0 * sums_width + (q + 1) * 4 * VL,
                                  sums_width);
                 OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, o->block, K, sums, sums_width,
                                             (const char *)next);
@@ -161,7 +161,7 @@ static void outer_bias_block(const outer_sum *o, const real *d, isize K)
     }
 }
 
-INLINE void hand_over(const outer_sum *o, real *result, const real *sums, isize n)
+INLINE void write_sums(const outer_sum *o, real *result, const real *sums, isize n)
 {
     if (!o->add)
         memcpy(result, sums, n * sizeof(real));
@@ -176,7 +176,7 @@ static void outer_end(const outer_sum *o, const outer_part *part)
     const isize n = part->n;
     for (isize row = strip_begin(o, o->first); row < strip_begin(o, o->last); row++)
         if (o->rows_before > 0 && !in_place(o, part))
-            hand_over(o, part->result + row * n, o->sums + row * o->sums_width + part->offset, n);
+            write_sums(o, part->result + row * n, o->sums + row * o->sums_width + part->offset, n);
         else if (o->rows_before == 0 && !o->add)
             memset(part->result + row * n, 0, n * sizeof(real));
 }
@@ -186,7 +186,7 @@ static void outer_bias_end(const outer_sum *o, real *result)
     const isize vectors = padded(o->width) / VL;
     for (isize v = o->vector0; v < o->vector1; v++) {
         const isize group = v / vectors, column = v % vectors * VL;
-        hand_over(o, result + group * o->width + column, bias_sums(o) + v * VL, smaller(VL, o->width - column));
+        write_sums(o, result + group * o->width + column, bias_sums(o) + v * VL, smaller(VL, o->width - column));
     }
 }
 
@@ -203,7 +203,7 @@ static void outer_all(const clstm_outer *job, const clstm_team *team)
         const real *d = (const real *)job->d + row0 * job->d_stride;
         for (isize k = 0; k < K; k++)
             outer_column(&sum, 0, k, (const real *)job->a + (row0 + k) * job->a_stride, NULL, job->K);
-        outer_ask(&sum, d + K * job->d_stride, smaller(sum.block, job->rows - row0 - K));
+        outer_prefetch(&sum, d + K * job->d_stride, smaller(sum.block, job->rows - row0 - K));
         outer_block(&sum, &part, d, K);
         outer_bias_block(&sum, d, K);
         sum.rows_before += K;

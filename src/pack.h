@@ -57,7 +57,7 @@ NOINLINE void turn_part(const real *from, isize from_step, isize rows, isize lan
 }
 
 /* Make `rows` vectors of `lanes` reals `lanes` vectors of `rows` reals, with zeros behind them. */
-INLINE void turn(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
+INLINE void pass(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
 {
     if (rows < VL || lanes < VL) {
         turn_part(from, from_step, rows, lanes, to, to_step);
@@ -95,8 +95,8 @@ static void pack_forward(const void *weight_, isize H, isize K, void *panels, is
         }
         for (int gate = 0; gate < 4; gate++) /* one after the other: VL rows are as many as a core reads ahead */
             for (isize k = 0; k < K; k += VL)
-                turn(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
-                     AT_ONCE(4) * VL);
+                pass(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
+                     FIRST_HALF(4) * VL);
     }
 }
 
@@ -126,9 +126,9 @@ static void repack_backward(const void *forward_, isize H, isize K, void *panels
             for (int gate = 0; gate < 4; gate++)
                 for (int n = 0; n < vectors; n++) {
                     const isize k = (q * 4 + n) * VL;
-                    turn(forward + unit * K * 4 + in_panel(4, K, k, gate), AT_ONCE(4) * VL, smaller(VL, K - k), VL,
+                    pass(forward + unit * K * 4 + in_panel(4, K, k, gate), FIRST_HALF(4) * VL, smaller(VL, K - k), VL,
                          panel + in_panel(vectors, 4 * H, gate * H + unit, n),
-                         (n < AT_ONCE(vectors) ? AT_ONCE(vectors) : vectors - AT_ONCE(vectors)) * VL);
+                         (n < FIRST_HALF(vectors) ? FIRST_HALF(vectors) : vectors - FIRST_HALF(vectors)) * VL);
                 }
     }
 }

@@ -6,7 +6,7 @@
 #include "tile.h"
 #include "walk.h"
 
-#define PIECE_BYTES (512 << 10)
+#define MAX_PANEL_BYTES (512 << 10)
 
 static const real ZEROS[VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
 
@@ -19,18 +19,18 @@ typedef struct {
 } gates_group;
 
 /* Asks for something needed next. */
-typedef void ask_function(void *asker, segment *at);
+typedef void prefetch_function(void *state, segment *at);
 
 /* Sum over k = gate * H + unit. Each gate is a segment where padding stands between them, or for the sake of what there
- * is to ask for (`ask` or NULL). A panel of N vectors too large to stay in L2 beside other things is taken gate by gate,
+ * is to prefetch for (`prefetch` or NULL). A panel of N vectors too large to stay in L2 beside other things is taken gate by gate,
  * all rows of the group at each. `wide`: for a group of one tile, a tile that takes more panels. `next`: the panel after
  * this one; `bytes`: of all panels. */
 INLINE void gates_product(const gates_group *group, const real *panel, int N, tile_function *wide, const real *next,
-                          isize bytes, ask_function *ask, void *asker)
+                          isize bytes, prefetch_function *prefetch, void *state)
 {
     const isize H = group->H, gate_reals = H * N * VL;
-    const int large = 4 * gate_reals * (isize)sizeof(real) > PIECE_BYTES;
-    const int segments = (ask && !wide) || large || padded(H) != H ? 4 : 1;
+    const int large = 4 * gate_reals * (isize)sizeof(real) > MAX_PANEL_BYTES;
+    const int segments = (prefetch && !wide) || large || padded(H) != H ? 4 : 1;
     const int pieces = !wide && large ? 4 : 1;
     tile t = {.to_vector = VL, .to_panel = 4 * VL};
     for (int gate = 0; gate < segments; gate++) {
@@ -52,12 +52,12 @@ INLINE void gates_product(const gates_group *group, const real *panel, int N, ti
                 segment *at = &t.segment[gate];
                 const isize later = in_panel(N, 4 * H, H, 0); /* from one gate's rows to the next one's */
                 const real *then = pieces == 1 ? next + gate * later : gate < 3 ? at->w + later : next;
-                if (ask_for_panel(at, then, block, bytes))
+                if (set_panel_prefetch(at, then, block, bytes))
                     continue;
-                if (ask)
-                    ask(asker, at);
+                if (prefetch)
+                    prefetch(state, at);
                 else
-                    ask_for_nothing(at);
+                    clear_prefetch(at);
             }
             (wide ? wide : TILE[R - 1][N - 1])(&t);
         }
@@ -78,7 +78,7 @@ static void product_all(const clstm_product *job, const clstm_team *team)
             const isize column = q * 4 * VL, columns = smaller(4 * VL, N - column);
             const int whole = columns == vectors * VL;
             set_panel(&t.segment[0], (const real *)job->panels + q * job->K * 4 * VL, vectors, job->K, 0, job->K);
-            ask_for_nothing(&t.segment[0]);
+            clear_prefetch(&t.segment[0]);
             t.from_vector = job->bias ? VL : 0;
             for (isize row = row0; row < row1;) {
                 const int R = next_rows(row1 - row);

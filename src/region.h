@@ -13,7 +13,7 @@
 static double clstm_region_cycles(int threads)
 {
     enum { REGIONS = 6 };
-    const double most = 1e-3; /* on a busy machine each may take a scheduler's turn */
+    const double most = 1e-3; /* on a busy machine each may take a scheduler's pass */
     double least = most;
     const double begin = omp_get_wtime();
     for (int region = 0; region < REGIONS && (region < 2 || omp_get_wtime() - begin < most); region++) {

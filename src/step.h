@@ -14,10 +14,10 @@ static void step_all(const clstm_step *job, const clstm_team *team)
     for (isize layer = 0; layer < job->count; layer++) {
         const clstm_forward *own = &job->layers[layer];
         const group own_group = group_of(team, own->row_groups);
-        const share mine = share_of(own->walk, &own_group, padded(own->H) / VL);
+        const partition part = partition_of(own->walk, &own_group, padded(own->H) / VL);
         if (layer > 0)
             barrier(&own_group.team);
-        forward_step(own, &mine, job->parity, 0);
+        forward_step(own, &part, job->parity, 0);
     }
 }
 

@@ -24,7 +24,7 @@ typedef struct {
     isize w_half;  /* reals from the first half of the vectors to the second, where there are halves */
     isize w_panel; /* reals from one panel to the next, for Q > 1 */
     isize K;
-    const char *next[2]; /* memory to ask for meanwhile, at either half; next_step bytes further on with each k */
+    const char *next[2]; /* memory to prefetch for meanwhile, at either half; next_step bytes further on with each k */
     isize next_step;
 } segment;
 
@@ -43,21 +43,21 @@ typedef void tile_function(const tile *);
 INLINE void set_panel(segment *s, const real *panel, int N, isize rows, isize k0, isize K)
 {
     s->w = panel + in_panel(N, rows, k0, 0);
-    s->w_half = N > AT_ONCE(N) ? in_panel(N, rows, k0, AT_ONCE(N)) - in_panel(N, rows, k0, 0) : 0;
+    s->w_half = N > FIRST_HALF(N) ? in_panel(N, rows, k0, FIRST_HALF(N)) - in_panel(N, rows, k0, 0) : 0;
     s->K = K;
 }
 
-/* What is needed next is asked for while a tile runs, a prefetch with each k: from L3 it would come too slowly. Not by tiles
+/* What is needed next is prefetched for while a tile runs, a prefetch with each k: from L3 it would come too slowly. Not by tiles
  * of several panels: they have few rows and are bound by reading, which each prefetch slows.
  *
- * Up to PANELS_STAY bytes, panels are still in L2 when their turn comes again. Of larger ones, while the block-th rows
- * pass, ask for the block-th part of the panel `next`, or of its halves: a third of the speed at B = 32, H = 256. Returns whether
+ * Up to L2_PANEL_BYTES bytes, panels are still in L2 when their pass comes again. Of larger ones, while the block-th rows
+ * pass, prefetch for the block-th part of the panel `next`, or of its halves: a third of the speed at B = 32, H = 256. Returns whether
  * it did. */
-#define PANELS_STAY (1 << 19)
+#define L2_PANEL_BYTES (1 << 19)
 
-INLINE int ask_for_panel(segment *s, const real *next, isize block, isize bytes)
+INLINE int set_panel_prefetch(segment *s, const real *next, isize block, isize bytes)
 {
-    if (bytes <= PANELS_STAY || block >= AT_ONCE(4) * VECTOR_BYTES / CACHE_LINE)
+    if (bytes <= L2_PANEL_BYTES || block >= FIRST_HALF(4) * VECTOR_BYTES / CACHE_LINE)
         return 0;
     s->next[0] = (const char *)next + block * s->K * CACHE_LINE;
     s->next[1] = s->next[0] + s->w_half * (isize)sizeof(real);
@@ -66,20 +66,20 @@ INLINE int ask_for_panel(segment *s, const real *next, isize block, isize bytes)
 }
 
 /* Ask for n reals at once. */
-INLINE void ask_for_all(const real *row, isize n)
+INLINE void prefetch_row(const real *row, isize n)
 {
     for (isize i = 0; i < n; i += CACHE_LINE / (isize)sizeof(real))
         __builtin_prefetch(row + i, 0, 3);
 }
 
-INLINE void ask_for_nothing(segment *s)
+INLINE void clear_prefetch(segment *s)
 {
     s->next[0] = s->next[1] = (const char *)s->w;
     s->next_step = 0;
 }
 
 /* Ask for a row of n reals. */
-INLINE void ask_for_row(segment *s, const real *row, isize n)
+INLINE void set_row_prefetch(segment *s, const real *row, isize n)
 {
     s->next[0] = s->next[1] = (const char *)row;
     s->next_step = sizeof(real);
@@ -88,29 +88,29 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
 }
 
 /* acc[r][q][n] += factor * w[n] for the next M rows of a panel: V vectors from vector n0 on, of its N. `factor`: of row r and
- * `ahead`; `next`: what to ask for where it `asks`. The fewer, factors or weights, stay in registers meanwhile. */
-#define ADD_ROWS(M, R, N, Q, V, n0, factor, asks, next)                                                \
+ * `ahead`; `next`: what to prefetch for where it `prefetching`. The fewer, factors or weights, stay in registers meanwhile. */
+#define ADD_ROWS(M, R, N, Q, V, n0, factor, prefetching, next)                                                \
     UNROLL for (int ahead = 0; ahead < M; ahead++) {                                                   \
-        if (asks)                                                                                      \
+        if (prefetching)                                                                                      \
             __builtin_prefetch(next, 0, 2);                                                            \
         vec x[R], b[V];                                                                                \
         if (R < V)                                                                                     \
             UNROLL for (int r = 0; r < R; r++) x[r] = broadcast(factor);                               \
         UNROLL for (int q = 0; q < Q; q++) {                                                           \
             UNROLL for (int n = 0; n < V; n++) {                                                       \
-                const int m = n0 + n - AT_ONCE(N); /* in the second half */                            \
-                const real *at = q * w_panel + (m < 0 ? w + (ahead * AT_ONCE(N) + n0 + n) * VL         \
-                                                      : w_half + (ahead * (N - AT_ONCE(N)) + m) * VL); \
+                const int m = n0 + n - FIRST_HALF(N); /* in the second half */                            \
+                const real *at = q * w_panel + (m < 0 ? w + (ahead * FIRST_HALF(N) + n0 + n) * VL         \
+                                                      : w_half + (ahead * (N - FIRST_HALF(N)) + m) * VL); \
                 if (R == 1 && V > 1) {                                                                 \
-                    add_product_of(&acc[0][q][n], x[0], at);                                           \
+                    add_product_from_memory(&acc[0][q][n], x[0], at);                                           \
                     continue;                                                                          \
                 }                                                                                      \
                 b[n] = load(at);                                                                       \
                 UNROLL for (int r = 0; r < R && R < V; r++) add_product(&acc[r][q][n], x[r], b[n]);    \
             }                                                                                          \
             UNROLL for (int r = 0; r < R && R >= V; r++) {                                             \
-                if (V <= SPREADING) {                                                                  \
-                    UNROLL for (int n = 0; n < V; n++) add_product_with(&acc[r][q][n], &factor, b[n]); \
+                if (V <= EMBEDDED_BROADCAST_VECTORS) {                                                                  \
+                    UNROLL for (int n = 0; n < V; n++) add_product_broadcast(&acc[r][q][n], &factor, b[n]); \
                     continue;                                                                          \
                 }                                                                                      \
                 x[r] = broadcast(factor);                                                              \
@@ -118,7 +118,7 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
             }                                                                                          \
         }                                                                                              \
     }                                                                                                  \
-    w += M * AT_ONCE(N) * VL, w_half += M * (N - AT_ONCE(N)) * VL;
+    w += M * FIRST_HALF(N) * VL, w_half += M * (N - FIRST_HALF(N)) * VL;
 
 /* Sums of V vectors from vector n0 on, of a panel's N: all, or one half after the other. There is a segment, and it has a k: with a way
  * past a loop, gcc 12 moves all sums through memory before and behind it. */
@@ -137,10 +137,10 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
             const isize next_step = t->segment[s].next_step;                                       \
             UNROLL for (int r = 0; r < R; r++) a[r] = t->segment[s].a[r];                          \
             isize k = 0;                                                                           \
-            for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, next += AHEAD * next_step) {           \
-                ADD_ROWS(AHEAD, R, N, Q, V, n0, a[r][k + ahead], Q == 1, next + ahead * next_step) \
+            for (; K_UNROLL > 1 && k + K_UNROLL <= K; k += K_UNROLL, next += K_UNROLL * next_step) {           \
+                ADD_ROWS(K_UNROLL, R, N, Q, V, n0, a[r][k + ahead], Q == 1, next + ahead * next_step) \
             }                                                                                      \
-            while (AHEAD == 1 || k < K) {                                                          \
+            while (K_UNROLL == 1 || k < K) {                                                          \
                 ADD_ROWS(1, R, N, Q, V, n0, a[r][k], Q == 1, next)                                 \
                 next += next_step;                                                                 \
                 if (++k == K)                                                                      \
@@ -159,8 +159,8 @@ INLINE void ask_for_row(segment *s, const real *row, isize n)
         if (R * N * Q <= ACCUMULATORS)                       \
             TILE_PART(R, N, Q, N, 0)                         \
         else {                                               \
-            TILE_PART(R, N, Q, AT_ONCE(N), 0)                \
-            TILE_PART(R, N, Q, (N - AT_ONCE(N)), AT_ONCE(N)) \
+            TILE_PART(R, N, Q, FIRST_HALF(N), 0)                \
+            TILE_PART(R, N, Q, (N - FIRST_HALF(N)), FIRST_HALF(N)) \
         }                                                    \
     }
 
@@ -179,7 +179,7 @@ DEFINE_TILES(6)
 #endif
 
 /* At most, rows times panels of a tile */
-#define MOST_VECTORS 6
+#define MAX_VECTORS 6
 
 /* [rows - 1][vectors - 1] */
 static tile_function *const TILE[TILE_ROWS][4] = {
@@ -208,8 +208,8 @@ static tile_function *const TILE[TILE_ROWS][4] = {
                 const vec x = broadcast(a[k]);                                                                             \
                 UNROLL for (int i = 0; i < 4 * Q + REST; i++) {                                                            \
                     const int N = i / 4 < Q ? 4 : REST, n = i % 4;                                                         \
-                    const isize half = n < AT_ONCE(N) ? 0 : N == 4 ? w_half : AT_ONCE(N) * K * VL;                         \
-                    add_product_of(&acc[i], x, w + i / 4 * w_panel + half + in_panel(N, 0, k, n));                         \
+                    const isize half = n < FIRST_HALF(N) ? 0 : N == 4 ? w_half : FIRST_HALF(N) * K * VL;                         \
+                    add_product_from_memory(&acc[i], x, w + i / 4 * w_panel + half + in_panel(N, 0, k, n));                         \
                 }                                                                                                          \
             } while (++k < K);                                                                                             \
         } while (++s < t->segments);                                                                                       \
@@ -241,16 +241,16 @@ DEFINE_TILE(3, 4, 2)
 #endif
 
 /* The tile for `rows` rows that takes most of `panels` panels of 4 vectors and of one panel of `rest` vectors (0 to 3) next to them,
- * which comes first in turn where rest_first; how many in *taken. */
-INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_first, int *taken)
+ * which comes first in turn where partial_first; how many in *taken. */
+INLINE tile_function *widest_tile(int rows, isize panels, int rest, int partial_first, int *taken)
 {
     if (rows == 1 && panels > 0) {
         const int log2 = WIDE_1 > 2 && panels >= 4 ? 2 : panels >= 2;
-        const int joined = rest_first || panels == 1 << log2 ? rest : 0;
+        const int joined = partial_first || panels == 1 << log2 ? rest : 0;
         *taken = (1 << log2) + (joined > 0);
         return ROW_TILE[log2][joined];
     }
-    if (rest > 0 && (rest_first || panels == 0))
+    if (rest > 0 && (partial_first || panels == 0))
         return *taken = 1, TILE[rows - 1][rest - 1];
 #if WIDE_2 > 1
     if (rows == 2 && panels >= 2)
@@ -264,20 +264,20 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
 }
 
 /* The same product with a read down a column block: a[k * lda + r]; for sums over rows (weight gradients).
- * to += over one segment, a panel of `block` rows of which K count; vectors of `to` are VL apart. `next`: memory to ask for
+ * to += over one segment, a panel of `block` rows of which K count; vectors of `to` are VL apart. `next`: memory to prefetch for
  * meanwhile, a cache line a k. */
 #define OUTER_PART(R, N, V, n0)                                                                                \
     {                                                                                                          \
         vec acc[R][1][V];                                                                                      \
-        const real *column = a, *w = panel, *w_half = w + block * AT_ONCE(N) * VL;                             \
+        const real *column = a, *w = panel, *w_half = w + block * FIRST_HALF(N) * VL;                             \
         const isize w_panel = 0;                                                                               \
         UNROLL for (int r = 0; r < R; r++)                                                                     \
         UNROLL for (int n = 0; n < V; n++) acc[r][0][n] = load(to + r * ld + (n0 + n) * VL);                   \
         isize k = 0;                                                                                           \
-        for (; AHEAD > 1 && k + AHEAD <= K; k += AHEAD, column += AHEAD * lda) {                               \
-            ADD_ROWS(AHEAD, R, N, 1, V, n0, column[ahead * lda + r], n0 == 0, next + (k + ahead) * CACHE_LINE) \
+        for (; K_UNROLL > 1 && k + K_UNROLL <= K; k += K_UNROLL, column += K_UNROLL * lda) {                               \
+            ADD_ROWS(K_UNROLL, R, N, 1, V, n0, column[ahead * lda + r], n0 == 0, next + (k + ahead) * CACHE_LINE) \
         }                                                                                                      \
-        while (AHEAD == 1 || k < K) {                                                                          \
+        while (K_UNROLL == 1 || k < K) {                                                                          \
             ADD_ROWS(1, R, N, 1, V, n0, column[r], n0 == 0, next + k * CACHE_LINE)                             \
             column += lda;                                                                                     \
             if (++k == K)                                                                                      \
@@ -294,8 +294,8 @@ INLINE tile_function *widest_tile(int rows, isize panels, int rest, int rest_fir
         if (R * N <= ACCUMULATORS)                                                                                            \
             OUTER_PART(R, N, N, 0)                                                                                            \
         else {                                                                                                                \
-            OUTER_PART(R, N, AT_ONCE(N), 0)                                                                                   \
-            OUTER_PART(R, N, (N - AT_ONCE(N)), AT_ONCE(N))                                                                    \
+            OUTER_PART(R, N, FIRST_HALF(N), 0)                                                                                   \
+            OUTER_PART(R, N, (N - FIRST_HALF(N)), FIRST_HALF(N))                                                                    \
         }                                                                                                                     \
     }
 
@@ -334,7 +334,7 @@ INLINE int next_rows(isize left)
     int rows = TILE_ROWS;
     while ((rows - 1) * blocks >= left) /* rounded up, left / blocks */
         rows--;
-    return IN_HALVES && left > rows && (rows == 4 || left - rows == 4) ? rows + 1 : rows;
+    return HALVED_PANELS && left > rows && (rows == 4 || left - rows == 4) ? rows + 1 : rows;
 }
 
 #endif

@@ -31,16 +31,16 @@ typedef int64_t bits;
 /* TILE_ROWS: rows of a tile of 4 vectors. ACCUMULATORS: sums that the registers hold beside weights and a broadcast; a tile of more
  * takes its vectors in two halves: each weight read serves all rows, so many rows and half the vectors (6 x 2) need less
  * reading than the reverse (3 x 4).
- * AHEAD: rows of a panel that its loop takes at a time; the loop's own instructions are a fifth of a row's of narrow vectors.
- * SPREADING: vectors of a tile up to which its multiply-adds read a row's real from memory each for itself.
+ * K_UNROLL: rows of a panel that its loop takes at a time; the loop's own instructions are a fifth of a row's of narrow vectors.
+ * EMBEDDED_BROADCAST_VECTORS: vectors of a tile up to which its multiply-adds read a row's real from memory each for itself.
  * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
  * the multiply-add in the open. */
 #if defined(CLSTM_AVX512)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 6
 #define ACCUMULATORS 24
-#define AHEAD 1
-#define SPREADING 2
+#define K_UNROLL 1
+#define EMBEDDED_BROADCAST_VECTORS 2
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 2
@@ -48,8 +48,8 @@ typedef int64_t bits;
 #define VECTOR_BYTES 32
 #define TILE_ROWS 6
 #define ACCUMULATORS 12
-#define AHEAD 4
-#define SPREADING 0
+#define K_UNROLL 4
+#define EMBEDDED_BROADCAST_VECTORS 0
 #define WIDE_1 2
 #define WIDE_2 1
 #define WIDE_3 1
@@ -57,8 +57,8 @@ typedef int64_t bits;
 #define VECTOR_BYTES 16
 #define TILE_ROWS 5
 #define ACCUMULATORS 20
-#define AHEAD 1
-#define SPREADING 0
+#define K_UNROLL 1
+#define EMBEDDED_BROADCAST_VECTORS 0
 #define WIDE_1 4
 #define WIDE_2 2
 #define WIDE_3 1
@@ -112,7 +112,7 @@ INLINE void add_product(vec *sum, vec x, vec y)
 }
 
 /* The same where y is read from memory and used once: one instruction less. Vectors of panels are aligned. */
-INLINE void add_product_of(vec *sum, vec x, const real *y)
+INLINE void add_product_from_memory(vec *sum, vec x, const real *y)
 {
 #if defined(__x86_64__)
     typedef real aligned __attribute__((vector_size(VECTOR_BYTES), may_alias));
@@ -127,7 +127,7 @@ INLINE void add_product_of(vec *sum, vec x, const real *y)
 }
 
 /* The same where x is one real in memory */
-INLINE void add_product_with(vec *sum, const real *x, vec y)
+INLINE void add_product_broadcast(vec *sum, const real *x, vec y)
 {
 #if defined(CLSTM_AVX512) && defined(CLSTM_F32)
     __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(y), "m"(*x));

@@ -68,18 +68,18 @@ cdef class Walk:
             self.batch, self.begin = batch, begin
         steps = length[0] if B > 0 else 0
         b = B
-        self.walk.cells = 0
+        self.walk.positions = 0
         for s in range(steps):
             while length[b - 1] <= s:
                 b -= 1
-            active[s], start[s] = b, self.walk.cells
-            self.walk.cells += b
+            active[s], start[s] = b, self.walk.positions
+            self.walk.positions += b
         self.walk.steps, self.walk.rows = steps, B
         self.walk.order, self.walk.length = <const Py_ssize_t *>order, <const Py_ssize_t *>length
         self.walk.active, self.walk.start = <const Py_ssize_t *>active, <const Py_ssize_t *>start
 
 
-cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, Walk walk, isize *row) noexcept:
+cdef c.clstm_sequences sequences_of(cnp.ndarray array, Py_ssize_t column, bint reverse, Walk walk, isize *row) noexcept:
     """Where each sorted row's steps lie in array (T, B, features), from feature `column` on; `row` holds the offsets."""
     cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(array), b
     cdef Py_ssize_t time = array.strides[0] // item, batch = array.strides[1] // item
@@ -87,7 +87,7 @@ cdef c.clstm_lines lines_of(cnp.ndarray array, Py_ssize_t column, bint reverse, 
         row[b] = walk.batch[b] * batch + walk.begin[b] * time if walk.pieces else walk.walk.order[b] * batch
         if reverse:
             row[b] += (walk.walk.length[b] - 1) * time
-    cdef c.clstm_lines lines
+    cdef c.clstm_sequences lines
     lines.data = <char *>cnp.PyArray_DATA(array) + column * item
     lines.row = <const Py_ssize_t *>row
     lines.step = -time if reverse else time
@@ -102,9 +102,9 @@ cdef class Tape:
     cdef bint reverse
     cdef Walk walk
     cdef Arena arena
-    cdef c.clstm_variant variants[2]
+    cdef c.clstm_variant_call variant_calls[2]
     cdef void *gates[2]
-    cdef void *cells[2]
+    cdef void *cell_states[2]
     cdef void *c[2]
 
 
@@ -140,8 +140,8 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     job.walk = &walk.walk
     job.I, job.H, job.P = packed.I, packed.H, packed.P
     job.W, job.U, job.bias = packed.W, packed.U, packed.bias
-    job.x = lines_of(x, 0, reverse, walk, rows)
-    job.y = lines_of(y, column, reverse, walk, rows + B)
+    job.x = sequences_of(x, 0, reverse, walk, rows)
+    job.y = sequences_of(y, column, reverse, walk, rows + B)
     job.y_steps, job.first, job.last = 0 if walk.pieces else y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
@@ -154,56 +154,56 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
 
 # What a cell beyond the plain one needs --------------------------------------------------------------------------------
 
-cdef int plan_kept(Arena arena, Packed packed, Py_ssize_t cells) except -1:
+cdef int plan_kept(Arena arena, Packed packed, Py_ssize_t positions) except -1:
     """Plan the memory that `set_kept` takes: what a training forward leaves for backward."""
     cdef const c.clstm_kernels *kernels = packed.kernels
-    if packed.cell.gate_gain != NULL:
-        arena.plan(cells * kernels.gates_stride(packed.H), kernels.item_size)
-        arena.plan(cells * kernels.cell_statistics, kernels.item_size)
-    if packed.cell.R != NULL:
-        arena.plan(cells * kernels.state_stride(packed.H), kernels.item_size)
+    if packed.variant.gate_gain != NULL:
+        arena.plan(positions * kernels.gates_stride(packed.H), kernels.item_size)
+        arena.plan(positions * kernels.statistics_per_position, kernels.item_size)
+    if packed.variant.R != NULL:
+        arena.plan(positions * kernels.state_stride(packed.H), kernels.item_size)
     return 0
 
 
-cdef void set_kept(c.clstm_variant *variant, Arena arena, Packed packed, Py_ssize_t cells) noexcept:
+cdef void set_kept(c.clstm_variant_call *call, Arena arena, Packed packed, Py_ssize_t positions) noexcept:
     cdef const c.clstm_kernels *kernels = packed.kernels
-    if packed.cell.gate_gain != NULL:
-        variant.normed = arena.take(cells * kernels.gates_stride(packed.H), kernels.item_size)
-        variant.statistics = arena.take(cells * kernels.cell_statistics, kernels.item_size)
-    if packed.cell.R != NULL:
-        variant.m = arena.take(cells * kernels.state_stride(packed.H), kernels.item_size)
+    if packed.variant.gate_gain != NULL:
+        call.normed = arena.take(positions * kernels.gates_stride(packed.H), kernels.item_size)
+        call.statistics = arena.take(positions * kernels.statistics_per_position, kernels.item_size)
+    if packed.variant.R != NULL:
+        call.m = arena.take(positions * kernels.state_stride(packed.H), kernels.item_size)
 
 
 cdef int plan_variant(Arena arena, Packed packed, Py_ssize_t rows) except -1:
     """Plan the memory that `set_variant` takes."""
     cdef const c.clstm_kernels *kernels = packed.kernels
     arena.plan(2 * rows, sizeof(isize))
-    if packed.cell.gate_gain != NULL:
+    if packed.variant.gate_gain != NULL:
         arena.plan(2 * rows * kernels.gates_stride(packed.H), kernels.item_size)
     return 0
 
 
-cdef int set_variant(c.clstm_variant *variant, Arena arena, Packed packed, Walk walk, masks, bint reverse) except -1:
+cdef int set_variant(c.clstm_variant_call *call, Arena arena, Packed packed, Walk walk, masks, bint reverse) except -1:
     """Fill in what forward and backward have in common; `masks` are those of the direction, None in inference."""
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t rows = walk.walk.rows, item = kernels.item_size, stride = kernels.gates_stride(packed.H)
     cdef isize *offsets = <isize *>arena.take(2 * rows, sizeof(isize))
     cdef cnp.ndarray array
-    variant.cell = &packed.cell
-    if packed.cell.gate_gain != NULL:
-        variant.sums = arena.take(2 * rows * stride, item)
-        variant.update = <char *>variant.sums + rows * stride * item
+    call.variant = &packed.variant
+    if packed.variant.gate_gain != NULL:
+        call.preactivations = arena.take(2 * rows * stride, item)
+        call.stage_results = <char *>call.preactivations + rows * stride * item
     if masks is None:
-        variant.h_part, variant.c_part = packed.h_part, packed.c_part
+        call.h_zoneout, call.c_zoneout = packed.h_zoneout, packed.c_zoneout
         return 0
-    recurrent, h_stays, c_stays = masks
-    variant.h_mask = data_of(recurrent)
-    if h_stays is not None:
-        array = h_stays
-        variant.h_stays = lines_of(array, 0, reverse, walk, offsets)
-    if c_stays is not None:
-        array = c_stays
-        variant.c_stays = lines_of(array, 0, reverse, walk, offsets + rows)
+    recurrent, h_zoneout_mask, c_zoneout_mask = masks
+    call.h_dropout_mask = data_of(recurrent)
+    if h_zoneout_mask is not None:
+        array = h_zoneout_mask
+        call.h_zoneout_mask = sequences_of(array, 0, reverse, walk, offsets)
+    if c_zoneout_mask is not None:
+        array = c_zoneout_mask
+        call.c_zoneout_mask = sequences_of(array, 0, reverse, walk, offsets + rows)
     return 0
 
 
@@ -228,9 +228,9 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
     cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
     cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
     cdef Walk walk = Walk(lengths, T, x.shape[1])
-    cdef Py_ssize_t cells = walk.walk.cells, steps = walk.walk.steps, B = walk.walk.rows
+    cdef Py_ssize_t positions = walk.walk.positions, steps = walk.walk.steps, B = walk.walk.rows
     cdef bint plain = packed.plain and (D == 1 or (<Packed>packs[1]).plain)
-    cdef Split split = split_forward(kernels, I, H, steps, cells, D, num_threads)
+    cdef Split split = split_forward(kernels, I, H, steps, positions, D, num_threads)
     cdef Py_ssize_t projected_rows = 0 if keep else projected_rows_of(split, steps, B)
 
     cdef Tape tape = None
@@ -238,39 +238,39 @@ def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.n
         tape = Tape()
         tape.packs, tape.reverse, tape.walk, tape.arena, tape.masks = tuple(packs), reverse, walk, Arena(), masks
         for d in range(D):
-            tape.arena.plan(cells * gates_stride, item)
-            tape.arena.plan(cells * ld, item)
+            tape.arena.plan(positions * gates_stride, item)
+            tape.arena.plan(positions * ld, item)
             tape.arena.plan(B * ld, item)
             if not plain:
-                plan_kept(tape.arena, packs[d], cells)
+                plan_kept(tape.arena, packs[d], positions)
         tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
         plan_forward(arena, packed, split, B, projected_rows)
         if not plain:
             plan_variant(arena, packs[d], B)
-            arena.plan(0 if keep or packed.cell.R == NULL else B * ld, item)
+            arena.plan(0 if keep or packed.variant.R == NULL else B * ld, item)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
-    cdef c.clstm_variant variants[2]
+    cdef c.clstm_variant_call variant_calls[2]
     if not plain:
-        memset(variants, 0, sizeof(variants))
+        memset(variant_calls, 0, sizeof(variant_calls))
     for d in range(D):
         set_forward(&jobs[d], arena, walk, packs[d], split, projected_rows, x, y, d * packed.P, reverse or d == 1, h0,
                     c0, h_n, c_n, d)
         if not plain:
-            set_variant(&variants[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
-            variants[d].m = arena.take(0 if keep or packed.cell.R == NULL else B * ld, item)
-            jobs[d].variant = &variants[d]
+            set_variant(&variant_calls[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
+            variant_calls[d].m = arena.take(0 if keep or packed.variant.R == NULL else B * ld, item)
+            jobs[d].variant_call = &variant_calls[d]
         if keep:
             jobs[d].projected = NULL
-            jobs[d].gates = tape.gates[d] = tape.arena.take(cells * gates_stride, item)
-            jobs[d].cells = tape.cells[d] = tape.arena.take(cells * ld, item)
+            jobs[d].gates = tape.gates[d] = tape.arena.take(positions * gates_stride, item)
+            jobs[d].cell_states = tape.cell_states[d] = tape.arena.take(positions * ld, item)
             jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
             if not plain:
-                set_kept(&variants[d], tape.arena, packs[d], cells)
-                tape.variants[d] = variants[d]
+                set_kept(&variant_calls[d], tape.arena, packs[d], positions)
+                tape.variant_calls[d] = variant_calls[d]
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -315,7 +315,7 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
     cdef Walk walk = Walk(lengths, T, x.shape[1])
     cdef Py_ssize_t steps = walk.walk.steps
     B = walk.walk.rows
-    cdef Stack stack = stack_forward(kernels, packed.I, H, L, steps, walk.walk.cells, num_threads)
+    cdef Stack stack = stack_forward(kernels, packed.I, H, L, steps, walk.walk.positions, num_threads)
     if stack.teams < 2:
         return False
 
@@ -387,18 +387,18 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef const c.clstm_walk *walk = &tape.walk.walk
     cdef Py_ssize_t B = walk.rows
     cdef bint plain = packed.plain and (D == 1 or (<Packed>tape.packs[1]).plain)
-    cdef Split split = split_backward(kernels, I, H, walk.steps, walk.cells, D, num_threads)
+    cdef Split split = split_backward(kernels, I, H, walk.steps, walk.positions, D, num_threads)
     cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
-    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_cells = 0
+    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_size = 0
     cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
     cdef bint need_input = dx is not None
     if need_input and lengths is not None:
         dx[...] = 0
 
     if not plain:
-        row_sums = B * kernels.row_sums(&packed.cell) * kernels.padded(H)
-    if packed.cell.R != NULL:
-        dh_cells = walk.cells * ld_h
+        row_sums = B * kernels.unit_parameters(&packed.variant) * kernels.padded(H)
+    if packed.variant.R != NULL:
+        dh_size = walk.positions * ld_h
         sums = max(sums, P * kernels.padded(H) + kernels.padded(P))
     cdef Arena arena = Arena()
     for d in range(D):
@@ -410,11 +410,11 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         if not plain:
             plan_variant(arena, packed, B)
             arena.plan(row_sums, item)
-            arena.plan(dh_cells, item)
+            arena.plan(dh_size, item)
     arena.allocate()
 
     cdef c.clstm_backward jobs[2]
-    cdef c.clstm_variant *variant = NULL
+    cdef c.clstm_variant_call *call = NULL
     cdef isize *rows
     cdef cnp.ndarray dweight_ih, dweight_hh, dbias
     cdef bint reverse
@@ -428,33 +428,33 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         jobs[d].walk = walk
         jobs[d].I, jobs[d].H, jobs[d].P = I, H, P
         jobs[d].Ub, jobs[d].Wb = packed.Ub, packed.Wb
-        jobs[d].x = lines_of(x, 0, reverse, tape.walk, rows)
-        jobs[d].y = lines_of(y, d * P, reverse, tape.walk, rows + B)
-        jobs[d].dy = lines_of(dy, d * P, reverse, tape.walk, rows + 2 * B)
+        jobs[d].x = sequences_of(x, 0, reverse, tape.walk, rows)
+        jobs[d].y = sequences_of(y, d * P, reverse, tape.walk, rows + B)
+        jobs[d].dy = sequences_of(dy, d * P, reverse, tape.walk, rows + 2 * B)
         if need_input:
-            jobs[d].dx = lines_of(dx, 0, reverse, tape.walk, rows + 3 * B)
+            jobs[d].dx = sequences_of(dx, 0, reverse, tape.walk, rows + 3 * B)
         jobs[d].add_dx = d == 1
         jobs[d].h0 = item_at(h0, d)
         jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
         jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
         jobs[d].dh, jobs[d].dc = arena.take(B * ld_h, item), arena.take(states, item)
-        jobs[d].c, jobs[d].gates, jobs[d].cells = tape.c[d], tape.gates[d], tape.cells[d]
+        jobs[d].c, jobs[d].gates, jobs[d].cell_states = tape.c[d], tape.gates[d], tape.cell_states[d]
         jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
         jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add
         jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
         jobs[d].row_groups = split.row_groups
         if plain:
             continue
-        variant = &tape.variants[d]
-        set_variant(variant, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
-        variant.row_sums = arena.take(row_sums, item)
-        variant.dh = arena.take(dh_cells, item)
+        call = &tape.variant_calls[d]
+        set_variant(call, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
+        call.unit_parameter_sums = arena.take(row_sums, item)
+        call.dh = arena.take(dh_size, item)
         dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = weight_grads[d][3:]
-        variant.dR, variant.dpeephole, variant.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
-        variant.dcell_gain, variant.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
-        if packed.cell.gate_gain != NULL:  # the bias comes after the norm
-            variant.dgate_shift, jobs[d].db = jobs[d].db, NULL
-        jobs[d].variant = variant
+        call.dR, call.dpeephole, call.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
+        call.dcell_gain, call.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
+        if packed.variant.gate_gain != NULL:  # the bias comes after the norm
+            call.dgate_shift, jobs[d].db = jobs[d].db, NULL
+        jobs[d].variant_call = call
 
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
@@ -495,19 +495,19 @@ def kept(Tape tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
     cdef Packed packed = tape.packs[d]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef const c.clstm_walk *walk = &tape.walk.walk
-    cdef Py_ssize_t item = kernels.item_size, H = packed.H, Hp = kernels.padded(H), s, b, gate, cell
+    cdef Py_ssize_t item = kernels.item_size, H = packed.H, Hp = kernels.padded(H), s, b, gate, position
     cdef bint reverse = tape.reverse or d == 1
     dtype = np.float32 if item == 4 else np.float64
-    cdef cnp.ndarray gates = np.zeros((T, B, 4 * H), dtype), cells = np.zeros((T, B, H), dtype)
+    cdef cnp.ndarray gates = np.zeros((T, B, 4 * H), dtype), cell_states = np.zeros((T, B, H), dtype)
     cdef cnp.ndarray offsets = np.empty((2, walk.rows), np.intp)
-    cdef c.clstm_lines to_gates = lines_of(gates, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets))
-    cdef c.clstm_lines to_cells = lines_of(cells, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets) + walk.rows)
+    cdef c.clstm_sequences to_gates = sequences_of(gates, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets))
+    cdef c.clstm_sequences to_cell_states = sequences_of(cell_states, 0, reverse, tape.walk, <isize *>cnp.PyArray_DATA(offsets) + walk.rows)
     for s in range(walk.steps):
         for b in range(walk.active[s]):
-            cell = walk.start[s] + b
+            position = walk.start[s] + b
             for gate in range(4):
                 memcpy(<char *>to_gates.data + (to_gates.row[b] + s * to_gates.step + gate * H) * item,
-                       <char *>tape.gates[d] + (cell * kernels.gates_stride(H) + gate * Hp) * item, H * item)
-            memcpy(<char *>to_cells.data + (to_cells.row[b] + s * to_cells.step) * item,
-                   <char *>tape.cells[d] + cell * kernels.state_stride(H) * item, H * item)
-    return gates.reshape(T, B, 4, H), cells
+                       <char *>tape.gates[d] + (position * kernels.gates_stride(H) + gate * Hp) * item, H * item)
+            memcpy(<char *>to_cell_states.data + (to_cell_states.row[b] + s * to_cell_states.step) * item,
+                   <char *>tape.cell_states[d] + position * kernels.state_stride(H) * item, H * item)
+    return gates.reshape(T, B, 4, H), cell_states

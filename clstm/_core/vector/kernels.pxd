@@ -14,13 +14,13 @@ cdef extern from "team.h" nogil:
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct clstm_walk:
-        Py_ssize_t steps, rows, cells
+        Py_ssize_t steps, rows, positions
         const Py_ssize_t *active
         const Py_ssize_t *start
         const Py_ssize_t *length
         const Py_ssize_t *order
 
-    ctypedef struct clstm_lines:
+    ctypedef struct clstm_sequences:
         void *data
         const Py_ssize_t *row
         Py_ssize_t step
@@ -29,7 +29,7 @@ cdef extern from "kernels.h" nogil:
         int code
         double alpha, beta
 
-    ctypedef struct clstm_cell:
+    ctypedef struct clstm_variant:
         bint coupled
         double cell_clip, gate_clip
         clstm_activation gate, candidate, output
@@ -41,18 +41,18 @@ cdef extern from "kernels.h" nogil:
         const void *R
         const void *Rb
 
-    ctypedef struct clstm_variant:
-        const clstm_cell *cell
-        const void *h_mask
-        clstm_lines h_stays, c_stays
-        double h_part, c_part
-        void *sums
-        void *update
+    ctypedef struct clstm_variant_call:
+        const clstm_variant *variant
+        const void *h_dropout_mask
+        clstm_sequences h_zoneout_mask, c_zoneout_mask
+        double h_zoneout, c_zoneout
+        void *preactivations
+        void *stage_results
         void *normed
         void *statistics
         void *m
         void *dh
-        void *row_sums
+        void *unit_parameter_sums
         void *dR
         void *dpeephole
         void *dgate_gain
@@ -63,11 +63,11 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct clstm_forward:
         const clstm_walk *walk
         Py_ssize_t I, H, P
-        const clstm_variant *variant
+        const clstm_variant_call *variant_call
         const void *W
         const void *U
         const void *bias
-        clstm_lines x, y
+        clstm_sequences x, y
         Py_ssize_t y_steps, first, last
         const void *h0
         const void *c0
@@ -75,9 +75,9 @@ cdef extern from "kernels.h" nogil:
         void *cn
         void *h
         void *c
-        Py_ssize_t half
+        Py_ssize_t h_buffer_stride
         void *gates
-        void *cells
+        void *cell_states
         void *projected
         Py_ssize_t chunk, row_groups
 
@@ -88,10 +88,10 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct clstm_backward:
         const clstm_walk *walk
         Py_ssize_t I, H, P
-        const clstm_variant *variant
+        const clstm_variant_call *variant_call
         const void *Ub
         const void *Wb
-        clstm_lines x, y, dy, dx
+        clstm_sequences x, y, dy, dx
         int add_dx
         const void *h0
         const void *dhn
@@ -102,7 +102,7 @@ cdef extern from "kernels.h" nogil:
         void *dc
         const void *c
         void *gates
-        const void *cells
+        const void *cell_states
         void *dW
         void *dU
         void *db
@@ -139,8 +139,8 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t (*gates_stride)(Py_ssize_t H) noexcept nogil
         Py_ssize_t (*states_size)(Py_ssize_t B, Py_ssize_t H, Py_ssize_t groups) noexcept nogil
         Py_ssize_t (*columns_width)(Py_ssize_t I, Py_ssize_t P) noexcept nogil
-        Py_ssize_t (*row_sums)(const clstm_cell *cell) noexcept nogil
-        Py_ssize_t cell_statistics
+        Py_ssize_t (*unit_parameters)(const clstm_variant *variant) noexcept nogil
+        Py_ssize_t statistics_per_position
         void (*pack_forward)(const void *weight, Py_ssize_t H, Py_ssize_t K, void *panels, Py_ssize_t first,
                              Py_ssize_t last) noexcept nogil
         void (*pack_bias)(const void *bias, Py_ssize_t H, void *packed) noexcept nogil

@@ -9,9 +9,9 @@ cdef class Packed:
     cdef const c.clstm_kernels *kernels
     cdef Py_ssize_t I, H, P     # P: of h, whose width is H but with a projection
     cdef bint plain             # else `cell` is what the cell has beyond the plain one
-    cdef c.clstm_cell cell
-    cdef double h_part, c_part  # zoneout of inference
-    cdef Arena forward_arena, cell_arena, hidden_arena, input_arena
+    cdef c.clstm_variant variant
+    cdef double h_zoneout, c_zoneout  # zoneout of inference
+    cdef Arena forward_arena, variant_arena, hidden_arena, input_arena
     cdef void *W
     cdef void *U
     cdef void *bias

@@ -89,11 +89,11 @@ def pack_cell(cell, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bi
     cdef Py_ssize_t item = kernels.item_size, H = packed.H, P = packed.P, Hp = kernels.padded(H)
     cdef Py_ssize_t product = H * kernels.padded(P), product_back = P * Hp
     cdef Arena arena = Arena()
-    packed.plain, packed.cell_arena = False, arena
-    packed.h_part, packed.c_part = cell.zoneout
-    packed.cell.coupled = cell.coupled
-    packed.cell.cell_clip, packed.cell.gate_clip = cell.cell_clip, cell.gate_clip
-    packed.cell.gate, packed.cell.candidate, packed.cell.output = (activation_of(given) for given in cell.activations)
+    packed.plain, packed.variant_arena = False, arena
+    packed.h_zoneout, packed.c_zoneout = cell.zoneout
+    packed.variant.coupled = cell.coupled
+    packed.variant.cell_clip, packed.variant.gate_clip = cell.cell_clip, cell.gate_clip
+    packed.variant.gate, packed.variant.candidate, packed.variant.output = (activation_of(given) for given in cell.activations)
     for gates in (3, 4, 4, 1, 1):
         arena.plan(gates * Hp, item)
     if weight_hr is not None:
@@ -102,20 +102,20 @@ def pack_cell(cell, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bi
     arena.allocate()
     cdef void *panels
     if peephole is not None:
-        packed.cell.peephole = units_of(kernels, arena, peephole, 3, H)
+        packed.variant.peephole = units_of(kernels, arena, peephole, 3, H)
     if layer_norm:
-        packed.cell.gate_gain = units_of(kernels, arena, norm_gates, 4, H)
-        packed.cell.gate_shift = units_of(kernels, arena, bias, 4, H)
-        packed.cell.cell_gain = units_of(kernels, arena, norm_cell, 1, H)
-        packed.cell.cell_shift = units_of(kernels, arena, np.zeros_like(norm_cell) if norm_cell_bias is None
+        packed.variant.gate_gain = units_of(kernels, arena, norm_gates, 4, H)
+        packed.variant.gate_shift = units_of(kernels, arena, bias, 4, H)
+        packed.variant.cell_gain = units_of(kernels, arena, norm_cell, 1, H)
+        packed.variant.cell_shift = units_of(kernels, arena, np.zeros_like(norm_cell) if norm_cell_bias is None
                                           else norm_cell_bias, 1, H)
     if weight_hr is not None:
         panels = arena.take(product, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), H, P, 1, H, panels)
-        packed.cell.R = panels
+        packed.variant.R = panels
         panels = arena.take(product_back, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), P, H, H, 1, panels)
-        packed.cell.Rb = panels
+        packed.variant.Rb = panels
     return packed
 
 

@@ -16,10 +16,10 @@ cdef struct Split:
     Py_ssize_t chunk   # steps projected at once; 0: in one pass with the recurrent product
     double cycles      # what the model expects
 
-cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t cells,
+cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t positions,
                          Py_ssize_t D, int num_threads) except *
 cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
-                          Py_ssize_t cells, Py_ssize_t D, int num_threads) except *
+                          Py_ssize_t positions, Py_ssize_t D, int num_threads) except *
 cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t rows,
                       int num_threads) except *
 
@@ -30,4 +30,4 @@ cdef struct Stack:
     Split first, others    # how a team shares a layer's work
 
 cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t steps,
-                         Py_ssize_t cells, int num_threads) except *
+                         Py_ssize_t positions, int num_threads) except *

@@ -183,8 +183,8 @@ cdef inline double ceil_div(double a, double b) noexcept nogil:
 
 
 cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
-                      Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil:
-    cdef double rows = cells / <double>max(1, steps)
+                      Py_ssize_t steps, Py_ssize_t positions, Py_ssize_t D, int num_threads) noexcept nogil:
+    cdef double rows = positions / <double>max(1, steps)
     cdef double panels = kernels.padded(H) // kernels.vector_length
     cdef double row_cycles = 4 * machine.multiply_add  # of each k and panel
     cdef Split split = cheapest(kernels, machine, rows, panels, H, steps, row_cycles * I, 0, D, num_threads)
@@ -208,11 +208,11 @@ cdef Split forward_on(const clstm_kernels *kernels, const Machine *machine, Py_s
 
 
 cdef Split backward_on(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
-                       Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil:
-    cdef double rows = cells / <double>max(1, steps)
+                       Py_ssize_t steps, Py_ssize_t positions, Py_ssize_t D, int num_threads) noexcept nogil:
+    cdef double rows = positions / <double>max(1, steps)
     cdef double width = 4 * kernels.vector_length
     cdef double panels = (H + width - 1) // width
-    cdef double rest = 4 * machine.multiply_add * cells * 4 * H * (H + 2 * I) / width
+    cdef double rest = 4 * machine.multiply_add * positions * 4 * H * (H + 2 * I) / width
     return cheapest(kernels, machine, rows, panels, 4 * H, steps, 0, rest, D, num_threads)
 
 
@@ -234,33 +234,33 @@ def force(threads: int = 0, side_by_side: bool = False, row_groups: int = 1, chu
 
 # forward_on or backward_on
 ctypedef Split (*split_on)(const clstm_kernels *kernels, const Machine *machine, Py_ssize_t I, Py_ssize_t H,
-                           Py_ssize_t steps, Py_ssize_t cells, Py_ssize_t D, int num_threads) noexcept nogil
+                           Py_ssize_t steps, Py_ssize_t positions, Py_ssize_t D, int num_threads) noexcept nogil
 
 
 cdef Split split_here(split_on model, const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
-                      Py_ssize_t cells, Py_ssize_t D, int num_threads) except *:
+                      Py_ssize_t positions, Py_ssize_t D, int num_threads) except *:
     """What the model chooses on this machine, whose regions are measured only for work that could pay for one."""
     if _forced.threads > 0:
         return _forced
     cdef double weights = 4.0 * kernels.padded(H) * (I + H) * kernels.item_size
     cdef Machine here = machine(kernels, 1, weights)
-    cdef Split split = model(kernels, &here, I, H, steps, cells, D, 1)
+    cdef Split split = model(kernels, &here, I, H, steps, positions, D, 1)
     if num_threads > 1 and split.cycles > HAND_OVER_CYCLES:
         here = machine(kernels, num_threads, weights)
-        split = model(kernels, &here, I, H, steps, cells, D, num_threads)
+        split = model(kernels, &here, I, H, steps, positions, D, num_threads)
     return split
 
 
-cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t cells,
+cdef Split split_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps, Py_ssize_t positions,
                          Py_ssize_t D, int num_threads) except *:
-    """How a forward of D directions shares its work, of `cells` real (step, row) pairs in `steps` steps."""
-    return split_here(forward_on, kernels, I, H, steps, cells, D, num_threads)
+    """How a forward of D directions shares its work, of `positions` real (step, row) pairs in `steps` steps."""
+    return split_here(forward_on, kernels, I, H, steps, positions, D, num_threads)
 
 
 cdef Split split_backward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t steps,
-                          Py_ssize_t cells, Py_ssize_t D, int num_threads) except *:
+                          Py_ssize_t positions, Py_ssize_t D, int num_threads) except *:
     """The same of a backward."""
-    return split_here(backward_on, kernels, I, H, steps, cells, D, num_threads)
+    return split_here(backward_on, kernels, I, H, steps, positions, D, num_threads)
 
 
 cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t rows,
@@ -283,15 +283,15 @@ cdef Split split_step(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, 
 
 
 cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t H, Py_ssize_t layers, Py_ssize_t steps,
-                         Py_ssize_t cells, int num_threads) except *:
+                         Py_ssize_t positions, int num_threads) except *:
     """Whether stacked layers of one direction are better run as a wavefront, and how.
 
     A layer follows the one before it by a piece of the steps, so that all are at work but in the first and last pieces.
     """
     cdef Stack stack
     cdef Machine here
-    cdef Split first = split_forward(kernels, I, H, steps, cells, 1, num_threads)
-    cdef Split others = split_forward(kernels, H, H, steps, cells, 1, num_threads)
+    cdef Split first = split_forward(kernels, I, H, steps, positions, 1, num_threads)
+    cdef Split others = split_forward(kernels, H, H, steps, positions, 1, num_threads)
     cdef double one_by_one = first.cycles + (layers - 1) * others.cycles, most
     cdef Py_ssize_t pieces
     stack.teams = min(num_threads, layers)
@@ -303,8 +303,8 @@ cdef Stack stack_forward(const clstm_kernels *kernels, Py_ssize_t I, Py_ssize_t 
     here = machine(kernels, num_threads, 4.0 * kernels.padded(H) * (max(I, H) + H) * kernels.item_size)
     cdef double region = here.region
     here.region = 0
-    stack.first = forward_on(kernels, &here, I, H, steps, cells, 1, stack.members)
-    stack.others = forward_on(kernels, &here, H, H, steps, cells, 1, stack.members)
+    stack.first = forward_on(kernels, &here, I, H, steps, positions, 1, stack.members)
+    stack.others = forward_on(kernels, &here, H, H, steps, positions, 1, stack.members)
     if _forced.threads > 0:
         stack.first.row_groups = stack.others.row_groups = _forced.row_groups
         stack.first.chunk = stack.others.chunk = _forced.chunk
@@ -367,9 +367,9 @@ def plan(input_size: int, hidden_size: int, steps: int, batch: int, directions: 
     if l3_speed is not None:
         of.l3_speed = l3_speed
     cdef split_on model = backward_on if backward else forward_on
-    cdef Py_ssize_t cells = steps * batch
-    cdef Split one = model(kernels, &of, input_size, hidden_size, steps, cells, directions, 1)
-    cdef Split split = model(kernels, &of, input_size, hidden_size, steps, cells, directions, num_threads)
+    cdef Py_ssize_t positions = steps * batch
+    cdef Split one = model(kernels, &of, input_size, hidden_size, steps, positions, directions, 1)
+    cdef Split split = model(kernels, &of, input_size, hidden_size, steps, positions, directions, num_threads)
     team = split.threads // 2 if split.side_by_side else split.threads
     return {
         "threads": split.threads, "side_by_side": bool(split.side_by_side), "row_groups": split.row_groups,

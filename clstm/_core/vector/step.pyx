@@ -84,12 +84,12 @@ cdef class VectorSteps(Steps):
         for b in range(B):
             order[b], length[b] = b, 2
             x_row[b], h_row[b], y_row[b] = b * I, b * ld, b * H
-        walk.steps, walk.rows, walk.cells = 2, B, 2 * B
+        walk.steps, walk.rows, walk.positions = 2, B, 2 * B
         walk.active, walk.start = <const Py_ssize_t *>active, <const Py_ssize_t *>start
         walk.order, walk.length = <const Py_ssize_t *>order, <const Py_ssize_t *>length
 
         cdef c.clstm_forward *job = NULL
-        cdef c.clstm_lines between
+        cdef c.clstm_sequences between
         memset(self.job.layers, 0, L * sizeof(c.clstm_forward))
         for layer in range(L):
             packed = packs[layer]
@@ -97,7 +97,7 @@ cdef class VectorSteps(Steps):
             job.walk, job.I, job.H = walk, packed.I, H
             job.W, job.U, job.bias = packed.W, packed.U, packed.bias
             job.h, job.c = h + layer * h_size * item, c_ + layer * c_size * item
-            job.half, job.row_groups = half, split.row_groups
+            job.h_buffer_stride, job.row_groups = half, split.row_groups
             job.x.row = <const Py_ssize_t *>x_row
             if layer > 0:
                 job.x = between

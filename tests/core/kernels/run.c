@@ -103,19 +103,19 @@ static void outer(const void *job, clstm_team team) { of_worker->outer(job, team
 /* Cases --------------------------------------------------------------------------------------------------------- */
 
 /* Lines of a dense (T, B, features) array. */
-static clstm_lines lines_of(void *data, const clstm_walk *walk, isize B, isize features, int reverse)
+static clstm_sequences sequences_of(void *data, const clstm_walk *walk, isize B, isize features, int reverse)
 {
     isize *row = malloc(at_least_one(B) * sizeof *row);
     for (isize b = 0; b < B; b++)
         row[b] = walk->order[b] * features + (reverse ? (walk->length[b] - 1) * B * features : 0);
-    return (clstm_lines){data, row, reverse ? -B * features : B * features};
+    return (clstm_sequences){data, row, reverse ? -B * features : B * features};
 }
 
 static clstm_walk walk_of(isize T, isize B, const isize *lengths)
 {
     isize *order = malloc(at_least_one(B) * sizeof *order), *length = malloc(at_least_one(B) * sizeof *length);
     isize *active = malloc(at_least_one(T) * sizeof *active), *starts = malloc(at_least_one(T) * sizeof *starts);
-    isize cells = 0, sorted = 0;
+    isize positions = 0, sorted = 0;
     for (isize steps = T; steps >= 0; steps--)
         for (isize b = 0; b < B; b++)
             if (lengths[b] == steps)
@@ -125,19 +125,19 @@ static clstm_walk walk_of(isize T, isize B, const isize *lengths)
         active[s] = 0;
         while (active[s] < B && length[active[s]] > s)
             active[s]++;
-        starts[s] = cells;
-        cells += active[s];
+        starts[s] = positions;
+        positions += active[s];
     }
-    return (clstm_walk){steps, B, cells, active, starts, length, order};
+    return (clstm_walk){steps, B, positions, active, starts, length, order};
 }
 
 /* A cell beyond the plain one, as a case has it: which options there are, then all that they could need. */
 typedef struct {
-    clstm_cell cell;
-    clstm_variant variant;
+    clstm_variant options;
+    clstm_variant_call call;
     isize P;
-    int h_stays, c_stays;
-    unsigned char *stay_h, *stay_c;
+    int h_zoneout_mask, c_zoneout_mask;
+    unsigned char *h_zoned_out, *c_zoned_out;
 } variant_case;
 
 static double number(const files *f, const void *reals_, isize i)
@@ -171,31 +171,31 @@ static void read_variant(const files *f, variant_case *v, isize T, isize B, isiz
     const isize P = v->P = sizes[0];
     /* limits of c and gates, parts of h and c that stay, three times alpha and beta */
     const void *numbers = read_reals(f, 10);
-    clstm_activation *activations[] = {&v->cell.gate, &v->cell.candidate, &v->cell.output};
+    clstm_activation *activations[] = {&v->options.gate, &v->options.candidate, &v->options.output};
     for (int i = 0; i < 3; i++)
         *activations[i] = (clstm_activation){(int)sizes[8 + i], number(f, numbers, 4 + 2 * i), number(f, numbers, 5 + 2 * i)};
-    v->cell.cell_clip = number(f, numbers, 0), v->cell.gate_clip = number(f, numbers, 1);
-    v->cell.coupled = (int)sizes[3];
+    v->options.cell_clip = number(f, numbers, 0), v->options.gate_clip = number(f, numbers, 1);
+    v->options.coupled = (int)sizes[3];
     const void *weight_hr = read_reals(f, P * H);
     const void *peephole = read_units(f, 3, H), *gain = read_units(f, 4, H);
     const void *cell_gain = read_units(f, 1, H), *cell_shift = read_units(f, 1, H);
     const void *mask = read_reals(f, B * P);
-    v->stay_h = read_bytes(f, T * B * P), v->stay_c = read_bytes(f, T * B * H);
+    v->h_zoned_out = read_bytes(f, T * B * P), v->c_zoned_out = read_bytes(f, T * B * H);
     if (sizes[1]) {
         void *R = reals(f, H * k->padded(P)), *Rb = reals(f, P * k->padded(H));
         k->pack_product(weight_hr, H, P, 1, H, R);
         k->pack_product(weight_hr, P, H, H, 1, Rb);
-        v->cell.R = R, v->cell.Rb = Rb;
+        v->options.R = R, v->options.Rb = Rb;
     }
     if (sizes[2])
-        v->cell.peephole = peephole;
+        v->options.peephole = peephole;
     if (sizes[4])
-        v->cell.gate_gain = gain, v->cell.cell_gain = cell_gain, v->cell.cell_shift = cell_shift;
-    v->variant.cell = &v->cell;
-    v->variant.h_mask = sizes[5] ? mask : NULL;
-    v->h_stays = (int)sizes[6], v->c_stays = (int)sizes[7];
+        v->options.gate_gain = gain, v->options.cell_gain = cell_gain, v->options.cell_shift = cell_shift;
+    v->call.variant = &v->options;
+    v->call.h_dropout_mask = sizes[5] ? mask : NULL;
+    v->h_zoneout_mask = (int)sizes[6], v->c_zoneout_mask = (int)sizes[7];
     if (!(sizes[5] || sizes[6] || sizes[7]))
-        v->variant.h_part = number(f, numbers, 2), v->variant.c_part = number(f, numbers, 3);
+        v->call.h_zoneout = number(f, numbers, 2), v->call.c_zoneout = number(f, numbers, 3);
 }
 
 static void run_direction(const files *f, int with_variant)
@@ -208,8 +208,8 @@ static void run_direction(const files *f, int with_variant)
     const int reverse = (int)sizes[4];
     read_sizes(f, lengths, B);
     variant_case v = {.P = H};
-    clstm_variant *variant = with_variant ? &v.variant : NULL;
-    if (variant)
+    clstm_variant_call *call = with_variant ? &v.call : NULL;
+    if (call)
         read_variant(f, &v, T, B, H);
     const isize P = v.P;
     const void *weight_ih = read_reals(f, 4 * H * I), *weight_hh = read_reals(f, 4 * H * P);
@@ -228,24 +228,24 @@ static void run_direction(const files *f, int with_variant)
     k->repack_backward(U, H, P, Ub, 0, (P + width - 1) / width);
     k->repack_backward(W, H, I, Wb, 0, (I + width - 1) / width);
     memset(zero, 0, 4 * Hp * k->item_size);
-    const int layer_norm = v.cell.gate_gain != NULL;
+    const int layer_norm = v.options.gate_gain != NULL;
     if (layer_norm) {
         void *shift = reals(f, 4 * Hp);
         k->pack_units(bias, 4, H, shift);
-        v.cell.gate_shift = shift;
+        v.options.gate_shift = shift;
     }
-    if (variant) {
-        if (v.h_stays)
-            variant->h_stays = lines_of(v.stay_h, &walk, B, P, reverse);
-        if (v.c_stays)
-            variant->c_stays = lines_of(v.stay_c, &walk, B, H, reverse);
-        variant->sums = reals(f, B * stride), variant->update = reals(f, B * stride), variant->m = reals(f, B * ld);
+    if (call) {
+        if (v.h_zoneout_mask)
+            call->h_zoneout_mask = sequences_of(v.h_zoned_out, &walk, B, P, reverse);
+        if (v.c_zoneout_mask)
+            call->c_zoneout_mask = sequences_of(v.c_zoned_out, &walk, B, H, reverse);
+        call->preactivations = reals(f, B * stride), call->stage_results = reals(f, B * stride), call->m = reals(f, B * ld);
     }
 
     void *y = reals(f, T * B * P), *hn = reals(f, B * P), *cn = reals(f, B * H);
     clstm_forward job = {
-        .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .W = W, .U = U, .bias = layer_norm ? zero : packed_bias,
-        .x = lines_of(x, &walk, B, I, reverse), .y = lines_of(y, &walk, B, P, reverse), .y_steps = T, .last = walk.steps,
+        .walk = &walk, .I = I, .H = H, .P = P, .variant_call = call, .W = W, .U = U, .bias = layer_norm ? zero : packed_bias,
+        .x = sequences_of(x, &walk, B, I, reverse), .y = sequences_of(y, &walk, B, P, reverse), .y_steps = T, .last = walk.steps,
         .h0 = h0, .c0 = c0, .hn = hn, .cn = cn, .h = reals(f, 2 * k->states_size(B, P, groups)),
         .c = reals(f, k->states_size(B, H, groups)),
         .projected = reals(f, chunk * (B + groups) * stride), .chunk = chunk, .row_groups = groups,
@@ -256,12 +256,12 @@ static void run_direction(const files *f, int with_variant)
     write_reals(f, cn, B * H);
 
     job.projected = NULL;
-    job.gates = reals(f, walk.cells * stride);
-    job.cells = reals(f, walk.cells * ld);
-    if (variant) {
-        variant->normed = reals(f, walk.cells * stride);
-        variant->statistics = reals(f, walk.cells * k->cell_statistics);
-        variant->m = reals(f, walk.cells * ld);
+    job.gates = reals(f, walk.positions * stride);
+    job.cell_states = reals(f, walk.positions * ld);
+    if (call) {
+        call->normed = reals(f, walk.positions * stride);
+        call->statistics = reals(f, walk.positions * k->statistics_per_position);
+        call->m = reals(f, walk.positions * ld);
     }
     memset(y, 0xff, T * B * P * k->item_size);
     run_team(forward, &job, threads);
@@ -273,20 +273,20 @@ static void run_direction(const files *f, int with_variant)
     void *dW = reals(f, 4 * H * I), *dU = reals(f, 4 * H * P), *db = reals(f, 4 * H);
     memset(dx, 0, T * B * I * k->item_size);
     clstm_backward back = {
-        .walk = &walk, .I = I, .H = H, .P = P, .variant = variant, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
-        .dy = lines_of(dy, &walk, B, P, reverse), .dx = lines_of(dx, &walk, B, I, reverse),
+        .walk = &walk, .I = I, .H = H, .P = P, .variant_call = call, .Ub = Ub, .Wb = Wb, .x = job.x, .y = job.y,
+        .dy = sequences_of(dy, &walk, B, P, reverse), .dx = sequences_of(dx, &walk, B, I, reverse),
         .h0 = h0, .dhn = dhn, .dcn = dcn, .dh0 = dh0, .dc0 = dc0, .dh = reals(f, B * ld_h),
         .dc = reals(f, k->states_size(B, H, groups)),
-        .c = job.c, .gates = job.gates, .cells = job.cells, .dW = dW, .dU = dU, .db = layer_norm ? NULL : db,
+        .c = job.c, .gates = job.gates, .cell_states = job.cell_states, .dW = dW, .dU = dU, .db = layer_norm ? NULL : db,
         .columns = reals(f, threads * k->gradient_block * own_columns),
         .sums = reals(f, 4 * H * columns + 4 * Hp + P * Hp + k->padded(P)), .row_groups = groups,
     };
-    if (variant) {
-        variant->dh = reals(f, walk.cells * ld_h);
-        variant->row_sums = reals(f, B * k->row_sums(&v.cell) * Hp);
-        variant->dR = reals(f, P * H), variant->dpeephole = reals(f, 3 * H), variant->dgate_gain = reals(f, 4 * H);
-        variant->dcell_gain = reals(f, H), variant->dcell_shift = reals(f, H);
-        variant->dgate_shift = layer_norm ? db : NULL;
+    if (call) {
+        call->dh = reals(f, walk.positions * ld_h);
+        call->unit_parameter_sums = reals(f, B * k->unit_parameters(&v.options) * Hp);
+        call->dR = reals(f, P * H), call->dpeephole = reals(f, 3 * H), call->dgate_gain = reals(f, 4 * H);
+        call->dcell_gain = reals(f, H), call->dcell_shift = reals(f, H);
+        call->dgate_shift = layer_norm ? db : NULL;
     }
     run_team(backward, &back, threads);
     run_team(input_gradient, &back, threads);
@@ -296,17 +296,17 @@ static void run_direction(const files *f, int with_variant)
     write_reals(f, dW, 4 * H * I);
     write_reals(f, dU, 4 * H * P);
     write_reals(f, db, 4 * H);
-    if (variant) {
-        write_reals(f, variant->dR, P * H);
-        write_reals(f, variant->dpeephole, 3 * H);
-        write_reals(f, variant->dgate_gain, 4 * H);
-        write_reals(f, variant->dcell_gain, H);
-        write_reals(f, variant->dcell_shift, H);
+    if (call) {
+        write_reals(f, call->dR, P * H);
+        write_reals(f, call->dpeephole, 3 * H);
+        write_reals(f, call->dgate_gain, 4 * H);
+        write_reals(f, call->dcell_gain, H);
+        write_reals(f, call->dcell_shift, H);
     }
 }
 
 static void run_layer(const files *f) { run_direction(f, 0); }
-static void run_cell(const files *f) { run_direction(f, 1); }
+static void run_variant(const files *f) { run_direction(f, 1); }
 
 static void run_dense(const files *f)
 {
@@ -351,7 +351,7 @@ int main(int count, char **arguments)
     files f = {NULL, fopen(arguments[2], "rb"), fopen(arguments[3], "wb")};
     if (!f.cases || !f.results)
         fail("a file can't be opened");
-    static void (*const run[])(const files *) = {run_layer, run_dense, run_activation, run_cell};
+    static void (*const run[])(const files *) = {run_layer, run_dense, run_activation, run_variant};
     int64_t kind, item_size;
     while (fread(&kind, 8, 1, f.cases) == 1) {
         if (fread(&item_size, 8, 1, f.cases) != 1)

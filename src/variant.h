@@ -1,10 +1,10 @@
 /* What a step of a cell beyond the plain one computes, of one vector of units: activations, limits, layer norm, zoneout.
  *
- * docs/equations.md has the equations, clstm/cell.py the options. Everything here goes unit by unit but the sums over a
+ * docs/equations.md has the equations, clstm/variant.py the options. Everything here goes unit by unit but the sums over a
  * row that layer norm needs: those run in lanes of 64 bytes, whatever the width of a vector, and are added in one order.
  */
-#ifndef CLSTM_CELL_H
-#define CLSTM_CELL_H
+#ifndef CLSTM_VARIANT_H
+#define CLSTM_VARIANT_H
 
 #include <math.h>
 
@@ -15,13 +15,13 @@
 
 /* Activations --------------------------------------------------------------------------------------------------- */
 
-/* clstm.cell.ACTIVATIONS */
+/* clstm.variant.ACTIVATIONS */
 enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFFINE, SCALED_TANH, SOFTSIGN, SOFTPLUS, LINEAR,
        EXPONENTIAL, SELU };
 
 #define SELU_ALPHA ((real)1.6732632423543772848170429916717)
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
-#define NORM_EPS ((real)1e-5) /* clstm.cell.NORM_EPS */
+#define NORM_EPS ((real)1e-5) /* clstm.variant.NORM_EPS */
 
 #if defined(CLSTM_F32)
 #define EXP_MOST 174 /* from here up e^x is infinite */
@@ -34,7 +34,7 @@ enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFF
 INLINE vec smaller_of(vec a, vec b) { return -larger(-a, -b); }
 INLINE vec absolute(vec x) { return (vec)((ivec)x & ~SIGN_BITS); }
 
-/* x, at least `low` and at most `high`; NaN stays */
+/* x, at least `low` and at most `high`; NaN zoneout_of_step */
 INLINE vec between(real low, vec x, real high) { return smaller_of(broadcast(high), larger(broadcast(low), x)); }
 
 /* The square of e^(x/2), for the scale of e^x itself may be beyond the largest number where e^x isn't. */
@@ -107,22 +107,22 @@ NOINLINE vec any_slope(const clstm_activation *a, vec y)
     }
 }
 
-/* `usual`: sigmoid or tanh, known where the code is made; ANY: looked up at each vector */
-enum { ANY = -1 };
+/* `standard`: sigmoid or tanh, known where the code is made; ANY_ACTIVATION: looked up at each vector */
+enum { ANY_ACTIVATION = -1 };
 
-INLINE vec activation(const clstm_activation *a, int usual, vec x)
+INLINE vec activation(const clstm_activation *a, int standard, vec x)
 {
-    return usual == SIGMOID ? sigmoid(x) : usual == TANH ? tanh_(x) : any_activation(a, x);
+    return standard == SIGMOID ? sigmoid(x) : standard == TANH ? tanh_(x) : any_activation(a, x);
 }
 
-INLINE vec slope(const clstm_activation *a, int usual, vec y)
+INLINE vec slope(const clstm_activation *a, int standard, vec y)
 {
-    return usual == SIGMOID ? y * (1 - y) : usual == TANH ? 1 - y * y : any_slope(a, y);
+    return standard == SIGMOID ? y * (1 - y) : standard == TANH ? 1 - y * y : any_slope(a, y);
 }
 
-INLINE int is_usual(const clstm_cell *cell)
+INLINE int has_standard_activations(const clstm_variant *variant)
 {
-    return cell->gate.code == SIGMOID && cell->candidate.code == TANH && cell->output.code == TANH;
+    return variant->gate.code == SIGMOID && variant->candidate.code == TANH && variant->output.code == TANH;
 }
 
 /* Limits and zoneout -------------------------------------------------------------------------------------------- */
@@ -137,21 +137,21 @@ INLINE vec within(vec gradient, vec x, double limit)
 
 typedef uint8_t byte_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(real))));
 
-/* What stays of h or c at step s of row b: a row of bytes, or NULL for `part` of everything */
+/* What zoneout_of_step of h or c at step s of row b: a row of bytes, or NULL for `part` of everything */
 typedef struct {
     int none;
     const uint8_t *row;
-    real part;
-} stays;
+    real probability;
+} zoneout_of_step;
 
-INLINE stays stays_at(const clstm_lines *lines, double part, isize b, isize s)
+INLINE zoneout_of_step zoneout_at(const clstm_sequences *lines, double probability, isize b, isize s)
 {
     const uint8_t *row = lines->data ? (const uint8_t *)lines->data + lines->row[b] + s * lines->step : NULL;
-    return (stays){!row && part == 0, row, (real)part};
+    return (zoneout_of_step){!row && probability == 0, row, (real)probability};
 }
 
 /* Which of n units from `unit` on stay */
-INLINE ivec stay_mask(const uint8_t *row, isize unit, isize n)
+INLINE ivec zoneout_mask(const uint8_t *row, isize unit, isize n)
 {
     byte_vec bytes = {0};
     if (n - unit >= VL)
@@ -162,23 +162,23 @@ INLINE ivec stay_mask(const uint8_t *row, isize unit, isize n)
     return __builtin_convertvector(bytes, ivec) != 0;
 }
 
-INLINE vec stayed(const stays *z, isize unit, isize n, vec before, vec now)
+INLINE vec apply_zoneout(const zoneout_of_step *z, isize unit, isize n, vec before, vec now)
 {
     if (z->row)
-        return choose(stay_mask(z->row, unit, n), before, now);
-    return z->part * before + rounded((1 - z->part) * now);
+        return choose(zoneout_mask(z->row, unit, n), before, now);
+    return z->probability * before + rounded((1 - z->probability) * now);
 }
 
 /* Of a gradient, what goes on to the new value; *before gets the rest, which goes to the old one. */
-INLINE vec moved(const stays *z, isize unit, isize n, vec gradient, vec *before)
+INLINE vec zoneout_gradient(const zoneout_of_step *z, isize unit, isize n, vec gradient, vec *before)
 {
     if (z->row) {
-        const ivec stay = stay_mask(z->row, unit, n);
+        const ivec stay = zoneout_mask(z->row, unit, n);
         *before = choose(stay, gradient, broadcast(0));
         return choose(stay, broadcast(0), gradient);
     }
-    *before = rounded(z->part * gradient);
-    return rounded((1 - z->part) * gradient);
+    *before = rounded(z->probability * gradient);
+    return rounded((1 - z->probability) * gradient);
 }
 
 /* Rows -------------------------------------------------------------------------------------------------------------- */
@@ -197,15 +197,15 @@ INLINE void store_at(real *row, isize unit, isize n, vec x)
         store_part(row + unit, x, n - unit);
 }
 
-/* Units of the panels of a share, each of `width` units */
-INLINE isize first_unit(const share *mine, isize width) { return mine->panel0 * width; }
-INLINE isize end_unit(const share *mine, isize width, isize H) { return smaller(mine->panel1 * width, padded(H)); }
+/* Units of the panels of a partition, each of `width` units */
+INLINE isize first_unit(const partition *part, isize width) { return part->panel0 * width; }
+INLINE isize end_unit(const partition *part, isize width, isize H) { return smaller(part->panel1 * width, padded(H)); }
 
 /* Layer norm: Ba, Kiros & Hinton (2016) ------------------------------------------------------------------------------- */
 
 #define NORM_LANES ((isize)(64 / sizeof(real)))
 #define NORM_VECTORS (64 / VECTOR_BYTES)
-#define CELL_STATISTICS 8 /* of a cell: 1/std of the gates, then mean and 1/std of c */
+#define STATISTICS_PER_POSITION 8 /* of a cell: 1/std of the gates, then mean and 1/std of c */
 
 /* x in the first n lanes, zeros in others */
 INLINE vec first_lanes(vec x, isize n)
@@ -274,6 +274,6 @@ static void norm_means(const real *gradient, const real *normed, isize H, real *
 }
 
 /* Gradients of what each unit has of its own: of [peephole i, f, o], [gains, shifts of the gates, gain, shift of the cell] */
-static isize row_sums(const clstm_cell *cell) { return (cell->peephole ? 3 : 0) + (cell->gate_gain ? 10 : 0); }
+static isize unit_parameters(const clstm_variant *variant) { return (variant->peephole ? 3 : 0) + (variant->gate_gain ? 10 : 0); }
 
 #endif
