@@ -93,9 +93,10 @@ def resolve(num_threads: int | None = None) -> int:
     number = _number_set() if num_threads is None else num_threads
     if number > MAX_THREADS:
         raise ValueError(f"num_threads is {number}, expected at most {MAX_THREADS}")
-    number = _limited(number)
     if number > 1:
-        _region_opened = True
+        number = _limited(number)
+        if number > 1:
+            _region_opened = True
     return number
 
 

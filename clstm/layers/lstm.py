@@ -204,6 +204,8 @@ class LSTM(Recurrent):
             width = self.input_size if layer == 0 else D * self._layout.h_sizes[layer - 1]
             for direction in ("", "_reverse")[:D]:
                 self._add_direction(f"_l{layer}{direction}", width, size)
+        # Where each layer's directions are among those of all layers
+        self._directions = [slice(layer * D, (layer + 1) * D) for layer in range(self.num_layers)]
         self._weights_added()
 
     def __call__(
@@ -293,7 +295,7 @@ class LSTM(Recurrent):
         for layer in range(self.num_layers):
             masks = self._draw_masks(T, B, self._layout.c_sizes[layer])
             job, tape = self._run_layer(runner, packs, layer, out, call, masks, keep=True)
-            runs.append(LayerRun(runner, tape, job, drop_connect[self._directions(layer)], dropout))
+            runs.append(LayerRun(runner, tape, job, drop_connect[self._directions[layer]], dropout))
             out = self._with_residual(layer, out, job.y)
             job.y.flags.writeable = out.flags.writeable = False
             if self.dropout > 0 and layer < self.num_layers - 1:
@@ -372,7 +374,7 @@ class LSTM(Recurrent):
         if segments is not None:
             dh_n, dc_n = segments.final_gradient(dh_n), segments.final_gradient(dc_n)
             dh0, dc0 = np.empty_like(dh_n), np.empty_like(dc_n)
-        numbers = range(len(self._suffixes))[self._directions(layer)]
+        numbers = range(len(self._suffixes))[self._directions[layer]]
         packed = [self._empty_weight_gradients(number) for number in numbers]
         job.num_threads = threads.resolve(self.num_threads)
         run.path.backward(run.tape, job, Gradients(dy, dh_n, dc_n, dx, dh0, dc0, packed))
@@ -396,7 +398,7 @@ class LSTM(Recurrent):
                 continue
             if not context.given:
                 learnt += part.sum(axis=1)
-            for d, suffix in enumerate(self._suffixes[self._directions(layer)]):
+            for d, suffix in enumerate(self._suffixes[self._directions[layer]]):
                 weights[name + suffix] = learnt[d]
         return weights
 
@@ -579,7 +581,7 @@ class LSTM(Recurrent):
     ) -> tuple[Job, Any]:  # fmt: skip
         """Run one layer; return its job, which holds the output, and its tape if `keep`."""
         T, B, _ = x.shape
-        packs, y = packs[self._directions(layer)], self._empty_output(T, B, layer)
+        packs, y = packs[self._directions[layer]], self._empty_output(T, B, layer)
         h0, c0 = self._initial(layer, call)
         h_n, c_n = call.final[0][layer], call.final[1][layer]
         segments = call.segments
@@ -604,7 +606,7 @@ class LSTM(Recurrent):
             y = self._empty_output(*call.x.shape[:2], layer)
             h_n, c_n = call.final[0][layer], call.final[1][layer]
             states = *self._initial(layer, call), y, h_n, c_n
-            jobs.append(Job(packs[self._directions(layer)], out, *states, call.num_threads, call.lengths))
+            jobs.append(Job(packs[self._directions[layer]], out, *states, call.num_threads, call.lengths))
             out = y
         if not path.forward_stacked(jobs):
             for job in jobs:
@@ -624,17 +626,18 @@ class LSTM(Recurrent):
 
     def _initial(self, layer: int, call: _Call) -> Sequence[np.ndarray]:
         """Return the h0 and c0 of a layer's rows or segments, (directions, rows, features)."""
-        given, segments = call.initial, call.segments
-        suffixes = self._suffixes[self._directions(layer)]
+        if call.initial is not None and call.segments is None:
+            return call.initial[0][layer], call.initial[1][layer]
+        suffixes = self._suffixes[self._directions[layer]]
         sizes = self._layout.h_sizes[layer], self._layout.c_sizes[layer]
-        if given is not None:
-            parts: Sequence[np.ndarray] = (given[0][layer], given[1][layer])
-        else:
+        if call.initial is None:
             parts = self._default_states(suffixes, sizes, call.x.shape[1])
-        if segments is None:
+        else:
+            parts = [call.initial[0][layer], call.initial[1][layer]]
+        if call.segments is None:
             return parts
         defaults = self._default_state(suffixes, sizes)
-        return [segments.initial(part, default) for part, default in zip(parts, defaults, strict=True)]
+        return [call.segments.initial(part, default) for part, default in zip(parts, defaults, strict=True)]
 
     def _check_residual(self) -> None:
         if not self.residual:
@@ -688,16 +691,12 @@ class LSTM(Recurrent):
     def _axes_of_layer(self, layer: int) -> Axes:
         return (*self._leading_names(True), self.num_directions * self._layout.h_sizes[layer])
 
-    def _directions(self, layer: int) -> slice:
-        """Return where a layer's directions are among those of all layers."""
-        return slice(layer * self.num_directions, (layer + 1) * self.num_directions)
-
     def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
         if self.num_layers == 1:
             return []
         layers = []
         for layer in range(self.num_layers):
-            suffixes = tuple(self._suffixes[self._directions(layer)])
+            suffixes = tuple(self._suffixes[self._directions[layer]])
             weights = [weight for name, weight in self._weights.items() if name.endswith(suffixes)]
             layers.append((self._axes_of_layer(layer), weights))
         return layers

@@ -74,6 +74,7 @@ class LSTMCell(Recurrent):
         super().__init__(input_size, options, 1, forget_bias, seed, num_threads)
         self.hidden_size = check_index("hidden_size", hidden_size, low=1)
         self._check_projection(self.hidden_size)
+        self._sizes = self.proj_size or self.hidden_size, self.hidden_size  # of h and c
         self._add_direction("", self.input_size, self.hidden_size)
         self._weights_added()
 
@@ -99,9 +100,9 @@ class LSTMCell(Recurrent):
         """
         x, h0, c0, batched = self._prepare(x, state)
         path, packs = self._ready()
-        job = Job(packs, x, h0, c0, *self._outputs(h0, c0), threads.resolve(self.num_threads))
-        path.forward(job)
-        return _final_state(job, batched)
+        y, h_n, c_n = self._empty_outputs(x.shape[1])
+        path.forward(Job(packs, x, h0, c0, y, h_n, c_n, threads.resolve(self.num_threads)))
+        return _step_of(h_n, c_n, batched)
 
     def forward_train(self, x: np.ndarray, state: State | None = None) -> tuple[State, LSTMContext]:
         """Take one step and keep what `backward` needs; `x` must not be changed until then."""
@@ -111,10 +112,11 @@ class LSTMCell(Recurrent):
         num_threads = threads.resolve(self.num_threads)
         path, packs, drop_connect = self._training_packs(num_threads)
         masks = self._draw_masks(1, x.shape[1], self.hidden_size)
-        job = Job(packs, x, h0, c0, *self._outputs(h0, c0), num_threads, masks=masks, keep=True)
+        y, h_n, c_n = self._empty_outputs(x.shape[1])
+        job = Job(packs, x, h0, c0, y, h_n, c_n, num_threads, masks=masks, keep=True)
         run = LayerRun(path, path.forward(job), job, drop_connect)
-        final = _final_state(job, batched)
-        return final, LSTMContext(self, batched, final[0].shape, given=state is not None, runs=[run])
+        h, c = _step_of(h_n, c_n, batched)
+        return (h, c), LSTMContext(self, batched, h.shape, given=state is not None, runs=[run])
 
     def backward(self, context: LSTMContext, dstate: State, *, need_input_grad: bool = True) -> LSTMGradients:
         """Return the gradients of a loss, given its gradients (dh, dc) at the result of one `forward_train`."""
@@ -180,17 +182,17 @@ class LSTMCell(Recurrent):
         x = x.reshape(1, -1, self.input_size)
         B = x.shape[1]
         if state is None:
-            sizes = self.proj_size or self.hidden_size, self.hidden_size
-            h0, c0 = self._default_states(self._suffixes, sizes, B)
+            h0, c0 = self._default_states(self._suffixes, self._sizes, B)
         else:
             h0, c0 = check_state("(h0, c0)", state, self.dtype, *self._state_axes(batched, B))
             h0, c0 = h0.reshape(1, B, -1), c0.reshape(1, B, -1)
         return x, h0, c0, batched
 
-    @staticmethod
-    def _outputs(h0: np.ndarray, c0: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _empty_outputs(self, B: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return arrays for y, h_n and c_n."""
-        return np.empty_like(h0), np.empty_like(h0), np.empty_like(c0)
+        h_size, c_size = self._sizes
+        dtype = self.dtype
+        return np.empty((1, B, h_size), dtype), np.empty((1, B, h_size), dtype), np.empty((1, B, c_size), dtype)
 
     def _state_axes(self, batched: bool, batch: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         rows = [("batch", batch)] if batched else []
@@ -204,6 +206,6 @@ class LSTMCell(Recurrent):
         return represent(self)
 
 
-def _final_state(job: Job, batched: bool) -> State:
-    h_n, c_n = job.h_n, job.c_n
+def _step_of(h_n: np.ndarray, c_n: np.ndarray, batched: bool) -> State:
+    """Return a state without the axis of directions, and without that of the batch where there was none."""
     return (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])

@@ -232,10 +232,13 @@ class Recurrent(Layer):
         return [np.zeros((len(suffixes), size), self.dtype) for size in sizes]
 
     def _default_states(self, suffixes: list[str], sizes: tuple[int, int], B: int) -> list[np.ndarray]:
-        """Return the default h and c of B rows, (directions, B, features)."""
-        if not self.learn_initial_state:  # the usual case, made short for calls of a few microseconds
-            return [np.zeros((len(suffixes), B, size), self.dtype) for size in sizes]
-        return [np.repeat(default[:, np.newaxis], B, axis=1) for default in self._default_state(suffixes, sizes)]
+        """Return the default h and c of B rows, (directions, B, features), to be read only."""
+        if self.learn_initial_state:
+            return [np.repeat(default[:, np.newaxis], B, axis=1) for default in self._default_state(suffixes, sizes)]
+        # The usual case, made short for calls of a few microseconds: zeros of one shape are one array.
+        h_size, c_size = sizes
+        h = np.zeros((len(suffixes), B, h_size), self.dtype)
+        return [h, h if c_size == h_size else np.zeros((len(suffixes), B, c_size), self.dtype)]
 
     def _training_packs(self, num_threads: int) -> tuple[Path, tuple, list[np.ndarray | None]]:
         """Return the path, the packed weights for one `forward_train`, and the DropConnect mask of each."""

@@ -44,8 +44,8 @@ class StateLayout:
     def empty(self, rows: int, dtype: np.dtype) -> tuple[State, tuple[Parts, Parts]]:
         """Return a state to be filled in, and its parts."""
         if self.num_layers == 1:  # the usual case, made short for calls of a few microseconds
-            h = np.empty((self.num_directions, rows, self.h_sizes[0]), dtype)
-            c = np.empty((self.num_directions, rows, self.c_sizes[0]), dtype)
+            D, (h_size,), (c_size,) = self.num_directions, self.h_sizes, self.c_sizes
+            h, c = np.empty((D, rows, h_size), dtype), np.empty((D, rows, c_size), dtype)
             return (h, c), ([h], [c])
         h, c = self._empty(self.h_sizes, rows, dtype), self._empty(self.c_sizes, rows, dtype)
         return (h, c), (self._parts(h), self._parts(c))
