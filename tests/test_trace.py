@@ -7,6 +7,7 @@ import pytest
 
 import clstm
 from clstm import LSTM, reference
+from clstm._core.job import Job
 from clstm._core.numerics import softmax
 from clstm.estimators.base import NotFittedError
 from clstm.language.network import LSTMLanguageNetwork
@@ -178,10 +179,10 @@ def test_a_layer_in_the_reverse_direction_only():
     lstm = LSTM(3, 7, dtype=np.float64, seed=0)
     x, (h0, c0) = problem(lstm, 6, 4)
     lengths = np.array([6, 2, 0, 5])
-    compiled, packs = lstm._packed
+    path, packs = lstm._ready()
     y, h_n, c_n = np.zeros((6, 4, 7)), np.empty_like(h0), np.empty_like(c0)
-    tape = compiled.forward(packs, x, h0, c0, lengths, y, h_n, c_n, 1, True, True)
-    gates, cells = compiled.kept(tape, 0, 6, 4)
+    job = Job(packs, x, h0, c0, y, h_n, c_n, 1, lengths, keep=True, reverse=True)
+    gates, cells = path.gates_and_cells(path.forward(job), job, 0)
     weights = reference._weights_of(lstm.parameters(), "l0")
     run = reference.lstm_direction(x, h0[0], c0[0], *weights, lengths, reverse=True)
     np.testing.assert_allclose(cells, run.c, rtol=0, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The caches of this machine, for the model of what a split of work costs (`clstm._core.vector.plan`)."""
+"""The sizes of this machine's caches, from which `clstm._core.vector.plan` estimates what a split of work costs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 
 class Caches(NamedTuple):
-    """Bytes of data that one core has in each level of cache: its part of a cache that cores share, all of the last.
+    """Bytes of data that one core can have in each level of cache.
 
     Attributes
     ----------
-    l1, l2, l3 : int
-        Level 3 is whole, for all cores have the same weights there; 0 where there is none.
+    l1, l2 : int
+        The core's part, where cores share the cache.
+    l3 : int
+        The whole level 3, whatever cores share it, for all of them read the same weights there; 0 where there is none.
     """
 
     l1: int
@@ -23,19 +25,19 @@ class Caches(NamedTuple):
     l3: int
 
 
-# Small, so that on a machine that doesn't say nothing is planned that falls out of its caches.
+# Small, so that plans fit the caches of any machine whose sizes can't be read.
 FALLBACK = Caches(32 << 10, 512 << 10, 8 << 20)
 
 
 @functools.cache
 def caches() -> Caches:
-    """Return this machine's caches, asked for once: sysfs, macOS's sysctl, else `FALLBACK`."""
+    """Return this machine's caches, looked up once: from sysfs or macOS's sysctl, else `FALLBACK`."""
     found = from_sysctl() if sys.platform == "darwin" else from_sysfs()
     return found or FALLBACK
 
 
 def from_sysfs(root: str = "/sys/devices/system/cpu/cpu0/cache") -> Caches | None:
-    """Return what Linux says of the first core, None if it says nothing of levels 1 and 2.
+    """Return the caches of the first core by Linux's sysfs, None where it doesn't have levels 1 and 2.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ def from_sysfs(root: str = "/sys/devices/system/cpu/cpu0/cache") -> Caches | Non
             level = int(_read(directory, "level"))
             sizes[level] = _bytes(_read(directory, "size"))
             sharing[level] = _count(_read(directory, "shared_cpu_list"))
-        # Processors that share level 1 are one core.
+        # Processors that share level 1 are threads of one core.
         cores = max(1, sharing[2] // sharing[1])
         found = Caches(sizes[1], sizes[2] // cores, sizes.get(3, 0))
     except (OSError, ValueError, KeyError, ZeroDivisionError):
@@ -61,7 +63,7 @@ def from_sysfs(root: str = "/sys/devices/system/cpu/cpu0/cache") -> Caches | Non
 
 
 def from_sysctl() -> Caches | None:
-    """Return what macOS says of its fast cores, None if it says nothing of levels 1 and 2."""
+    """Return the caches of macOS's fast cores, None where it doesn't have levels 1 and 2."""
     l1, l2, sharing, l3 = (
         _sysctl(f"hw.perflevel0.{name}") or _sysctl(f"hw.{name}")
         for name in ("l1dcachesize", "l2cachesize", "cpusperl2", "l3cachesize")

@@ -1,4 +1,4 @@
-"""What a report of a problem needs: versions, instruction set, threads, BLAS."""
+"""The configuration, as a bug report needs it: versions, instruction set, threads, BLAS."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from clstm._core.vector import runtime
 
 
 def config() -> dict[str, Any]:
-    """Return versions, the instruction set, threads and BLAS in use, as values that JSON can hold.
+    """Return the versions, instruction set, threads and BLAS in use, as values that can be written as JSON.
 
     Returns
     -------
     dict
         ``clstm``, ``python``, ``numpy``, ``scipy``, ``safetensors`` (versions; None where it isn't installed),
         ``platform``, ``instruction_set`` in use, ``instruction_sets`` (all that this build and processor have),
-        ``openmp`` (bool), ``threads`` and ``threads_from`` (where that number comes from), ``blas`` (of SciPy;
-        None where it doesn't tell).
+        ``openmp`` (bool), ``threads`` and ``threads_from`` (what sets that number), ``blas`` (of SciPy; None
+        where that is unknown).
 
     Raises
     ------
@@ -83,7 +83,7 @@ def _version(package: str) -> str | None:
 
 
 def _blas() -> str | None:
-    """Return name and version of SciPy's BLAS, from the file its build wrote: importing SciPy would take longer."""
+    """Return name and version of SciPy's BLAS, read from a file of its build: importing SciPy would take longer."""
     import importlib.util
 
     package = importlib.util.find_spec("scipy")

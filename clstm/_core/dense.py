@@ -1,4 +1,4 @@
-"""A dense product and its way back, y = x weight^T + bias: on the vector kernels, or by BLAS on the portable path."""
+"""A dense product y = x weight^T + bias and its backward pass, by the vector kernels or by BLAS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def pack(weight: np.ndarray, bias: np.ndarray | None) -> PanelProduct | BlasProd
 
 
 class PanelProduct:
-    """On the tiles that carry the LSTM: a row's result is the same bits in any batch and on any number of threads."""
+    """By the LSTM's vector kernels: a row's result is the same bits in any batch and for any number of threads."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
         self._packed = _dense.pack(weight, bias)
@@ -35,7 +35,7 @@ class PanelProduct:
 
 
 class BlasProduct:
-    """By NumPy's BLAS."""
+    """By NumPy's BLAS, for the portable path."""
 
     def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
         self._weight, self._bias = weight.copy(), None if bias is None else bias.copy()

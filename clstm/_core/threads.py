@@ -1,8 +1,8 @@
-"""How many threads a call uses: what was asked for, or what the process may have.
+"""How many threads a call uses: the number that was set, or that the environment and the processors allow.
 
-`resolve` decides it for each call: the layer's own num_threads, then `set_num_threads`, else the smallest of
-CLSTM_NUM_THREADS, OMP_NUM_THREADS, the processors this process may run on, and its control group's CPU quota. In either
-case never more than OpenMP was limited to since it was loaded, as threadpoolctl does.
+`resolve` decides it for each call: the layer's num_threads, else `set_num_threads`, else the smallest of
+CLSTM_NUM_THREADS, OMP_NUM_THREADS, the processors this process may run on, and its control group's CPU quota. If
+OpenMP's own limit was lowered after it was loaded, as threadpoolctl does, that limit holds as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clstm._checks import check_index
 from clstm._core import openmp
 from clstm._core.vector import runtime
 
-# More threads than this is taken for a mistake: OpenMP ends the process where it can't start them.
+# More threads than this are refused as a mistake: OpenMP ends the process if it can't start them.
 MAX_THREADS = 1024
 
 _FORKED = "forked after a parallel region"
@@ -30,18 +30,18 @@ _most: ContextVar[int] = ContextVar("most", default=MAX_THREADS)
 _chosen: int | None = None  # by set_num_threads
 _default: tuple[int, str] | None = None  # the number and its source, once looked up
 _region_opened = False  # whether this process, or one it was forked from, may have OpenMP threads
-_one_because = None if runtime.has_openmp() else "built without OpenMP"  # why this process must stay on one thread
-_said = False  # whether it has been told so after a fork
+_one_because = None if runtime.has_openmp() else "built without OpenMP"  # why this process uses one thread only
+_warned = False  # whether the user was warned of that after a fork
 
 
 def set_num_threads(n: int | None) -> None:
-    """Set the number of threads for every call whose layer has no `num_threads` of its own.
+    """Set the number of threads for calls of layers whose `num_threads` is None.
 
     Parameters
     ----------
     n : int or None
-        1 or more; None goes back to the default, for which the environment and the processors allowed are
-        looked up again.
+        1 or more; None restores the default, for which the environment and the processors allowed are looked up
+        again.
 
     Raises
     ------
@@ -57,30 +57,30 @@ def set_num_threads(n: int | None) -> None:
 
 
 def get_num_threads() -> int:
-    """Return the number of threads that a call uses where its layer has no `num_threads` of its own.
+    """Return the number of threads for calls of layers whose `num_threads` is None.
 
     Raises
     ------
     ValueError
         CLSTM_NUM_THREADS is not a number of threads.
     """
-    return 1 if _one_because else _limited(_asked_for())
+    return 1 if _one_because else _limited(_number_set())
 
 
 def source() -> str:
-    """Return in a few words where `get_num_threads` has its number from."""
+    """Return in a few words what sets the number that `get_num_threads` returns."""
     if _one_because:
         return _one_because
-    if _limited(_asked_for()) < _asked_for():
+    if _limited(_number_set()) < _number_set():
         return "omp_set_num_threads"
     return "set_num_threads" if _chosen is not None else _smallest_limit()[1]
 
 
 def resolve(num_threads: int | None = None) -> int:
-    """Return the threads to use for a call that is about to start, given its layer's `num_threads` or None.
+    """Return the number of threads for a call that is about to start, given its layer's `num_threads` or None.
 
-    After a fork the answer may be 1 whatever was asked for: a process forked from one that has OpenMP threads
-    would wait for them for ever (libgomp). That is said once, with a RuntimeWarning.
+    After a fork it may be 1 whatever was set: in a process that was forked from one with OpenMP threads, libgomp waits
+    forever for threads that aren't there. A RuntimeWarning says so once.
 
     Raises
     ------
@@ -90,12 +90,13 @@ def resolve(num_threads: int | None = None) -> int:
     global _region_opened
     if _one_because:
         return _fall_back(num_threads)
-    number = _asked_for() if num_threads is None else num_threads
+    number = _number_set() if num_threads is None else num_threads
     if number > MAX_THREADS:
         raise ValueError(f"num_threads is {number}, expected at most {MAX_THREADS}")
-    number = _limited(number)
     if number > 1:
-        _region_opened = True
+        number = _limited(number)
+        if number > 1:
+            _region_opened = True
     return number
 
 
@@ -110,7 +111,7 @@ def cpu_quota(root: str = "/") -> int | None:
     Parameters
     ----------
     root : str
-        The directory that holds ``proc`` and ``sys``.
+        The directory with ``proc`` and ``sys`` in it.
     """
     mounts = os.path.join(root, "sys", "fs", "cgroup")
     quotas = []
@@ -145,7 +146,7 @@ def _limited(number: int) -> int:
     return min(number, _most.get(), now if now < _OPENMP_AT_FIRST else number)
 
 
-def _asked_for() -> int:
+def _number_set() -> int:
     return _smallest_limit()[0] if _chosen is None else _chosen
 
 
@@ -230,10 +231,10 @@ def _read(path: str) -> str:
 
 
 def _fall_back(num_threads: int | None) -> int:
-    """Return 1; after a fork, say so the first time that more would have been used."""
-    global _said
-    if _one_because == _FORKED and not _said and (num_threads or _asked_for()) > 1:
-        _said = True
+    """Return 1; after a fork, warn the first time that more would have been used."""
+    global _warned
+    if _one_because == _FORKED and not _warned and (num_threads or _number_set()) > 1:
+        _warned = True
         warnings.warn(
             "this process was forked from one that had used several threads, so clstm uses one thread here; "
             "start processes with the 'spawn' or 'forkserver' method to use more",
@@ -245,10 +246,10 @@ def _fall_back(num_threads: int | None) -> int:
 
 def _after_fork_in_child() -> None:
     global _default, _one_because
-    _default = None  # a worker may be given other processors or another environment
+    _default = None  # the child may get other processors or another environment
     if _region_opened:
         _one_because = _FORKED
-        runtime.stay_on_one_thread()  # for streams, which resolved their threads before the fork
+        runtime.stay_on_one_thread()  # for streams, whose number of threads was decided before the fork
 
 
 if hasattr(os, "register_at_fork"):

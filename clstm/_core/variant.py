@@ -1,7 +1,7 @@
-"""What a step of an LSTM computes: the options of its equations, as the compiled code takes them.
+"""The variants of an LSTM: the options of a step's equations, as the compiled paths take them.
 
-The equations stand in docs/equations.md. `clstm.LSTM` makes a `Cell` from its arguments; the `pack_cell` of a backend
-takes it with the weights.
+The equations are in docs/equations.md. `clstm.LSTM` makes a `Variant` for each direction from its arguments, and a
+path's `pack` takes it together with the weights.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# An activation's code is its index; src/cell.h has the same order.
+# An activation's code is its index; src/ and portable/variant.pyx have the same order.
 ACTIVATIONS = (
     "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "thresholded_relu", "elu", "affine", "scaled_tanh",
     "softsign", "softplus", "linear", "exponential", "selu",
 )  # fmt: skip
 
-# alpha and beta where they aren't given, ONNX's values; those that aren't here have neither.
+# Default alpha and beta, with ONNX's values. Activations that aren't listed have neither.
 ALPHA_BETA = {
     "hard_sigmoid": (0.2, 0.5),
     "leaky_relu": (0.01, 0.0),
@@ -38,22 +38,25 @@ TANH: Activation = (ACTIVATIONS.index("tanh"), 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The options of one direction's step.
+class Variant:
+    """The options of one direction's step; the defaults are those of the plain LSTM of Gers et al. (2000).
 
     Attributes
     ----------
     coupled : bool
         The input gate is 1 - f. Weights, biases and gains still have the rows of i, which are zero.
     cell_clip, gate_clip : float
-        The limits of c, and of what goes into the activations of i, f, g and o; infinite for none.
+        Limits of c, and of the arguments of the activations of i, f, g and o; infinite for none.
     layer_norm, peephole : bool
     projected : bool
-        The output is weight_hr m.
+        The output is weight_hr m, where m is the output of an LSTM without projection.
     zoneout : (float, float)
-        The parts of h and c that stay at each step in inference.
+        In inference, the fractions of the previous h and c in the new ones.
     activations : three of (code, alpha, beta)
-        Of the gates i, f and o, of g, and of what o lets out.
+        Of the gates i, f and o; of g; and of c where it enters the output.
+    general : bool
+        Use the kernels for any variant, even where all other options are at their defaults. Needed where calls have
+        masks, and where the other direction's variant isn't plain.
     """
 
     coupled: bool = False
@@ -64,11 +67,12 @@ class Cell:
     projected: bool = False
     zoneout: tuple[float, float] = (0.0, 0.0)
     activations: tuple[Activation, Activation, Activation] = (SIGMOID, TANH, TANH)
+    general: bool = False
 
     @property
     def plain(self) -> bool:
-        """Whether it is the LSTM of Gers et al. (2000), for which there are kernels of its own (`pack`).
+        """Whether the kernels for the plain LSTM are used, which are the fastest."""
+        return self == PLAIN
 
-        Masks of training need `pack_cell`, however plain the cell.
-        """
-        return self == Cell()
+
+PLAIN = Variant()

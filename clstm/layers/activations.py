@@ -1,4 +1,4 @@
-"""The `activations` of an LSTM, by name: checked, and as the compiled code takes them."""
+"""The `activations` of an LSTM: checked, and translated from names to the codes that the compiled paths take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clstm._checks import check_choice, check_real
 from clstm._core.variant import ACTIVATIONS, ALPHA_BETA, Activation
 
 DEFAULT = ("sigmoid", "tanh", "tanh")
-# With an alpha below, a value wouldn't tell which side of 0 it comes from, and so not the slope there.
+# alpha must not be negative here: the backward pass finds the slope from the sign of the activation's value.
 LOWEST_ALPHA = {"leaky_relu": 0.0, "elu": 0.0}
 
 
@@ -42,11 +42,8 @@ def _check_activation(name: str, value: Any) -> Activation:
     defaults = ALPHA_BETA.get(chosen, ())
     if len(parameters) > len(defaults):
         raise ValueError(f"{name} is {value!r}, but {chosen} has {'no' if not defaults else 'two'} parameters")
-    lowest = LOWEST_ALPHA.get(chosen), None
-    given = [
-        check_real(f"{name}'s {which}", number, low=low)
-        for which, number, low in zip(("alpha", "beta"), parameters, lowest)  # noqa: B905
-    ]
+    names, lowest = ("alpha", "beta"), (LOWEST_ALPHA.get(chosen), None)
+    given = [check_real(f"{name}'s {names[k]}", number, low=lowest[k]) for k, number in enumerate(parameters)]
     alpha, beta = (*given, *defaults[len(given) :]) if defaults else (0.0, 0.0)
     if chosen == "scaled_tanh" and alpha == 0:
         raise ValueError(f"{name}'s alpha is 0, with which scaled_tanh is 0 everywhere; expected another number")

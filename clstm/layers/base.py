@@ -22,9 +22,9 @@ _blank: ContextVar[bool] = ContextVar("blank", default=False)
 
 @contextmanager
 def blank_weights() -> Iterator[None]:
-    """Make layers inside the ``with`` block without weights: no time or memory is spent on what a file will replace.
+    """Make layers without weights inside the ``with`` block, to save time and memory where a file has the weights.
 
-    They must be given some by ``load_state_dict(..., assign=True)`` before their first use.
+    They must get theirs by ``load_state_dict(..., assign=True)`` before their first use.
     """
     token = _blank.set(True)
     try:
@@ -37,17 +37,20 @@ def blank_weights() -> Iterator[None]:
 class Layer:
     """Base of all layers and networks.
 
-    Weights are NumPy arrays known by name. What reads them (`parameters`, `state_dict`) never lets them be
-    changed; what changes them does so inside `updating`, after which the layer makes ready for its next call
-    (the LSTM packs its weights anew there). A network's weights are those of its parts, named
-    ``part.weight`` as in PyTorch.
+    Weights are NumPy arrays with names. `parameters` and `state_dict` read them; they change inside `updating` only,
+    after which the layer prepares for its next call (the LSTM packs its weights again). A network's weights are those
+    of its parts, named ``part.weight`` as in PyTorch.
 
-    A subclass adds weights with `_add_weight` and parts with `_add_part`. Where something is derived from the
-    weights it overrides `_weights_changed`, which keeps that in `_packed`, and calls `_weights_added` after the
-    last one; copies and pickles make it anew.
+    A subclass adds weights with `_add_weight` and parts with `_add_part`. If it derives anything from the weights, such
+    as packed copies, it does so in `_weights_changed`, and in this order:
+
+    1. its constructor adds the weights, then calls `_weights_added`, which calls `_weights_changed`;
+    2. `_weights_changed` stores what it derives in `_packed`;
+    3. whenever weights change, `_free_packed` runs first, so that old and new packed weights are never in memory
+       together, then `_weights_changed`. Copies and pickles leave `_packed` out and derive it again.
     """
 
-    num_threads: int | None = None  # for calls and for updates of the weights; None: as `clstm.set_num_threads` has it
+    num_threads: int | None = None  # for calls and for updates of the weights; None: see `clstm.set_num_threads`
 
     def __init__(self) -> None:
         self._weights: dict[str, np.ndarray] = {}
@@ -67,8 +70,11 @@ class Layer:
         if not _blank.get():
             self._weights_changed()
 
-    def _let_go(self) -> None:
-        """Give back what `_weights_changed` is about to make anew, where nobody may use the layer meanwhile."""
+    def _free_packed(self) -> None:
+        """Free the packed weights before `_weights_changed` builds them again, to lower the peak of memory.
+
+        Called where no other thread may use the layer.
+        """
 
     def _weights_changed(self) -> None:
         """Derive again what depends on the weights."""
@@ -87,7 +93,7 @@ class Layer:
         return sum(view.size for view in self.parameters().values())
 
     def summary(self) -> Summary:
-        """Return a table of the layers that this one is made of: output shapes, parameters and memory of the weights.
+        """Return a table of this layer's or network's parts: output shapes, parameters and memory of the weights.
 
         Returns
         -------
@@ -114,7 +120,7 @@ class Layer:
         return ()
 
     def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
-        """Return the output's shape and the weights of each of several layers that are one above the other in this."""
+        """Return the output's shape and the weights of each of the stacked layers that this one holds, if any."""
         return []
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -129,8 +135,8 @@ class Layer:
         state_dict : mapping of str to array
             As `state_dict` returns it: every name, with its shape and dtype.
         assign : bool, default False
-            Take the arrays themselves instead of copying their values, where they can be written to; the caller
-            gives them away.
+            Use the arrays themselves instead of copying their values, where they can be written to; the caller must not
+            use them afterwards.
 
         Raises
         ------
@@ -154,9 +160,9 @@ class Layer:
 
     @contextmanager
     def updating(self) -> Iterator[dict[str, np.ndarray]]:
-        """Give the weights by name as writable arrays, to be changed in place inside the ``with`` block.
+        """Return the weights by name as writable arrays, to be changed in place inside the ``with`` block.
 
-        Calls of the layer see the new values after the block. No other thread may use the layer meanwhile.
+        Calls of the layer use the new values after the block. No other thread may use the layer during it.
 
         Yields
         ------
@@ -170,7 +176,7 @@ class Layer:
             try:
                 yield weights
             finally:
-                self._let_go()
+                self._free_packed()
                 self._weights_changed()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -255,6 +261,7 @@ def take_context(context: Any, owner: Layer, dy: Any) -> tuple[Any, np.ndarray]:
 
 
 def dtype_option(layer: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the dtype as an option for `represent`."""
     return {"dtype": (layer.dtype.name, "float32")}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from clstm._checks import check_floats, check_real, random_generator
 from clstm._package import public
 from clstm.layers.base import Layer, LayerContext, LayerGradients, take_context
-from clstm.layers.dropout_masks import draw_factors
+from clstm.layers.dropout_masks import draw_dropout_mask
 
 
 @public("clstm")
@@ -63,7 +63,7 @@ class Dropout(Layer):
             For one `backward`.
         """
         x = check_floats("x", x)
-        mask = draw_factors(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
+        mask = draw_dropout_mask(self._generator, self.p, x.shape, x.dtype) if self.p > 0 else None
         y = x if mask is None else _multiply(x, mask)
         return y, LayerContext(self, x.shape, x.dtype, kept=mask)
 

@@ -1,4 +1,4 @@
-"""The orders in which libraries stack the four gates of an LSTM, and the way from one to another."""
+"""The orders in which libraries stack the four gates of an LSTM, and how to change one into another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from clstm._checks import as_array, check_index
 
-# i input, f forget, g candidate, o output; each as the library's own source or documentation has it.
+# i input, f forget, g candidate, o output; from each library's source or documentation.
 GATE_ORDERS = {
     "pytorch": "ifgo",  # torch.nn.LSTM: (W_ii|W_if|W_ig|W_io)
     "keras": "ifgo",  # keras/src/layers/rnn/lstm.py: i, f, c, o
@@ -27,14 +27,14 @@ def reorder_gates(array: Any, source: str, target: str, axis: int = 0) -> np.nda
     Parameters
     ----------
     array : array_like
-        Stacked gates along `axis`, whose size is a multiple of 4: weights, biases, or their gradients.
+        Weights, biases or their gradients, with the gates stacked along `axis`, whose size is a multiple of 4.
     source, target : str
-        The order that it has and the one that is wanted: the letters i, f, g, o (or c for g) as in ``"ifgo"`` or
+        The present order and the new one: the letters i, f, g, o (or c for g) as in ``"ifgo"`` or
         ``"iofc"``, or a library's name: ``"pytorch"``, ``"keras"`` and ``"equinox"`` (i f g o), ``"onnx"`` (i o f g),
         ``"openvino"`` (f i g o), ``"haste"``, ``"haiku"`` and ``"tensorflow1"`` (i g f o).
     axis : int, default 0
-        Where the gates are stacked: 0 as PyTorch and ONNX have it (of ONNX's W and R, 1, after the directions), -1 for
-        the kernels of Keras, Haste and Haiku.
+        Where the gates are stacked: 0 in PyTorch and ONNX (in ONNX's W and R 1, after the directions), -1 in the
+        kernels of Keras, Haste and Haiku.
 
     Returns
     -------
@@ -46,13 +46,13 @@ def reorder_gates(array: Any, source: str, target: str, axis: int = 0) -> np.nda
     TypeError
         An order that isn't a string, an axis that isn't an integer, or something that isn't an array.
     ValueError
-        An unknown order, or an axis that there isn't or that can't be split in four.
+        An unknown order, or an axis that doesn't exist or can't be split in four.
 
     Notes
     -----
-    Only the order is changed. Haiku and TensorFlow 1 add 1 to the forget gate when they compute (`forget_bias` there):
-    to have the same outputs, add it to that part of the bias. Keras, Haste, Haiku and TensorFlow 1 have their kernels
-    the other way round, (input, 4 * hidden): transpose them.
+    Only the order is changed. Haiku and TensorFlow 1 add 1 to the forget gate's sum (their `forget_bias`): for the same
+    outputs, add 1 to that part of the bias. The kernels of Keras, Haste, Haiku and TensorFlow 1 have the shape
+    (input, 4 * hidden): transpose them.
 
     Examples
     --------

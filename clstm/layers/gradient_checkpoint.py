@@ -1,12 +1,13 @@
-"""Training over a long sequence with little memory: gates are kept for one segment at a time, and computed again.
+"""Gradient checkpointing: training over a long sequence with little memory, by computing most gates a second time.
 
-Time is cut into about sqrt(T) segments. Forward keeps the state at which each of them begins, and the gates of the
-last only; backward takes the segments from the last, runs forward over each once more, keeping the gates, and goes
-back through it. That costs one more forward pass, and saves all gates but those of some sqrt(T) steps.
+Time is cut into about sqrt(T) intervals. Forward keeps the state at the beginning of each, and the gates of the last
+interval only. Backward takes the intervals from the last to the first: it runs forward over each once more, this time
+keeping the gates, and then backward over it. That costs one more forward pass, and saves the memory of all gates but
+those of about sqrt(T) steps.
 
-The reverse direction takes the same segments in the other order. What a row has of a segment then ends where the
-segment does or where the row does, in either direction, so that a segment is a call like any other, with the lengths
-cut to it. Rows that have no step there hand their state on.
+The reverse direction takes the same intervals in the opposite order. In either direction, what a row has of an interval
+then ends where the interval ends or where the row does, so that an interval is a call like any other, with the lengths
+cut to it. A row without a step in an interval passes its state on unchanged.
 
 Chen et al. (2016), "Training deep nets with sublinear memory cost"; for recurrent networks, Gruslys et al. (2016),
 "Memory-efficient backpropagation through time".
@@ -15,130 +16,142 @@ Chen et al. (2016), "Training deep nets with sublinear memory cost"; for recurre
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from types import ModuleType
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from clstm._core.rows import Rows
+from clstm._core.backend import Path
+from clstm._core.job import Gradients, Job, Masks
+from clstm._core.segments import Segments
 
-# Cells (rows times steps) that a segment has at least: each costs a sum of all its weight gradients.
-MIN_CELLS = 512
+# The fewest positions, (step, row) pairs, in an interval: each interval adds up all weight gradients once more.
+MIN_POSITIONS = 512
+
+HiddenAndCell = tuple[np.ndarray, np.ndarray]
 
 
 def cut(T: int, B: int) -> list[slice]:
-    """Return the segments, in time, of T steps of B rows: about sqrt(T), or fewer where they would hold too little."""
-    steps = max(math.isqrt(T), -(-MIN_CELLS // max(B, 1)))
+    """Return the intervals of T steps of B rows: about sqrt(T), or fewer where they would hold too few positions."""
+    steps = max(math.isqrt(T), -(-MIN_POSITIONS // max(B, 1)))
     count = max(1, round(T / steps))
     return [slice(T * k // count, T * (k + 1) // count) for k in range(count)]
 
 
 @dataclass
 class _Kept:
-    """What forward leaves of one direction: where its segments begin, in their order, and the last one's tape."""
+    """What forward leaves of one direction: the states at which its intervals begin, and the last one's tape."""
 
-    pack: Any
-    masks: Any
-    states: list[tuple[np.ndarray, np.ndarray]]
+    states: list[HiddenAndCell]
     tape: Any
 
 
 class Checkpointed:
-    """Forward and backward of a layer as the backend `compiled` has them, segment by segment."""
+    """The functions `forward` and `backward` of a path, interval by interval."""
 
-    def __init__(self, compiled: ModuleType, segments: list[slice]) -> None:
-        self._compiled = compiled
-        self._segments = segments
+    def __init__(self, path: Path, intervals: list[slice]) -> None:
+        self._path = path
+        self._intervals = intervals
 
-    def forward(self, packs, x, h0, c0, lengths, y, h_n, c_n, num_threads, masks) -> list[_Kept]:
-        """Run one layer of one or two directions."""
-        masks = [None] * len(packs) if masks is None else masks
-        return [
-            self._forward(
-                d == 1, pack, masks[d], x, (h0[d : d + 1], c0[d : d + 1]), lengths, _features(y, d, h0),
-                (h_n[d : d + 1], c_n[d : d + 1]), num_threads,
-            )
-            for d, pack in enumerate(packs)
-        ]  # fmt: skip
+    def forward(self, job: Job) -> list[_Kept]:
+        """Run one layer of one or two directions and keep what `backward` needs."""
+        return [self._forward(_one_direction(job, d)) for d in range(len(job.packs))]
 
-    def backward(
-        self, tape, x, h0, c0, y, lengths, dy, dh_n, dc_n, dx, dh0, dc0, weight_grads, num_threads
-    ) -> None:  # fmt: skip
-        """Write the gradients of one layer; uses the tape up."""
+    def backward(self, tape: list[_Kept], job: Job, gradients: Gradients) -> None:
+        """Write the gradients of one layer and use the tape up."""
         for d, kept in enumerate(tape):
-            self._backward(
-                d == 1, kept, x, lengths, _features(y, d, h0), _features(dy, d, h0),
-                (dh_n[d : d + 1], dc_n[d : d + 1]), dx, (dh0[d : d + 1], dc0[d : d + 1]), weight_grads[d], num_threads,
-            )  # fmt: skip
+            self._backward(_one_direction(job, d), kept, _gradients_of_one_direction(gradients, job, d))
 
-    def _forward(self, reverse, pack, masks, x, state, lengths, y, final, num_threads) -> _Kept:
-        kept = _Kept(pack, masks, [], None)
-        segments = self._in_order(reverse)
-        for number, segment in enumerate(segments, start=1):
-            last = number == len(segments)
+    def _forward(self, job: Job) -> _Kept:
+        kept = _Kept([], None)
+        state = job.h0, job.c0
+        intervals = self._in_order(job)
+        for number, interval in enumerate(intervals, start=1):
+            last = number == len(intervals)
             kept.states.append(state)
-            state = final if last else _like(state)
-            kept.tape = self._compiled.forward(
-                (pack,), x[segment], *kept.states[-1], _cut_lengths(lengths, segment), y[segment], *state,
-                num_threads, last, reverse, _cut_masks(masks, segment),
-            )  # fmt: skip
+            state = (job.h_n, job.c_n) if last else _like(state)
+            kept.tape = self._path.forward(_cut_job(job, interval, kept.states[-1], state, keep=last))
         return kept
 
-    def _backward(
-        self, reverse, kept, x, lengths, y, dy, dstate, dx, dinitial, grads, num_threads
-    ) -> None:  # fmt: skip
-        segments = self._in_order(reverse)
-        for number in range(len(segments), 0, -1):
-            segment, state = segments[number - 1], kept.states.pop()
-            own_lengths = _cut_lengths(lengths, segment)
+    def _backward(self, job: Job, kept: _Kept, gradients: Gradients) -> None:
+        intervals, dx = self._in_order(job), gradients.dx
+        dfinal = gradients.dh_n, gradients.dc_n
+        for number in range(len(intervals), 0, -1):
+            interval, state = intervals[number - 1], kept.states.pop()
+            part = _cut_job(job, interval, state, _like(state), keep=True)
             tape, kept.tape = kept.tape, None
             if tape is None:
-                tape = self._compiled.forward(
-                    (kept.pack,), x[segment], *state, own_lengths, np.empty_like(y[segment]), *_like(state),
-                    num_threads, True, reverse, _cut_masks(kept.masks, segment),
-                )  # fmt: skip
-            before = dinitial if number == 1 else _like(state)
-            own_dx = dx if dx is None else np.empty_like(dx[segment]) if reverse else dx[segment]
-            self._compiled.backward(
-                tape, x[segment], *state, y[segment], own_lengths, dy[segment], *dstate, own_dx, *before, [grads],
-                num_threads, number < len(segments),
-            )  # fmt: skip
-            dstate = before
-            if reverse and dx is not None:  # the other direction has written dx
-                dx[segment] += own_dx
+                tape = self._path.forward(replace(part, y=np.empty_like(part.y)))
+            dinitial = (gradients.dh0, gradients.dc0) if number == 1 else _like(state)
+            own_dx = dx if dx is None else np.empty_like(dx[interval]) if job.reverse else dx[interval]
+            later = number < len(intervals)
+            self._path.backward(
+                tape, part, Gradients(gradients.dy[interval], *dfinal, own_dx, *dinitial, gradients.weights, add=later)
+            )
+            dfinal = dinitial
+            if job.reverse and dx is not None:  # the forward direction has written dx
+                dx[interval] += own_dx
 
-    def _in_order(self, reverse: bool) -> list[slice]:
-        return self._segments[::-1] if reverse else self._segments
+    def _in_order(self, job: Job) -> list[slice]:
+        return self._intervals[::-1] if job.reverse else self._intervals
 
 
-def _features(array: np.ndarray, d: int, state: np.ndarray) -> np.ndarray:
-    """View direction d's part of (T, B, directions * H), with H as `state` has it."""
-    H = state.shape[-1]
-    return array[:, :, d * H : (d + 1) * H]
+def _one_direction(job: Job, d: int) -> Job:
+    only = slice(d, d + 1)
+    return replace(
+        job, packs=job.packs[only], h0=job.h0[only], c0=job.c0[only], y=_features(job.y, job, d), h_n=job.h_n[only],
+        c_n=job.c_n[only], masks=None if job.masks is None else job.masks[only], reverse=d == 1,
+    )  # fmt: skip
 
 
-def _like(state: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _gradients_of_one_direction(gradients: Gradients, job: Job, d: int) -> Gradients:
+    only = slice(d, d + 1)
+    return replace(
+        gradients, dy=_features(gradients.dy, job, d), dh_n=gradients.dh_n[only], dc_n=gradients.dc_n[only],
+        dh0=gradients.dh0[only], dc0=gradients.dc0[only], weights=gradients.weights[only],
+    )  # fmt: skip
+
+
+def _features(array: np.ndarray, job: Job, d: int) -> np.ndarray:
+    """View direction d's features of an array like y."""
+    P = job.h0.shape[2]
+    return array[:, :, d * P : (d + 1) * P]
+
+
+def _like(state: HiddenAndCell) -> HiddenAndCell:
     return np.empty_like(state[0]), np.empty_like(state[1])
 
 
-def _cut_lengths(lengths: np.ndarray | Rows | None, segment: slice) -> np.ndarray | Rows | None:
-    """Return the rows' lengths inside of a segment, None where all fill it."""
+def _cut_job(job: Job, interval: slice, initial: HiddenAndCell, final: HiddenAndCell, *, keep: bool) -> Job:
+    """Return the job of one direction over one interval."""
+    return replace(
+        job, x=job.x[interval], h0=initial[0], c0=initial[1], y=job.y[interval], h_n=final[0], c_n=final[1],
+        lengths=_cut_lengths(job.lengths, interval), segments=_cut_segments(job.segments, interval),
+        masks=None if job.masks is None else [_cut_masks(masks, interval) for masks in job.masks], keep=keep,
+    )  # fmt: skip
+
+
+def _cut_lengths(lengths: np.ndarray | None, interval: slice) -> np.ndarray | None:
+    """Return how many steps the rows have in an interval, None where all fill it."""
     if lengths is None:
         return None
-    steps = segment.stop - segment.start
-    if isinstance(lengths, Rows):
-        begin, end = (
-            np.clip(step - segment.start, 0, steps) for step in (lengths.start, lengths.start + lengths.length)
-        )
-        return Rows(lengths.batch, np.minimum(begin, max(steps - 1, 0)), end - begin)
-    inside = np.clip(lengths - segment.start, 0, steps)
+    steps = interval.stop - interval.start
+    inside = np.clip(lengths - interval.start, 0, steps)
     return None if (inside == steps).all() else inside
 
 
-def _cut_masks(masks: tuple | None, segment: slice) -> list[tuple] | None:
-    """Return a direction's masks inside of a segment: factors of h for all steps, and what stays at each."""
-    if masks is None:
+def _cut_segments(segments: Segments | None, interval: slice) -> Segments | None:
+    """Return what the segments have in an interval, as steps of the interval; some have none."""
+    if segments is None:
         return None
-    factors, *kept = masks
-    return [(factors, *(None if mask is None else mask[segment] for mask in kept))]
+    steps = interval.stop - interval.start
+    begin, end = (
+        np.clip(step - interval.start, 0, steps) for step in (segments.start, segments.start + segments.length)
+    )
+    return Segments(segments.batch, np.minimum(begin, max(steps - 1, 0)), end - begin)
+
+
+def _cut_masks(masks: Masks, interval: slice) -> Masks:
+    """Return the masks in an interval: that of h is the same at all steps."""
+    recurrent, *zoneout = masks
+    return Masks(recurrent, *(None if mask is None else mask[interval] for mask in zoneout))

@@ -1,4 +1,4 @@
-"""The LSTM layer: arguments, state, lengths; the work is done by the compiled backend.
+"""The LSTM layer: arguments, state and lengths are checked here, a compiled path does the work.
 
 Hochreiter & Schmidhuber (1997), "Long short-term memory"; the forget gate is that of Gers, Schmidhuber &
 Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) are PyTorch's.
@@ -7,27 +7,45 @@ Cummins (2000), "Learning to forget". Names, shapes and gate order (i, f, g, o) 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from clstm._checks import check_array, check_flag, check_index, check_lengths, check_real
-from clstm._core import backend, threads
+from clstm._core import threads
+from clstm._core.backend import Path
+from clstm._core.job import Gradients, Job, Masks
 from clstm._core.vector import runtime
 from clstm._package import public
 from clstm.layers.activations import DEFAULT
+from clstm.layers.cell_options import BEYOND_PYTORCH, CellOptions
 from clstm.layers.dropout import Dropout
 from clstm.layers.gradient_checkpoint import Checkpointed, cut
-from clstm.layers.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
-from clstm.layers.reset import Pieces
+from clstm.layers.recurrent import LayerRun, LSTMContext, LSTMGradients, Recurrent, represent
+from clstm.layers.reset import SegmentedBatch
 from clstm.layers.state_layout import Parts, State, StateLayout
 from clstm.layers.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
 if TYPE_CHECKING:
     from clstm.layers.stream import Stream
     from clstm.summary import Axes
-    from clstm.trace import Trace
+    from clstm.trace import LayerTrace, Trace
+
+
+@dataclass(slots=True)
+class _Call:
+    """The checked arguments of one call, and the final state, which the layers fill in."""
+
+    x: np.ndarray  # (time, batch, features)
+    batched: bool  # whether the caller's x has a batch axis
+    lengths: np.ndarray | None
+    segments: SegmentedBatch | None  # where there is a reset
+    initial: tuple[Parts, Parts] | None  # h0 and c0 of each layer, if the caller gave them
+    state: State  # h_n and c_n as the caller gets them, and
+    final: tuple[Parts, Parts]  # the parts of them of each layer
+    num_threads: int
 
 
 @public("clstm")
@@ -56,52 +74,53 @@ class LSTM(Recurrent):
     dropout : float, default 0.0
         Probability with which an output of a layer but the last is zeroed, in training only.
     bidirectional : bool, default False
-        A second direction reads each row from its end; the outputs of both stand side by side.
+        A second direction reads each row from its end; the outputs of both are concatenated along the features.
     dtype : dtype, default float32
         float32 or float64, of weights, input, state and output.
     forget_bias : float, optional
-        The forget gates' bias to begin with (the sum of both bias vectors).
+        Initial value of the forget gates' bias (the sum of both bias vectors).
     seed : int or numpy.random.Generator, optional
-        For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and all that training draws.
+        For the initial weights, U(-1/sqrt(hidden_size), 1/sqrt(hidden_size)), and the random masks of training.
     num_threads : int, optional
-        Threads for each call, and for an optimiser's updates; None leaves it to `clstm.set_num_threads` and the
-        environment.
+        Threads for each call, and for an optimiser's updates; None for the number that `clstm.set_num_threads` or the
+        environment sets.
     proj_size : int, default 0
-        h is projected to so many features, fewer than `hidden_size`, by ``weight_hr`` (Sak et al. 2014); 0 for none.
+        h is projected to this many features, fewer than `hidden_size`, by ``weight_hr`` (Sak et al. 2014); 0 for none.
     peephole : bool, default False
-        i and f see c_{t-1}, o sees c_t, each unit its own (Gers & Schmidhuber 2000): ``weight_peephole``, for i, f, o.
+        Each unit's c_{t-1} is an input of its i and f, and c_t of its o (Gers & Schmidhuber 2000):
+        ``weight_peephole``, for i, f, o.
     coupled : bool, default False
         i = 1 - f (Greff et al. 2017): weights have three gates, f, g, o, instead of four.
     cell_clip : float, optional
-        c is kept within [-cell_clip, cell_clip].
+        c is clipped to [-cell_clip, cell_clip].
     gate_clip : float, optional
-        So is what goes into each activation, that of c among them; ONNX calls it clip.
+        The arguments of all activations, also that of c, are clipped to [-gate_clip, gate_clip]; ONNX calls it clip.
     layer_norm : bool, default False
-        Each gate's sum over the input and h, and c on its way to h, are normalised over the units (Ba et al. 2016):
+        Each gate's sum over the input and h, and c where it enters h, are normalised over the units (Ba et al. 2016):
         ``weight_norm_gates``, with the biases as shift; ``weight_norm_cell``, ``bias_norm_cell``.
     recurrent_dropout : float, default 0.0
-        Probability with which a unit of h isn't seen by the next step, in training: one mask for a whole sequence
-        (Gal & Ghahramani 2016).
+        Probability with which a unit of h is dropped where it enters the next step, in training: one mask for a whole
+        sequence (Gal & Ghahramani 2016).
     weight_dropout : float, default 0.0
-        Probability with which an element of weight_hh is zeroed, in training: drawn once for a call (DropConnect,
-        Merity et al. 2018).
+        Probability with which an element of weight_hh is zeroed, in training: one mask for a call (DropConnect, Merity
+        et al. 2018).
     zoneout : float or (float, float), default 0.0
-        Probabilities with which a unit of h, and one of c, stays as it was at a step, in training; in inference the
-        expected value is taken (Krueger et al. 2017). One number is for both.
+        Probabilities with which a unit of h, and one of c, keeps its previous value at a step, in training; in
+        inference the expected value is used (Krueger et al. 2017). One number is for both.
     activations : sequence, default ("sigmoid", "tanh", "tanh")
-        Of the gates i, f and o; of g; and of c on its way to h. Each a name, or (name, alpha, beta): sigmoid, tanh,
+        Of the gates i, f and o; of g; and of c where it enters h. Each a name, or (name, alpha, beta): sigmoid, tanh,
         relu, hard_sigmoid (0.2, 0.5), leaky_relu (0.01), thresholded_relu (1), elu (1), selu, affine (1, 0),
         scaled_tanh (1, 1), softsign, softplus, linear, exponential, with ONNX's meanings and values of alpha and beta.
         With two directions also six, the latter three for the reverse one.
     learn_initial_state : bool, default False
-        The state that rows begin with where none is given, and after a reset, is learnt: ``h0``, ``c0``.
+        The state with which rows begin where none is given, and after a reset, is learnt: ``h0``, ``c0``.
     residual : bool, default False
         Each layer but the first adds its input to its output (Wu et al. 2016), which must be as wide.
 
     Notes
     -----
-    Calls keep nothing in the object, so that many threads may call one LSTM at once. Results are the same
-    bits for every number of threads. Weights are read with `state_dict` and `parameters`, and set with
+    Inference changes nothing in the object, so several threads may call one LSTM at once. Results are the same bits for
+    every number of threads. Weights are read with `state_dict` and `parameters`, and set with
     `load_state_dict` or inside `updating`.
 
     Where `hidden_size` is a sequence of sizes that differ, the states that come in and go out are lists, with an array
@@ -150,12 +169,13 @@ class LSTM(Recurrent):
         residual: bool = False,
     ) -> None:
         self.bidirectional = check_flag("bidirectional", bidirectional)
-        super().__init__(
-            input_size, bias, 2 if self.bidirectional else 1, dtype, forget_bias, seed, num_threads,
-            proj_size=proj_size, peephole=peephole, coupled=coupled, cell_clip=cell_clip, gate_clip=gate_clip,
-            layer_norm=layer_norm, recurrent_dropout=recurrent_dropout, weight_dropout=weight_dropout, zoneout=zoneout,
-            activations=activations, learn_initial_state=learn_initial_state,
+        options = CellOptions(
+            bias=bias, dtype=dtype, proj_size=proj_size, peephole=peephole, coupled=coupled, cell_clip=cell_clip,
+            gate_clip=gate_clip, layer_norm=layer_norm, recurrent_dropout=recurrent_dropout,
+            weight_dropout=weight_dropout, zoneout=zoneout, activations=activations,
+            learn_initial_state=learn_initial_state,
         )  # fmt: skip
+        super().__init__(input_size, options, 2 if self.bidirectional else 1, forget_bias, seed, num_threads)
         sizes = _check_sizes(hidden_size, num_layers)
         self.hidden_size = sizes if isinstance(hidden_size, (Sequence, np.ndarray)) else sizes[0]
         self.num_layers = len(sizes)
@@ -167,6 +187,14 @@ class LSTM(Recurrent):
         D = self.num_directions
         self._layout = StateLayout(D, [self.proj_size or size for size in sizes], sizes)
         self._check_residual()
+        # Plain layers of one size, which a path may run side by side
+        self._stackable = (
+            D == 1
+            and self.num_layers > 1
+            and all(variant.plain for variant in self._variants)
+            and not self._layout.listed
+            and not self.residual
+        )
         self._dropout = Dropout(self.dropout, seed=self._generator)
         features = ("input_size", self.input_size)
         self._x_shapes = [
@@ -176,6 +204,8 @@ class LSTM(Recurrent):
             width = self.input_size if layer == 0 else D * self._layout.h_sizes[layer - 1]
             for direction in ("", "_reverse")[:D]:
                 self._add_direction(f"_l{layer}{direction}", width, size)
+        # Where each layer's directions are among those of all layers
+        self._directions = [slice(layer * D, (layer + 1) * D) for layer in range(self.num_layers)]
         self._weights_added()
 
     def __call__(
@@ -191,12 +221,11 @@ class LSTM(Recurrent):
             Of shape (num_layers * directions, batch, hidden_size), without batch for 2-D input; h0 has proj_size
             features where there is one. Zeros if left out, or what was learnt.
         lengths : array_like of int, shape (batch,), optional
-            Real steps of each row, 0 to time, in any order. A row's outputs past its length are zero, and
-            what it holds there is never read.
+            Real steps of each row, 0 to time, in any order. A row's outputs past its length are zero, and its inputs
+            there are never read.
         reset : array_like of bool, shape (time, batch), (batch, time) if batch_first, or (time,), optional
-            Where a row starts afresh, with a state of zeros or the learnt one: the steps from there on are computed as
-            if they were a sequence of their own, in either direction. At a row's first step it takes the place of
-            `state`.
+            Steps before which a row starts again from a state of zeros, or from the learnt one: the steps from there on
+            are computed as a separate sequence, in either direction. At a row's first step, `state` isn't used for it.
 
         Returns
         -------
@@ -212,8 +241,15 @@ class LSTM(Recurrent):
         ValueError
             A wrong shape, or a length below 0 or above time.
         """
-        y, state, _ = self._run(x, state, lengths, reset, keep=False)
-        return y, state
+        call = self._prepare(x, state, lengths, reset)
+        path, packs = self._ready()
+        if self._stackable and call.num_threads > 1 and call.segments is None:
+            return self._results(self._run_stacked(path, packs, call), call)
+        out = call.x
+        for layer in range(self.num_layers):
+            job, _ = self._run_layer(path, packs, layer, out, call)
+            out = self._with_residual(layer, out, job.y)
+        return self._results(out, call)
 
     def forward_train(
         self,
@@ -226,8 +262,8 @@ class LSTM(Recurrent):
     ) -> tuple[np.ndarray, State, LSTMContext]:
         """Run the layer with dropout and keep what `backward` needs.
 
-        The first parameters and the first two results are those of a call. `x` must stay as it is until `backward`,
-        and `y` can't be written to, for both are read there.
+        The first parameters and the first two results are those of a call. `backward` reads `x` and `y` again: `x` must
+        not be changed until then, and `y` is read-only.
 
         Parameters
         ----------
@@ -245,7 +281,28 @@ class LSTM(Recurrent):
         context : LSTMContext
             For one `backward`.
         """
-        return self._run(x, state, lengths, reset, keep=True, checkpoint=check_flag("checkpoint", checkpoint))
+        checkpoint = check_flag("checkpoint", checkpoint)
+        call = self._prepare(x, state, lengths, reset)
+        if call.initial is not None:  # copied: backward reads it again, after the caller may have changed the arrays
+            h0, c0 = call.initial
+            call.initial = [part.copy() for part in h0], [part.copy() for part in c0]
+        path, packs, drop_connect = self._training_packs(call.num_threads)
+        T, B, _ = call.x.shape
+        intervals = cut(T, B) if checkpoint else []
+        runner = Checkpointed(path, intervals) if len(intervals) > 1 else path
+        runs: list[LayerRun] = []
+        out, dropout = call.x, None
+        for layer in range(self.num_layers):
+            masks = self._draw_masks(T, B, self._layout.c_sizes[layer])
+            job, tape = self._run_layer(runner, packs, layer, out, call, masks, keep=True)
+            runs.append(LayerRun(runner, tape, job, drop_connect[self._directions[layer]], dropout))
+            out = self._with_residual(layer, out, job.y)
+            job.y.flags.writeable = out.flags.writeable = False
+            if self.dropout > 0 and layer < self.num_layers - 1:
+                out, dropout = self._dropout.forward_train(out)
+        y, state = self._results(out, call)
+        given = call.initial is not None
+        return y, state, LSTMContext(self, call.batched, y.shape, call.segments, given, runs)
 
     def backward(
         self,
@@ -291,55 +348,59 @@ class LSTM(Recurrent):
             for part in (*dfinal[0], *dfinal[1]):
                 part[...] = 0
         runs = context.take(self)
-
-        rows = context.rows
-        pieces = rows if isinstance(rows, Pieces) else None
-        num_threads = threads.resolve(self.num_threads)
         dstate, dinitial = self._layout.empty(B, self.dtype)
         weights: dict[str, np.ndarray] = {}
         for layer in reversed(range(self.num_layers)):
-            run, suffixes = runs[layer], self._suffixes_of(layer)
-            dx = None
-            if layer > 0 or need_input_grad:
-                dx = self._empty(*run.x.shape, batch_first=self.batch_first and layer == 0)
-            weight_grads = [self._empty_weight_grads(suffix) for suffix in suffixes]
-            dh_n, dc_n = (parts[layer] for parts in dfinal)
-            dh0, dc0 = (parts[layer] for parts in dinitial)
-            if pieces is not None:
-                dh_n, dc_n = pieces.final_gradient(dh_n), pieces.final_gradient(dc_n)
-                dh0, dc0 = np.empty_like(dh_n), np.empty_like(dc_n)
-            compiled, tape = run.tape
-            compiled.backward(
-                tape, run.x, run.h0, run.c0, run.y, pieces.rows if pieces is not None else rows, grad, dh_n, dc_n, dx,
-                dh0, dc0, weight_grads, num_threads,
-            )  # fmt: skip
-            for suffix, grads, connections in zip(suffixes, weight_grads, run.connections, strict=True):
-                weights.update(self._named_weight_grads(suffix, grads, connections))
-            if pieces is not None or self.learn_initial_state:
-                self._split_initial(layer, (dh0, dc0), dinitial, context, pieces, weights)
+            states = tuple(parts[layer] for parts in dfinal), tuple(parts[layer] for parts in dinitial)
+            need_dx = layer > 0 or need_input_grad
+            weights_of_layer, dx = self._backward_layer(layer, runs[layer], context, grad, *states, need_dx)
+            weights |= weights_of_layer
             if self.residual and layer > 0:
                 dx += grad
-            grad = dx
-            if run.dropout is not None:
-                grad = self._dropout.backward(run.dropout, dx).x
+            grad = dx if runs[layer].dropout is None else self._dropout.backward(runs[layer].dropout, dx).x
         ordered = {name: weights[name] for name in self._weights}
-        x_grad = None if grad is None or not need_input_grad else self._user_layout(grad, context.batched)
+        x_grad = self._user_layout(grad, context.batched) if need_input_grad else None
         return LSTMGradients(ordered, x_grad, *(dstate if context.batched else self._layout.without_batch(dstate)))
 
-    def _split_initial(self, layer, gradients, dinitial, context, pieces, weights) -> None:
-        """Share the gradients of a layer's first states out between the caller's state and the learnt one."""
-        D = self.num_directions
-        for name, gradient, parts in zip(("h0", "c0"), gradients, dinitial, strict=True):
-            part = parts[layer]
-            learnt = np.zeros((D, part.shape[2]), self.dtype)
-            if pieces is not None:
-                part[...], learnt = pieces.initial_gradient(gradient, part.shape[1])
+    def _backward_layer(
+        self, layer: int, run: LayerRun, context: LSTMContext, dy: np.ndarray, dfinal: State, dinitial: State,
+        need_dx: bool,
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:  # fmt: skip
+        """Return the gradients of one layer's weights and of its input; write those of the initial state."""
+        job, segments = run.job, context.segments
+        dx = self._empty(*job.x.shape, batch_first=self.batch_first and layer == 0) if need_dx else None
+        dh_n, dc_n = dfinal
+        dh0, dc0 = dinitial
+        if segments is not None:
+            dh_n, dc_n = segments.final_gradient(dh_n), segments.final_gradient(dc_n)
+            dh0, dc0 = np.empty_like(dh_n), np.empty_like(dc_n)
+        numbers = range(len(self._suffixes))[self._directions[layer]]
+        packed = [self._empty_weight_gradients(number) for number in numbers]
+        job.num_threads = threads.resolve(self.num_threads)
+        run.path.backward(run.tape, job, Gradients(dy, dh_n, dc_n, dx, dh0, dc0, packed))
+        weights: dict[str, np.ndarray] = {}
+        for number, gradients, mask in zip(numbers, packed, run.drop_connect, strict=True):
+            weights.update(self._own_weight_gradients(number, gradients, mask))
+        if segments is not None or self.learn_initial_state:
+            weights |= self._split_initial_gradient(layer, (dh0, dc0), dinitial, context)
+        return weights, dx
+
+    def _split_initial_gradient(
+        self, layer: int, gradient: State, dinitial: State, context: LSTMContext
+    ) -> dict[str, np.ndarray]:
+        """Divide the gradient of a layer's initial states: write the given state's, return that of the learnt one."""
+        weights: dict[str, np.ndarray] = {}
+        for name, whole, part in zip(("h0", "c0"), gradient, dinitial, strict=True):
+            learnt = np.zeros((self.num_directions, part.shape[2]), self.dtype)
+            if context.segments is not None:
+                part[...], learnt = context.segments.initial_gradient(whole, part.shape[1])
             if not self.learn_initial_state:
                 continue
             if not context.given:
                 learnt += part.sum(axis=1)
-            for d, suffix in enumerate(self._suffixes_of(layer)):
+            for d, suffix in enumerate(self._suffixes[self._directions[layer]]):
                 weights[name + suffix] = learnt[d]
+        return weights
 
     @classmethod
     def from_torch(
@@ -421,26 +482,34 @@ class LSTM(Recurrent):
         Returns
         -------
         clstm.trace.Trace
-            Of every layer and direction i, f, g, o, c and h, in the layout of `x`, beside what a call returns (the same
-            bits). Six numbers a unit of every step are kept, and while it runs five more.
+            Of every layer and direction i, f, g, o, c and h, in the layout of `x`, together with what a call returns
+            (the same bits). That is six numbers for each unit of every step; a layer takes five more while it runs.
         """
-        from clstm.trace import LayerTrace, Trace
+        from clstm.trace import Trace
 
-        y, state, context = self._run(x, state, lengths, reset, keep=True, drop=False)
-        batched, layers = context.batched, []
-        for run in context.take(self):
-            compiled, tape = run.tape
-            T, B, _ = run.y.shape
-            directions = []
-            for d, h in enumerate(np.split(run.y, self.num_directions, axis=2)):
-                gates, c = compiled.kept(tape, d, T, B)
-                arrays = *(gates[:, :, k] for k in range(4)), c, h
-                directions.append(LayerTrace(*(self._user_layout(array, batched) for array in arrays)))
-            layers.append(tuple(directions))
-        if not batched:
+        call = self._prepare(x, state, lengths, reset)
+        path, packs = self._ready()
+        layers = []
+        out = call.x
+        for layer in range(self.num_layers):
+            job, tape = self._run_layer(path, packs, layer, out, call, keep=True)
+            out = self._with_residual(layer, out, job.y)
+            job.y.flags.writeable = out.flags.writeable = False
+            layers.append(tuple(self._trace_directions(path, job, tape, call.batched)))
+        y, state = self._results(out, call)
+        T, B, _ = call.x.shape
+        if not call.batched:
             return Trace(tuple(layers), y, state, T, None)
-        lengths = np.full(B, T, np.int64) if lengths is None else np.asarray(lengths, np.int64)
-        return Trace(tuple(layers), y, state, lengths, 0 if self.batch_first else 1)
+        steps = np.full(B, T, np.int64) if lengths is None else np.asarray(lengths, np.int64)
+        return Trace(tuple(layers), y, state, steps, 0 if self.batch_first else 1)
+
+    def _trace_directions(self, path: Path, job: Job, tape: Any, batched: bool) -> Iterator[LayerTrace]:
+        from clstm.trace import LayerTrace
+
+        for d, h in enumerate(np.split(job.y, self.num_directions, axis=2)):
+            gates, c = path.gates_and_cells(tape, job, d)
+            arrays = *(gates[:, :, k] for k in range(4)), c, h
+            yield LayerTrace(*(self._user_layout(array, batched) for array in arrays))
 
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
         """Return a stream, which takes its input step by step and keeps the state in between.
@@ -481,20 +550,19 @@ class LSTM(Recurrent):
             raise ValueError(
                 "bidirectional is True: a reverse direction begins at the end, which a stream doesn't have"
             )
-        compiled, packs = self._ready()
-        num_threads = threads.resolve(self.num_threads)
-        steps = backend.steps(compiled, packs, batch_size, num_threads, self.residual)
-        fresh = [self._fresh([suffix], sizes) for suffix, *sizes in zip(
-            self._suffixes, self._layout.h_sizes, self._layout.c_sizes, strict=True)]  # fmt: skip
-        fresh = [[part[0] for part in parts] for parts in zip(*fresh, strict=True)]
+        path, packs = self._ready()
+        steps = path.steps(packs, batch_size, threads.resolve(self.num_threads), self.residual)
+        sizes = zip(self._layout.h_sizes, self._layout.c_sizes, strict=True)
+        by_layer = [self._default_state([suffix], pair) for suffix, pair in zip(self._suffixes, sizes, strict=True)]
+        h, c = ([part[0] for part in parts] for parts in zip(*by_layer, strict=True))
         layout = StateLayout(1, self._layout.h_sizes, self._layout.c_sizes, leading="num_layers")
-        stream = Stream(steps, layout, fresh, batch_first=self.batch_first, num_threads=self.num_threads)
+        stream = Stream(steps, layout, [h, c], batch_first=self.batch_first, num_threads=self.num_threads)
         if state is not None:
             stream.state = state
         return stream
 
-    def _run(self, x, state, lengths, reset, keep, checkpoint=False, drop=True):
-        """Run all layers; `keep` what backward needs, and then, unless for a trace, `drop` what training drops."""
+    def _prepare(self, x: Any, state: Any, lengths: Any, reset: Any) -> _Call:
+        """Check the arguments of a call; see `__call__`."""
         x = check_array("x", x, self.dtype, *self._x_shapes)
         batched = x.ndim == 3
         x = self._time_batch(x, batched)
@@ -502,81 +570,74 @@ class LSTM(Recurrent):
         if not batched and lengths is not None:
             raise ValueError("lengths is given, but x has no batch axis; cut x to its length instead")
         lengths = check_lengths(lengths, B, T)
-        pieces = None if reset is None else self._check_reset(reset, batched, T, B, lengths)
-        rows = lengths if pieces is None else pieces.rows
-        given = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
+        segments = None if reset is None else self._check_reset(reset, batched, T, B, lengths)
+        initial = self._layout.check("(h0, c0)", state, self.dtype, B if batched else None)
+        num_threads = threads.resolve(self.num_threads)
+        return _Call(x, batched, lengths, segments, initial, *self._layout.empty(B, self.dtype), num_threads)
 
-        D, num_threads = self.num_directions, threads.resolve(self.num_threads)
-        compiled, packs = self._ready()
-        connections = [None] * len(packs) if keep else None
-        if keep and drop:
-            compiled, packs, connections = self._training_packs(num_threads)
-        state, final = self._layout.empty(B, self.dtype)
-        segments = cut(T, B) if checkpoint else []
-        checkpointed = Checkpointed(compiled, segments) if len(segments) > 1 else None
-        context = LSTMContext(self, batched, (), pieces or rows, given is not None) if keep else None
-        dropped = None
-        layers = range(self.num_layers)
-        if not keep and D == 1 and len(layers) > 1 and num_threads > 1 and pieces is None and self._alike:
-            ys = [self._empty_output(T, B, layer) for layer in layers]
-            h0, c0 = (np.concatenate(parts) for parts in zip(*(self._initial(k, given, None, B) for k in layers)))  # noqa: B905
-            if compiled.forward_stacked(packs, x, h0, c0, lengths, ys, *state, num_threads):
-                x, layers = ys[-1], ()
-        for layer in layers:
-            part, last = slice(layer * D, (layer + 1) * D), layer == self.num_layers - 1
-            h0, c0 = self._initial(layer, given, pieces, B)
-            if keep and given is not None:
-                # backward reads them again: they must not change with the caller's arrays
-                h0, c0 = h0.copy(), c0.copy()
-            h_n, c_n = final[0][layer], final[1][layer]
-            if pieces is not None:
-                h_n, c_n = np.empty_like(h0), np.empty_like(c0)
-            masks = self._draw_masks(T, B, self._layout.c_sizes[layer]) if keep and drop else None
-            y = self._empty_output(T, B, layer)
-            if pieces is not None:
-                masks = pieces.masks(masks)
-                if lengths is not None:
-                    y[np.arange(T)[:, np.newaxis] >= lengths] = 0
-            arguments = packs[part], x, h0, c0, rows, y, h_n, c_n, num_threads
-            if checkpointed is not None:
-                tape = checkpointed, checkpointed.forward(*arguments, masks)
-            else:
-                tape = compiled, compiled.forward(*arguments, keep, masks=masks)
-            if pieces is not None:
-                for states, parts in zip((h_n, c_n), final, strict=True):
-                    pieces.final(states, parts[layer])
+    def _run_layer(
+        self, path: Any, packs: tuple, layer: int, x: np.ndarray, call: _Call, masks: list[Masks] | None = None,
+        keep: bool = False,
+    ) -> tuple[Job, Any]:  # fmt: skip
+        """Run one layer; return its job, which holds the output, and its tape if `keep`."""
+        T, B, _ = x.shape
+        packs, y = packs[self._directions[layer]], self._empty_output(T, B, layer)
+        h0, c0 = self._initial(layer, call)
+        h_n, c_n = call.final[0][layer], call.final[1][layer]
+        segments = call.segments
+        if segments is None:
+            job = Job(packs, x, h0, c0, y, h_n, c_n, call.num_threads, call.lengths, None, masks, keep)
+            return job, path.forward(job)
+        if call.lengths is not None:
+            y[np.arange(T)[:, np.newaxis] >= call.lengths] = 0
+        job = Job(
+            packs, x, h0, c0, y, np.empty_like(h0), np.empty_like(c0), call.num_threads, None, segments.segments,
+            segments.masks(masks), keep,
+        )  # fmt: skip
+        tape = path.forward(job)
+        segments.write_final(job.h_n, h_n)
+        segments.write_final(job.c_n, c_n)
+        return job, tape
+
+    def _run_stacked(self, path: Path, packs: tuple, call: _Call) -> np.ndarray:
+        """Run all layers of a `_stackable` LSTM, side by side if the path does so; return the last one's output."""
+        jobs, out = [], call.x
+        for layer in range(self.num_layers):
+            y = self._empty_output(*call.x.shape[:2], layer)
+            h_n, c_n = call.final[0][layer], call.final[1][layer]
+            states = *self._initial(layer, call), y, h_n, c_n
+            jobs.append(Job(packs[self._directions[layer]], out, *states, call.num_threads, call.lengths))
             out = y
-            if self.residual and layer > 0:
-                out = np.add(x, y, out=self._empty_output(T, B, layer))
-            if keep:
-                y.flags.writeable = out.flags.writeable = False
-                context.runs.append(Run(tape, x, h0, c0, y, connections[part], dropped))
-                dropped = None
-                if drop and not last and self.dropout > 0:
-                    out, dropped = self._dropout.forward_train(out)
-            x = out
-        y = self._user_layout(x, batched)
-        state = state if batched else self._layout.without_batch(state)
-        if keep:
-            context.y_shape = y.shape
-        return y, state, context
+        if not path.forward_stacked(jobs):
+            for job in jobs:
+                path.forward(job)
+        return out
 
-    def _initial(self, layer: int, given: tuple[Parts, Parts] | None, pieces: Pieces | None, B: int) -> Parts:
-        """Return h and c that a layer's rows begin with, (directions, rows, features)."""
-        if given is not None and pieces is None:
-            return [given[0][layer], given[1][layer]]
-        suffixes = self._suffixes_of(layer)
+    def _with_residual(self, layer: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return a layer's output for the next one."""
+        if not self.residual or layer == 0:
+            return y
+        return np.add(x, y, out=self._empty_output(*x.shape[:2], layer))
+
+    def _results(self, out: np.ndarray, call: _Call) -> tuple[np.ndarray, State]:
+        """Return the last layer's output and the final state in the caller's layout."""
+        y = self._user_layout(out, call.batched)
+        return y, call.state if call.batched else self._layout.without_batch(call.state)
+
+    def _initial(self, layer: int, call: _Call) -> Sequence[np.ndarray]:
+        """Return the h0 and c0 of a layer's rows or segments, (directions, rows, features)."""
+        if call.initial is not None and call.segments is None:
+            return call.initial[0][layer], call.initial[1][layer]
+        suffixes = self._suffixes[self._directions[layer]]
         sizes = self._layout.h_sizes[layer], self._layout.c_sizes[layer]
-        parts = self._fresh_rows(suffixes, sizes, B) if given is None else [given[0][layer], given[1][layer]]
-        if pieces is None:
+        if call.initial is None:
+            parts = self._default_states(suffixes, sizes, call.x.shape[1])
+        else:
+            parts = [call.initial[0][layer], call.initial[1][layer]]
+        if call.segments is None:
             return parts
-        fresh = self._fresh(suffixes, sizes)
-        return [pieces.initial(part, each) for part, each in zip(parts, fresh, strict=True)]
-
-    @property
-    def _alike(self) -> bool:
-        """Whether the layers differ in their weights only."""
-        return self._plain and not self._layout.listed and not self.residual
+        defaults = self._default_state(suffixes, sizes)
+        return [call.segments.initial(part, default) for part, default in zip(parts, defaults, strict=True)]
 
     def _check_residual(self) -> None:
         if not self.residual:
@@ -586,7 +647,7 @@ class LSTM(Recurrent):
         if len(set(self._layout.h_sizes)) > 1:
             raise ValueError(f"residual is True, but hidden_size is {self.hidden_size}, expected layers of one width")
 
-    def _check_reset(self, reset, batched, T, B, lengths) -> Pieces:
+    def _check_reset(self, reset: Any, batched: bool, T: int, B: int, lengths: np.ndarray | None) -> SegmentedBatch:
         sizes = {"time": T, "batch": B}
         axes = [(name, sizes[name]) for name in self._leading_names(batched)]
         reset = check_array("reset", reset, bool, axes)
@@ -594,7 +655,7 @@ class LSTM(Recurrent):
             reset = reset[:, np.newaxis]
         elif self.batch_first:
             reset = reset.T
-        return Pieces(reset, lengths)
+        return SegmentedBatch(reset, lengths)
 
     def _leading_names(self, batched: bool) -> tuple[str, ...]:
         """Return the names of the caller's axes before the features."""
@@ -628,18 +689,14 @@ class LSTM(Recurrent):
         return self._axes_of_layer(self.num_layers - 1)
 
     def _axes_of_layer(self, layer: int) -> Axes:
-        features = sum(self._weights["weight_hh" + suffix].shape[1] for suffix in self._suffixes_of(layer))
-        return (*self._leading_names(True), features)
-
-    def _suffixes_of(self, layer: int) -> list[str]:
-        return self._suffixes[layer * self.num_directions : (layer + 1) * self.num_directions]
+        return (*self._leading_names(True), self.num_directions * self._layout.h_sizes[layer])
 
     def _stacked(self) -> list[tuple[Axes, list[np.ndarray]]]:
         if self.num_layers == 1:
             return []
         layers = []
         for layer in range(self.num_layers):
-            suffixes = tuple(self._suffixes_of(layer))
+            suffixes = tuple(self._suffixes[self._directions[layer]])
             weights = [weight for name, weight in self._weights.items() if name.endswith(suffixes)]
             layers.append((self._axes_of_layer(layer), weights))
         return layers

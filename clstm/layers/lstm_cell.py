@@ -9,9 +9,11 @@ import numpy as np
 
 from clstm._checks import check_array, check_flag, check_index, check_state
 from clstm._core import threads
+from clstm._core.job import Gradients, Job
 from clstm._package import public
 from clstm.layers.activations import DEFAULT
-from clstm.layers.recurrent import BEYOND_PYTORCH, LSTMContext, LSTMGradients, Recurrent, Run, represent
+from clstm.layers.cell_options import BEYOND_PYTORCH, CellOptions
+from clstm.layers.recurrent import LayerRun, LSTMContext, LSTMGradients, Recurrent, represent
 from clstm.layers.state_layout import State
 from clstm.layers.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
@@ -29,7 +31,7 @@ class LSTMCell(Recurrent):
     bias : bool, default True
     dtype, forget_bias, seed, num_threads, proj_size, peephole, coupled, cell_clip, gate_clip, layer_norm
     recurrent_dropout, weight_dropout, zoneout, activations, learn_initial_state
-        As for `LSTM`. What training draws at random is drawn anew for each `forward_train`.
+        As for `LSTM`. Each `forward_train` draws new random masks.
 
     Examples
     --------
@@ -63,14 +65,16 @@ class LSTMCell(Recurrent):
         activations: Sequence[Any] = DEFAULT,
         learn_initial_state: bool = False,
     ) -> None:
-        super().__init__(
-            input_size, bias, 1, dtype, forget_bias, seed, num_threads, proj_size=proj_size, peephole=peephole,
-            coupled=coupled, cell_clip=cell_clip, gate_clip=gate_clip, layer_norm=layer_norm,
-            recurrent_dropout=recurrent_dropout, weight_dropout=weight_dropout, zoneout=zoneout,
-            activations=activations, learn_initial_state=learn_initial_state,
+        options = CellOptions(
+            bias=bias, dtype=dtype, proj_size=proj_size, peephole=peephole, coupled=coupled, cell_clip=cell_clip,
+            gate_clip=gate_clip, layer_norm=layer_norm, recurrent_dropout=recurrent_dropout,
+            weight_dropout=weight_dropout, zoneout=zoneout, activations=activations,
+            learn_initial_state=learn_initial_state,
         )  # fmt: skip
+        super().__init__(input_size, options, 1, forget_bias, seed, num_threads)
         self.hidden_size = check_index("hidden_size", hidden_size, low=1)
         self._check_projection(self.hidden_size)
+        self._sizes = self.proj_size or self.hidden_size, self.hidden_size  # of h and c
         self._add_direction("", self.input_size, self.hidden_size)
         self._weights_added()
 
@@ -94,11 +98,25 @@ class LSTMCell(Recurrent):
         TypeError, ValueError
             A wrong dtype or shape.
         """
-        return self._step(x, state, keep=False)[0]
+        x, h0, c0, batched = self._prepare(x, state)
+        path, packs = self._ready()
+        y, h_n, c_n = self._empty_outputs(x.shape[1])
+        path.forward(Job(packs, x, h0, c0, y, h_n, c_n, threads.resolve(self.num_threads)))
+        return _step_of(h_n, c_n, batched)
 
     def forward_train(self, x: np.ndarray, state: State | None = None) -> tuple[State, LSTMContext]:
-        """Take one step and keep what `backward` needs; `x` must stay as it is until then."""
-        return self._step(x, state, keep=True)
+        """Take one step and keep what `backward` needs; `x` must not be changed until then."""
+        x, h0, c0, batched = self._prepare(x, state)
+        if state is not None:  # copied: backward reads it again, after the caller may have changed the arrays
+            h0, c0 = h0.copy(), c0.copy()
+        num_threads = threads.resolve(self.num_threads)
+        path, packs, drop_connect = self._training_packs(num_threads)
+        masks = self._draw_masks(1, x.shape[1], self.hidden_size)
+        y, h_n, c_n = self._empty_outputs(x.shape[1])
+        job = Job(packs, x, h0, c0, y, h_n, c_n, num_threads, masks=masks, keep=True)
+        run = LayerRun(path, path.forward(job), job, drop_connect)
+        h, c = _step_of(h_n, c_n, batched)
+        return (h, c), LSTMContext(self, batched, h.shape, given=state is not None, runs=[run])
 
     def backward(self, context: LSTMContext, dstate: State, *, need_input_grad: bool = True) -> LSTMGradients:
         """Return the gradients of a loss, given its gradients (dh, dc) at the result of one `forward_train`."""
@@ -109,21 +127,23 @@ class LSTMCell(Recurrent):
         batch = context.y_shape[0] if context.batched else 1
         dstate = check_state("(dh, dc)", dstate, self.dtype, *self._state_axes(context.batched, batch))
         dh, dc = (array.reshape(1, batch, -1) for array in dstate)
+        need_input_grad = check_flag("need_input_grad", need_input_grad)
         (run,) = context.take(self)
-        dx = np.empty_like(run.x) if check_flag("need_input_grad", need_input_grad) else None
+        job = run.job
+        dx = np.empty_like(job.x) if need_input_grad else None
         dh0, dc0 = np.empty_like(dh), np.empty_like(dc)
-        grads = self._empty_weight_grads("")
-        compiled, tape = run.tape
-        compiled.backward(tape, run.x, run.h0, run.c0, run.y, None, np.zeros_like(run.y), dh, dc, dx, dh0, dc0,
-                          [grads], threads.resolve(self.num_threads))  # fmt: skip
+        packed = self._empty_weight_gradients(0)
+        job.num_threads = threads.resolve(self.num_threads)
+        run.path.backward(run.tape, job, Gradients(np.zeros_like(job.y), dh, dc, dx, dh0, dc0, [packed]))
         if dx is not None:
             dx = dx[0] if context.batched else dx[0, 0]
-        weights = dict(self._named_weight_grads("", grads, run.connections[0]))
+        weights = dict(self._own_weight_gradients(0, packed, run.drop_connect[0]))
         if self.learn_initial_state:
             for name, gradient in (("h0", dh0), ("c0", dc0)):
                 total = gradient[0].sum(axis=0)
                 weights[name] = np.zeros_like(total) if context.given else total
-        return LSTMGradients(weights, dx, dh0.reshape(dstate[0].shape), dc0.reshape(dstate[1].shape))
+        ordered = {name: weights[name] for name in self._weights}
+        return LSTMGradients(ordered, dx, dh0.reshape(dstate[0].shape), dc0.reshape(dstate[1].shape))
 
     @classmethod
     def from_torch(
@@ -154,33 +174,25 @@ class LSTMCell(Recurrent):
         names = ("input_size", "hidden_size", "bias")
         return to_module(self, "LSTMCell", **{name: getattr(self, name) for name in names})
 
-    def _step(self, x, state, keep):
+    def _prepare(self, x: Any, state: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
+        """Return x (1, batch, input_size), h0 and c0 (1, batch, features), checked, and whether x has a batch axis."""
         features = ("input_size", self.input_size)
         x = check_array("x", x, self.dtype, [("batch", None), features], [features])
         batched = x.ndim == 2
         x = x.reshape(1, -1, self.input_size)
         B = x.shape[1]
-        given = state is not None
-        if given:
+        if state is None:
+            h0, c0 = self._default_states(self._suffixes, self._sizes, B)
+        else:
             h0, c0 = check_state("(h0, c0)", state, self.dtype, *self._state_axes(batched, B))
-            if keep:
-                h0, c0 = h0.copy(), c0.copy()
             h0, c0 = h0.reshape(1, B, -1), c0.reshape(1, B, -1)
-        else:
-            h0, c0 = self._fresh_rows(self._suffixes, (self.proj_size or self.hidden_size, self.hidden_size), B)
-        h_n, c_n, y = np.empty_like(h0), np.empty_like(c0), np.empty_like(h0)
-        num_threads = threads.resolve(self.num_threads)
-        if keep:
-            compiled, packs, connections = self._training_packs(num_threads)
-            masks = self._draw_masks(1, B, self.hidden_size)
-        else:
-            (compiled, packs), masks = self._ready(), None
-        tape = compiled.forward(packs, x, h0, c0, None, y, h_n, c_n, num_threads, keep, masks=masks)
-        state = (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])
-        if not keep:
-            return state, None
-        run = Run((compiled, tape), x, h0, c0, y, connections)
-        return state, LSTMContext(self, batched, state[0].shape, None, given, [run])
+        return x, h0, c0, batched
+
+    def _empty_outputs(self, B: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return arrays for y, h_n and c_n."""
+        h_size, c_size = self._sizes
+        dtype = self.dtype
+        return np.empty((1, B, h_size), dtype), np.empty((1, B, h_size), dtype), np.empty((1, B, c_size), dtype)
 
     def _state_axes(self, batched: bool, batch: int) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         rows = [("batch", batch)] if batched else []
@@ -192,3 +204,8 @@ class LSTMCell(Recurrent):
 
     def __repr__(self) -> str:
         return represent(self)
+
+
+def _step_of(h_n: np.ndarray, c_n: np.ndarray, batched: bool) -> State:
+    """Return a state without the axis of directions, and without that of the batch where there was none."""
+    return (h_n[0], c_n[0]) if batched else (h_n[0, 0], c_n[0, 0])

@@ -1,36 +1,33 @@
-"""What LSTM and LSTMCell share: the options of a step, weights, packing, and what training keeps."""
+"""What LSTM and LSTMCell have in common: weights, packing, random masks, and what a training step keeps."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from clstm._checks import check_dtype, check_flag, check_index, check_positive, check_real, named_pair, random_generator
+from clstm._checks import check_index, check_real, random_generator
 from clstm._core import backend, threads
-from clstm._core.variant import Cell
+from clstm._core.backend import Path
+from clstm._core.job import Job, Masks
+from clstm._core.variant import Variant
 from clstm._core.vector import runtime
 from clstm._package import public
-from clstm.layers.activations import DEFAULT, check_activations
 from clstm.layers.base import Context, Layer
-from clstm.layers.dropout_masks import draw_factors, draw_zeros
+from clstm.layers.cell_options import BEYOND_PYTORCH, CellOptions
+from clstm.layers.dropout_masks import draw_bernoulli, draw_dropout_mask
 from clstm.layers.row_gradient import RowGradient
 
-# A direction's weights as a backend takes them, and their gradients as it returns them; plain layers have three.
-_REQUIRED = ("weight_ih", "weight_hh", "bias")
-_OPTIONAL = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_cell", "bias_norm_cell")
-# Gates that stand one below the other in a weight, i first. Coupled, the layer's own weights lack i; a backend's have
-# zeros there.
-_GATES = {"weight_ih": 4, "weight_hh": 4, "bias": 4, "weight_peephole": 3, "weight_norm_gates": 4}
-# The options of a step that PyTorch's LSTM lacks, and what leaves each of them off.
-BEYOND_PYTORCH = {
-    "peephole": False, "coupled": False, "cell_clip": None, "gate_clip": None, "layer_norm": False,
-    "recurrent_dropout": 0.0, "weight_dropout": 0.0, "zoneout": (0.0, 0.0), "activations": DEFAULT,
-    "learn_initial_state": False,
-}  # fmt: skip
+# The weights of one direction as a path takes them; `bias` is the sum of bias_ih and bias_hh.
+PACKED_WEIGHTS = (
+    "weight_ih", "weight_hh", "bias", "weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_cell",
+    "bias_norm_cell",
+)  # fmt: skip
+# How many gates a path's weight stacks, i first. With coupled gates the layer's own weight lacks i, and the path is
+# given zeros there.
+STACKED_GATES = {"weight_ih": 4, "weight_hh": 4, "bias": 4, "weight_peephole": 3, "weight_norm_gates": 4}
 
 
 @public("clstm.layers")
@@ -43,7 +40,7 @@ class LSTMGradients:
     weights : dict of str to ndarray
         By weight name, each of its weight's shape. Of a network with a sparse embedding, that one is a `RowGradient`.
     x : ndarray or None
-        Of the input, in its shape; None where it was not asked for.
+        Of the input, in its shape; None without `need_input_grad`.
     h0, c0 : ndarray, or list of ndarray
         Of the initial state, in its shape. With `reset`, of what it is used for.
     """
@@ -61,75 +58,73 @@ class LSTMContext(Context):
 
     batched: bool
     y_shape: tuple[int, ...]
-    rows: Any = None  # lengths, or the pieces that reset cuts the batch into
+    segments: Any = None  # the SegmentedBatch where there is a reset
     given: bool = True  # whether the caller gave the initial state
-    runs: list[Run] | None = field(default_factory=list, repr=False)
+    runs: list[LayerRun] | None = field(default_factory=list, repr=False)
 
-    def take(self, owner: Layer) -> list[Run]:
-        """Give the runs away: backward overwrites the gates they hold, so it can happen once."""
+    def take(self, owner: Layer) -> list[LayerRun]:
+        """Return the layers' runs, once: `backward` overwrites the gates in their tapes."""
         super().take(owner)
         runs, self.runs = self.runs, None
         return runs
 
 
 @dataclass
-class Run:
-    """One layer's part of a context: its tape and the arrays that its backward reads."""
+class LayerRun:
+    """One layer's forward pass in training: the job, and what `backward` needs beside it."""
 
+    path: Any  # what ran forward and will run backward: a Path, or the same functions with gradient checkpointing
     tape: Any
-    x: np.ndarray
-    h0: np.ndarray
-    c0: np.ndarray
-    y: np.ndarray
-    connections: list[np.ndarray | None]  # factors of weight_hh, one for each direction
-    dropout: Any = None
+    job: Job
+    drop_connect: list[np.ndarray | None]  # the DropConnect mask of weight_hh of each direction
+    dropout: Any = None  # the context of the dropout between the layer below and this one
 
 
 class Recurrent(Layer):
-    """Base of LSTM and LSTMCell."""
+    """Base of LSTM and LSTMCell.
+
+    Parameters
+    ----------
+    input_size, forget_bias, seed, num_threads
+        As for `clstm.LSTM`.
+    options : CellOptions
+        Becomes attributes of the layer.
+    num_directions : int
+    """
+
+    bias: bool
+    dtype: np.dtype
+    proj_size: int
+    peephole: bool
+    coupled: bool
+    cell_clip: float | None
+    gate_clip: float | None
+    layer_norm: bool
+    recurrent_dropout: float
+    weight_dropout: float
+    zoneout: tuple[float, float]
+    activations: Any
+    learn_initial_state: bool
 
     def __init__(
-        self, input_size, bias, num_directions, dtype, forget_bias, seed, num_threads, *, proj_size, peephole, coupled,
-        cell_clip, gate_clip, layer_norm, recurrent_dropout, weight_dropout, zoneout, activations, learn_initial_state,
-    ):  # fmt: skip
+        self, input_size: Any, options: CellOptions, num_directions: int, forget_bias: Any, seed: Any, num_threads: Any
+    ) -> None:
         super().__init__()
         self.input_size = check_index("input_size", input_size, low=1)
-        self.bias = check_flag("bias", bias)
-        self.dtype = check_dtype("dtype", dtype)
+        vars(self).update(options.values())
         self.num_directions = num_directions
         self.num_threads = None if num_threads is None else check_index("num_threads", num_threads, low=1)
-        self.proj_size = check_index("proj_size", proj_size, low=0)
-        self.peephole = check_flag("peephole", peephole)
-        self.coupled = check_flag("coupled", coupled)
-        self.cell_clip = None if cell_clip is None else check_positive("cell_clip", cell_clip)
-        self.gate_clip = None if gate_clip is None else check_positive("gate_clip", gate_clip)
-        self.layer_norm = check_flag("layer_norm", layer_norm)
-        self.recurrent_dropout = check_real("recurrent_dropout", recurrent_dropout, low=0.0, high=1.0)
-        self.weight_dropout = check_real("weight_dropout", weight_dropout, low=0.0, high=1.0)
-        self.zoneout = _check_zoneout(zoneout)
-        self.activations = tuple(activations) if isinstance(activations, list) else activations
-        self.learn_initial_state = check_flag("learn_initial_state", learn_initial_state)
         self._generator = random_generator(seed)
         if forget_bias is not None:
             forget_bias = check_real("forget_bias", forget_bias)
             if not self.bias:
                 raise ValueError("forget_bias is given, but bias is False")
         self._forget_bias = forget_bias
-        self._cells = [
-            Cell(
-                coupled=self.coupled,
-                cell_clip=self.cell_clip or math.inf,
-                gate_clip=self.gate_clip or math.inf,
-                layer_norm=self.layer_norm,
-                peephole=self.peephole,
-                projected=self.proj_size > 0,
-                zoneout=self.zoneout,
-                activations=each,
-            )
-            for each in check_activations(self.activations, num_directions)
-        ]
-        self._plain = all(cell.plain for cell in self._cells)
+        self._variants = options.variants(num_directions)
+        masked = self.recurrent_dropout > 0
+        self._training_variants = options.variants(num_directions, masked) if masked else self._variants
         self._suffixes: list[str] = []
+        self._packed_shapes: list[dict[str, tuple[int, ...]]] = []
 
     def _check_projection(self, hidden_size: int) -> None:
         if self.proj_size >= hidden_size:
@@ -137,25 +132,11 @@ class Recurrent(Layer):
 
     def _add_direction(self, suffix: str, input_size: int, hidden_size: int) -> None:
         """Add the weights of one direction of one layer, drawn from U(-1/sqrt(H), 1/sqrt(H)) as PyTorch does."""
-        H, P = hidden_size, self.proj_size or hidden_size
-        gates = 3 if self.coupled else 4
+        H = hidden_size
         forget = slice(0, H) if self.coupled else slice(H, 2 * H)
-        shapes = {"weight_ih": (gates * H, input_size), "weight_hh": (gates * H, P)}
-        if self.bias:
-            shapes |= {"bias_ih": (gates * H,), "bias_hh": (gates * H,)}
-        if self.proj_size:
-            shapes["weight_hr"] = (P, H)
-        if self.peephole:
-            shapes["weight_peephole"] = ((gates - 1) * H,)
-        constants = {}
-        if self.layer_norm:
-            constants = {"weight_norm_gates": ((gates * H,), 1), "weight_norm_cell": ((H,), 1)}
-            if self.bias:
-                constants["bias_norm_cell"] = ((H,), 0)
-        if self.learn_initial_state:
-            constants |= {"h0": ((P,), 0), "c0": ((H,), 0)}
+        shapes, constants = self._weight_shapes(input_size, H)
 
-        def draw(name, shape):
+        def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
             value = np.empty(shape, self.dtype)
             for rows in np.array_split(value, max(1, value.size >> 16)):  # float64 of all at once is twice the memory
                 rows[...] = self._generator.uniform(-(H**-0.5), H**-0.5, rows.shape)
@@ -168,133 +149,148 @@ class Recurrent(Layer):
         for name, (shape, value) in constants.items():
             self._add_weight(name + suffix, shape, self.dtype, lambda shape=shape, value=value: np.full(shape, value))
         self._suffixes.append(suffix)
+        self._packed_shapes.append(self._shapes_as_packed(suffix))
 
-    def _let_go(self) -> None:
+    def _weight_shapes(self, input_size: int, H: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return one direction's weights: the shapes of those drawn at random, and shapes and values of the others."""
+        P, gates = self.proj_size or H, 3 if self.coupled else 4
+        shapes: dict[str, Any] = {"weight_ih": (gates * H, input_size), "weight_hh": (gates * H, P)}
+        if self.bias:
+            shapes |= {"bias_ih": (gates * H,), "bias_hh": (gates * H,)}
+        if self.proj_size:
+            shapes["weight_hr"] = (P, H)
+        if self.peephole:
+            shapes["weight_peephole"] = ((gates - 1) * H,)
+        constants: dict[str, Any] = {}
+        if self.layer_norm:
+            constants = {"weight_norm_gates": ((gates * H,), 1), "weight_norm_cell": ((H,), 1)}
+            if self.bias:
+                constants["bias_norm_cell"] = ((H,), 0)
+        if self.learn_initial_state:
+            constants |= {"h0": ((P,), 0), "c0": ((H,), 0)}
+        return shapes, constants
+
+    def _shapes_as_packed(self, suffix: str) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of one direction's weights as a path takes them."""
+        shapes = {name: self._weights[name + suffix].shape for name in PACKED_WEIGHTS if name + suffix in self._weights}
+        shapes["bias"] = shapes["weight_hh"][:1]
+        if self.coupled:
+            for name in shapes.keys() & STACKED_GATES.keys():
+                height, *width = shapes[name]
+                shapes[name] = (height + height // (STACKED_GATES[name] - 1), *width)
+        return shapes
+
+    def _free_packed(self) -> None:
         self._packed = None
 
-    def _ready(self) -> tuple[Any, tuple]:
-        """Return the backend and the packs."""
+    def _ready(self) -> tuple[Path, tuple]:
+        """Return the path and the packed weights of each direction of each layer."""
         packed = self._packed
         if packed is None:
             raise RuntimeError("the layer's weights are being updated: no other thread may use it meanwhile")
         return packed
 
     def _weights_changed(self) -> None:
-        compiled = backend.module()
+        path = backend.path()
         num_threads = threads.resolve(self.num_threads)
-        packs = tuple(
-            self._pack(compiled, number, None, self._plain, num_threads) for number in range(len(self._suffixes))
-        )
-        # One assignment: a call in another thread sees the old weights or the new, never some of each.
-        self._packed = (compiled, packs)
+        packs = tuple(self._pack(path, number, self._variants, num_threads) for number in range(len(self._suffixes)))
+        # One assignment: a call in another thread sees the old weights or the new ones, never some of each.
+        self._packed = (path, packs)
 
-    def _pack(self, compiled, number, connections, plain, num_threads):
-        """Pack the weights of the number-th direction of all layers, with weight_hh times `connections` if given."""
-        suffix, weights = self._suffixes[number], {}
-        for name in (*_REQUIRED, *_OPTIONAL):
-            if name == "bias":
-                weights[name] = self._whole_bias(suffix)
-            else:
-                weights[name] = self._weights.get(name + suffix)
-        if connections is not None:
-            weights["weight_hh"] = weights["weight_hh"] * connections
+    def _pack(
+        self,
+        path: Path,
+        number: int,
+        variants: list[Variant],
+        num_threads: int,
+        drop_connect: np.ndarray | None = None,
+    ) -> Any:
+        """Pack the weights of the number-th direction of all layers, weight_hh times the DropConnect mask if given."""
+        suffix = self._suffixes[number]
+        weights = {name: self._weights[name + suffix] for name in PACKED_WEIGHTS if name + suffix in self._weights}
+        weights["bias"] = self._sum_of_biases(suffix)
+        if drop_connect is not None:
+            weights["weight_hh"] = weights["weight_hh"] * drop_connect
         if self.coupled:
-            for name, gates in _GATES.items():
-                if weights[name] is not None:
-                    weights[name] = _with_input_gate(weights[name], gates)
-        if plain:
-            return compiled.pack(*(weights[name] for name in _REQUIRED), num_threads)
-        return compiled.pack_cell(self._cells[number % self.num_directions], *weights.values(), num_threads)
+            for name in weights.keys() & STACKED_GATES.keys():
+                weights[name] = _with_input_gate(weights[name], STACKED_GATES[name])
+        return path.pack(variants[number % self.num_directions], weights, num_threads)
 
-    def _whole_bias(self, suffix: str) -> np.ndarray:
+    def _sum_of_biases(self, suffix: str) -> np.ndarray:
         if self.bias:
             return self._weights["bias_ih" + suffix] + self._weights["bias_hh" + suffix]
         return np.zeros(len(self._weights["weight_hh" + suffix]), self.dtype)
 
-    def _fresh(self, suffixes: list[str], sizes: tuple[int, int]) -> list[np.ndarray]:
-        """Return the h and c, (directions, features), with which rows of some directions begin of themselves."""
+    def _default_state(self, suffixes: list[str], sizes: tuple[int, int]) -> list[np.ndarray]:
+        """Return the h and c, (directions, features), with which rows begin where no state is given."""
         if self.learn_initial_state:
             return [np.stack([self._weights[name + suffix] for suffix in suffixes]) for name in ("h0", "c0")]
         return [np.zeros((len(suffixes), size), self.dtype) for size in sizes]
 
-    def _fresh_rows(self, suffixes: list[str], sizes: tuple[int, int], B: int) -> list[np.ndarray]:
-        """Return them for B rows, (directions, B, features)."""
-        if not self.learn_initial_state:  # soon done, as most calls want it
-            return [np.zeros((len(suffixes), B, size), self.dtype) for size in sizes]
-        return [np.repeat(fresh[:, np.newaxis], B, axis=1) for fresh in self._fresh(suffixes, sizes)]
+    def _default_states(self, suffixes: list[str], sizes: tuple[int, int], B: int) -> list[np.ndarray]:
+        """Return the default h and c of B rows, (directions, B, features), to be read only."""
+        if self.learn_initial_state:
+            return [np.repeat(default[:, np.newaxis], B, axis=1) for default in self._default_state(suffixes, sizes)]
+        # The usual case, made short for calls of a few microseconds: zeros of one shape are one array.
+        h_size, c_size = sizes
+        h = np.zeros((len(suffixes), B, h_size), self.dtype)
+        return [h, h if c_size == h_size else np.zeros((len(suffixes), B, c_size), self.dtype)]
 
-    @property
-    def _plain_in_training(self) -> bool:
-        return self._plain and self.recurrent_dropout == 0
-
-    def _training_packs(self, num_threads: int) -> tuple[Any, tuple, list[np.ndarray | None]]:
-        """Return the backend, the packs for one `forward_train`, and the factors of weight_hh in each, None for 1."""
-        compiled, packs = self._ready()
-        connections: list[np.ndarray | None] = [None] * len(packs)
+    def _training_packs(self, num_threads: int) -> tuple[Path, tuple, list[np.ndarray | None]]:
+        """Return the path, the packed weights for one `forward_train`, and the DropConnect mask of each."""
+        path, packs = self._ready()
+        drop_connect: list[np.ndarray | None] = [None] * len(packs)
         if self.weight_dropout > 0:
             for number, suffix in enumerate(self._suffixes):
                 shape = self._weights["weight_hh" + suffix].shape
-                connections[number] = draw_factors(self._generator, self.weight_dropout, shape, self.dtype)
-        if self.weight_dropout > 0 or self._plain != self._plain_in_training:
-            plain = self._plain_in_training
+                drop_connect[number] = draw_dropout_mask(self._generator, self.weight_dropout, shape, self.dtype)
+        if self.weight_dropout > 0 or self._variants != self._training_variants:
             packs = tuple(
-                self._pack(compiled, number, kept, plain, num_threads) for number, kept in enumerate(connections)
+                self._pack(path, number, self._training_variants, num_threads, mask)
+                for number, mask in enumerate(drop_connect)
             )
-        return compiled, packs, connections
+        return path, packs, drop_connect
 
-    def _draw_masks(self, T: int, B: int, hidden_size: int) -> list[tuple] | None:
-        """Return one layer's masks for each direction, None where it has none.
-
-        Factors of h before each step (B, P), and which of h (T, B, P) and c (T, B, H) stay as they were.
-        """
+    def _draw_masks(self, T: int, B: int, hidden_size: int) -> list[Masks] | None:
+        """Return one layer's masks for each direction, None where it has none."""
         if self.recurrent_dropout == 0 and self.zoneout == (0, 0):
             return None
         P, generator = self.proj_size or hidden_size, self._generator
 
-        def draw():
+        def draw() -> Masks:
             p = self.recurrent_dropout
-            factors = draw_factors(generator, p, (B, P), self.dtype) if p > 0 else None
-            kept = [
-                draw_zeros(generator, p, (T, B, size)) if p > 0 else None
+            recurrent = draw_dropout_mask(generator, p, (B, P), self.dtype) if p > 0 else None
+            zoneout = [
+                draw_bernoulli(generator, p, (T, B, size)) if p > 0 else None
                 for p, size in zip(self.zoneout, (P, hidden_size), strict=True)
             ]
-            return factors, *kept
+            return Masks(recurrent, *zoneout)
 
         return [draw() for _ in range(self.num_directions)]
 
-    def _empty_weight_grads(self, suffix: str) -> tuple[np.ndarray | None, ...]:
-        """Return arrays for a backend to write a direction's gradients to."""
-        grads = []
-        for name in _REQUIRED if self._plain_in_training else (*_REQUIRED, *_OPTIONAL):
-            like = self._weights.get(("bias_ih" if name == "bias" else name) + suffix)
-            if like is None and name == "bias":
-                like = self._weights["weight_hh" + suffix][:, 0]
-            shape = None if like is None else list(like.shape)
-            if self.coupled and name in _GATES and shape is not None:
-                shape[0] += shape[0] // (_GATES[name] - 1)
-            grads.append(None if shape is None else runtime.empty(tuple(shape), self.dtype))
-        return tuple(grads)
+    def _empty_weight_gradients(self, number: int) -> dict[str, np.ndarray]:
+        """Return arrays for a path to write the gradients of the number-th direction's weights to."""
+        return {name: runtime.empty(shape, self.dtype) for name, shape in self._packed_shapes[number].items()}
 
-    def _named_weight_grads(
-        self, suffix: str, grads: tuple[np.ndarray | None, ...], connections: np.ndarray | None
+    def _own_weight_gradients(
+        self, number: int, gradients: dict[str, np.ndarray], drop_connect: np.ndarray | None
     ) -> Iterator[tuple[str, np.ndarray]]:
-        """Name a direction's gradients as its weights."""
-        for name, grad in zip((*_REQUIRED, *_OPTIONAL), grads):  # noqa: B905 (plain ones are three)
-            if grad is None:
-                continue
-            if self.coupled and name in _GATES:
-                grad = grad[len(grad) // _GATES[name] :]
-            if name == "weight_hh" and connections is not None:
-                grad *= connections
+        """Return the gradients of the layer's own weights, by name, given those of the weights that were packed."""
+        suffix = self._suffixes[number]
+        for name, gradient in gradients.items():
+            if self.coupled and name in STACKED_GATES:
+                gradient = gradient[len(gradient) // STACKED_GATES[name] :]
+            if name == "weight_hh" and drop_connect is not None:
+                gradient *= drop_connect
             if name != "bias":
-                yield name + suffix, grad
+                yield name + suffix, gradient
             elif self.bias:
-                yield "bias_ih" + suffix, grad
-                yield "bias_hh" + suffix, grad.copy()
+                yield "bias_ih" + suffix, gradient
+                yield "bias_hh" + suffix, gradient.copy()
 
 
 def _with_input_gate(weight: np.ndarray, gates: int) -> np.ndarray:
-    """Put zeros for i before a weight that has all but the first of `gates` gates."""
+    """Return a weight of `gates` gates, the first of them zeros for i, from one that lacks it."""
     return np.concatenate([np.zeros_like(weight[: len(weight) // (gates - 1)]), weight])
 
 
@@ -304,11 +300,3 @@ def represent(layer: Recurrent, **defaults: Any) -> str:
     values = {name: layer.dtype.name if name == "dtype" else getattr(layer, name) for name in options}
     given = "".join(f", {name}={value}" for name, value in values.items() if value != options[name])
     return f"{type(layer).__name__}({layer.input_size}, {layer.hidden_size}{given})"
-
-
-def _check_zoneout(value: Any) -> tuple[float, float]:
-    if isinstance(value, (tuple, list)):
-        h, c = (check_real(name, p, low=0.0, high=1.0) for name, p in named_pair("(zoneout h, zoneout c)", value))
-        return h, c
-    p = check_real("zoneout", value, low=0.0, high=1.0)
-    return p, p

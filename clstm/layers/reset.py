@@ -1,28 +1,31 @@
-"""Rows that start afresh in their midst: cut there, the pieces are rows of their own.
+"""`reset`: rows that start again at some steps are cut there into segments, which are then rows of their own.
 
-That is all `reset` does. The kernels sort the pieces as they sort rows of any lengths, so a batch of many short
-episodes takes no longer than its steps, and each step has more rows.
+That is all that `reset` does. The kernels sort the segments as they sort rows of any lengths, so that a batch of many
+short episodes takes no longer than its steps, and each step has more rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from clstm._core.rows import Rows
+from clstm._core.job import Masks
+from clstm._core.segments import Segments
 
 
-class Pieces:
-    """The pieces of a batch, and how the states of its rows and theirs belong together.
+class SegmentedBatch:
+    """A batch cut into segments, with the states and masks of its rows translated to those of segments and back.
 
     Parameters
     ----------
     reset : ndarray of bool (time, batch)
-        Where a row starts afresh. At the first step that takes the initial state's place.
+        Steps before which a row starts again. At the first step, it then has no use for the initial state.
     lengths : ndarray of int64 (batch,) or None
 
     Attributes
     ----------
-    rows : Rows
+    segments : Segments
         Sorted by row of the batch, then by time.
     """
 
@@ -32,62 +35,63 @@ class Pieces:
             lengths = np.full(B, T, np.int64)
         begins = np.zeros((B, max(T, 1)), bool)
         begins[:, :T] = reset.T & (np.arange(T) < lengths[:, np.newaxis])
-        self._fresh_start = begins[:, 0].copy()
+        self._reset_at_start = begins[:, 0].copy()
         begins[:, 0] = True
         batch, start = np.nonzero(begins)
         self._first = np.searchsorted(batch, np.arange(B))
         self._last = np.searchsorted(batch, np.arange(B), side="right") - 1
         end = np.append(start[1:], 0)
         end[self._last] = lengths
-        self.rows = Rows(batch.astype(np.int64), start.astype(np.int64), end - start)
+        self.segments = Segments(batch.astype(np.int64), start.astype(np.int64), end - start)
 
     def __len__(self) -> int:
-        return len(self.rows.batch)
+        return len(self.segments.batch)
 
-    def initial(self, part: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Return the pieces' initial states (D, n, features).
+    def initial(self, part: np.ndarray, default: np.ndarray) -> np.ndarray:
+        """Return the segments' initial states (D, N, features).
 
         Parameters
         ----------
         part : ndarray (D, B, features)
-            Those of the rows: a direction's first piece has them, unless the row starts afresh there.
-        fresh : ndarray (D, features)
-            That of all other pieces.
+            The rows' initial states: of the segment with which a direction begins, unless the row is reset there.
+        default : ndarray (D, features)
+            The state of all other segments.
         """
-        states = np.repeat(fresh[:, np.newaxis], len(self), axis=1)
-        for d, (pieces, rows) in enumerate(self._given(len(part))):
-            states[d, pieces] = part[d, rows]
+        states = np.repeat(default[:, np.newaxis], len(self), axis=1)
+        for d, (segments, rows) in enumerate(self._with_initial_state(len(part))):
+            states[d, segments] = part[d, rows]
         return states
 
     def initial_gradient(self, gradient: np.ndarray, batch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradients of `part` and `fresh`, given that of the pieces' initial states."""
+        """Return the gradients of `part` and `default`, given that of the segments' initial states."""
         D, _, features = gradient.shape
         part = np.zeros((D, batch, features), gradient.dtype)
         others = gradient.copy()
-        for d, (pieces, rows) in enumerate(self._given(D)):
-            part[d, rows] = gradient[d, pieces]
-            others[d, pieces] = 0
+        for d, (segments, rows) in enumerate(self._with_initial_state(D)):
+            part[d, rows] = gradient[d, segments]
+            others[d, segments] = 0
         return part, others.sum(axis=1)
 
-    def masks(self, masks: list[tuple] | None) -> list[tuple] | None:
-        """Give each piece its row's factors of h; those of each step are by time and row anyway."""
+    def masks(self, masks: Sequence[Masks] | None) -> list[Masks] | None:
+        """Return the masks of segments, given those of rows: only that of h has an axis of states."""
         if masks is None:
             return None
-        return [(None if factors is None else factors[self.rows.batch], *kept) for factors, *kept in masks]
+        batch = self.segments.batch
+        return [mask._replace(recurrent=None if mask.recurrent is None else mask.recurrent[batch]) for mask in masks]
 
-    def final(self, states: np.ndarray, part: np.ndarray) -> None:
-        """Write the rows' final states (D, B, features), which are those of each direction's last piece."""
-        for d, pieces in enumerate((self._last, self._first)[: len(part)]):
-            part[d] = states[d, pieces]
+    def write_final(self, states: np.ndarray, part: np.ndarray) -> None:
+        """Write the rows' final states (D, B, features): those of the segments with which a direction ends."""
+        for d, segments in enumerate((self._last, self._first)[: len(part)]):
+            part[d] = states[d, segments]
 
     def final_gradient(self, part: np.ndarray) -> np.ndarray:
-        """Return the gradient of the pieces' final states, given that of the rows'."""
+        """Return the gradient of the segments' final states, given that of the rows'."""
         gradient = np.zeros((len(part), len(self), part.shape[2]), part.dtype)
-        for d, pieces in enumerate((self._last, self._first)[: len(part)]):
-            gradient[d, pieces] = part[d]
+        for d, segments in enumerate((self._last, self._first)[: len(part)]):
+            gradient[d, segments] = part[d]
         return gradient
 
-    def _given(self, D: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the pieces of each direction that begin with their row's initial state, and these rows."""
-        forward = np.nonzero(~self._fresh_start)[0]
+    def _with_initial_state(self, D: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return for each direction the segments that begin with their row's initial state, and these rows."""
+        forward = np.nonzero(~self._reset_at_start)[0]
         return [(self._first[forward], forward), (self._last, np.arange(len(self._last)))][:D]

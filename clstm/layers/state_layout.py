@@ -1,7 +1,7 @@
 """The state of stacked layers: an array of h and one of c, or lists with one of each for every layer.
 
-Lists where the layers' sizes differ, so that one array can't hold them. Inside, either is a list of parts, one a layer,
-(directions, rows, features): views of the one array where there is one.
+Lists are for layers of different sizes, which one array can't hold. Inside the package both forms are lists of parts,
+one for each layer, (directions, rows, features): where there is one array, the parts are views of it.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ class StateLayout:
 
     def empty(self, rows: int, dtype: np.dtype) -> tuple[State, tuple[Parts, Parts]]:
         """Return a state to be filled in, and its parts."""
-        if self.num_layers == 1:  # soon done, for calls of a few microseconds
-            h = np.empty((self.num_directions, rows, self.h_sizes[0]), dtype)
-            c = np.empty((self.num_directions, rows, self.c_sizes[0]), dtype)
+        if self.num_layers == 1:  # the usual case, made short for calls of a few microseconds
+            D, (h_size,), (c_size,) = self.num_directions, self.h_sizes, self.c_sizes
+            h, c = np.empty((D, rows, h_size), dtype), np.empty((D, rows, c_size), dtype)
             return (h, c), ([h], [c])
         h, c = self._empty(self.h_sizes, rows, dtype), self._empty(self.c_sizes, rows, dtype)
         return (h, c), (self._parts(h), self._parts(c))
 
     def check(self, names: str, state: Any, dtype: np.dtype, batch: int | None) -> tuple[Parts, Parts] | None:
-        """Return the parts of a state that a caller gave, None where there is none.
+        """Return the parts of a caller's state, None for None.
 
         Parameters
         ----------
@@ -81,21 +81,23 @@ class StateLayout:
         return self._parts(h), self._parts(c)
 
     def axes(self, rows: list[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-        """Return the shapes of h and c, where there is one array of each."""
+        """Return the shapes of h and c in the form of one array each."""
         leading = (self._leading, self.num_layers * self.num_directions)
         h_size, c_size = self.h_sizes[0], self.c_sizes[0]
         h_name = "hidden_size" if h_size == c_size else "proj_size"
         return [leading, *rows, (h_name, h_size)], [leading, *rows, ("hidden_size", c_size)]
 
     def without_batch(self, state: State) -> State:
-        """View a state of one row without that axis."""
+        """Return a state of one row without the batch axis, as views."""
         h, c = ([part[:, 0] for part in whole] if self.listed else whole[:, 0] for whole in state)
         return h, c
 
-    def _with_batch(self, whole):
+    def _with_batch(self, whole: Any) -> Any:
         return [part[:, np.newaxis] for part in whole] if self.listed else whole[:, np.newaxis]
 
-    def _check_list(self, name, arrays, sizes, dtype, rows):
+    def _check_list(
+        self, name: str, arrays: Any, sizes: Sequence[int], dtype: np.dtype, rows: list[tuple[str, int]]
+    ) -> Parts:
         if not isinstance(arrays, (tuple, list)):
             raise TypeError(f"{name} is {type(arrays).__name__}, expected a list with an array for each layer")
         if len(arrays) != len(sizes):
@@ -108,12 +110,12 @@ class StateLayout:
             for layer, (array, size) in enumerate(zip(arrays, sizes, strict=True))
         ]  # fmt: skip
 
-    def _empty(self, sizes, rows, dtype):
+    def _empty(self, sizes: Sequence[int], rows: int, dtype: np.dtype) -> Any:
         if self.listed:
             return [np.empty((self.num_directions, rows, size), dtype) for size in sizes]
         return np.empty((self.num_layers * self.num_directions, rows, sizes[0]), dtype)
 
-    def _parts(self, whole) -> Parts:
+    def _parts(self, whole: Any) -> Parts:
         if self.listed:
             return whole
         D = self.num_directions

@@ -16,15 +16,15 @@ from clstm.layers.state_layout import State, StateLayout
 
 @public("clstm.layers")
 class Stream(_stream.Stream):
-    """What `LSTM.stream` returns: the layer's weights as they were then, and a state of its own.
+    """What `LSTM.stream` returns: the layer's weights at that moment, and a state.
 
-    `step` takes one step of every row, `run` many; however the steps are cut into calls, the outputs are the
-    same bits, and those of one call of the layer over all of them (on the portable path the latter but nearly,
-    see docs/streaming.md).
+    `step` takes one step of every row, `run` many. The outputs are the same bits however the steps are divided into
+    calls, and the same as those of one call of the layer over all steps (on the portable path the latter only to
+    rounding: see docs/streaming.md).
 
-    A stream is for one thread at a time: a call while another is at work is a RuntimeError. Streams of one
-    layer share its weights, and any number of them may run at once. `copy.copy` gives a second stream that goes
-    on from the same state.
+    A stream is for one thread at a time: a call while another thread uses it is a RuntimeError. Streams of one layer
+    share its weights, and any number of them may run at once. `copy.copy` returns a second stream that continues from
+    the same state.
 
     Attributes
     ----------
@@ -34,19 +34,19 @@ class Stream(_stream.Stream):
         h and c.
     """
 
-    __slots__ = ("_batch_first", "_fresh", "_layout", "_num_threads")
+    __slots__ = ("_batch_first", "_default_state", "_layout", "_num_threads")
 
     def __init__(
         self,
         steps: Any,
         layout: StateLayout,
-        fresh: list[list[np.ndarray]],
+        default_state: list[list[np.ndarray]],
         *,
         batch_first: bool = False,
         num_threads: int | None = None,
     ) -> None:
         self._layout = layout
-        self._fresh = fresh  # (features,) of h and of c for each layer
+        self._default_state = default_state  # h of each layer, then c of each, (features,)
         self._batch_first = batch_first
         self._num_threads = num_threads
         self.reset()
@@ -56,7 +56,7 @@ class Stream(_stream.Stream):
         def step(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
 
     def run(self, chunk: np.ndarray) -> np.ndarray:
-        """Take all steps of a chunk; the chunks may be of any length.
+        """Take all steps of a chunk, which may have any length.
 
         Parameters
         ----------
@@ -85,12 +85,12 @@ class Stream(_stream.Stream):
         return y
 
     def reset(self, mask: Any = None) -> None:
-        """Set the state to zero, or to what was learnt to begin with.
+        """Set the state to zero, or to the learnt initial state.
 
         Parameters
         ----------
         mask : array_like of bool, shape (batch_size,), optional
-            The rows that start afresh; all of them if left out.
+            The rows to reset; all of them if left out.
 
         Raises
         ------
@@ -100,7 +100,7 @@ class Stream(_stream.Stream):
             Another thread is using this stream.
         """
         rows = slice(None) if mask is None else check_array("mask", mask, bool, [("batch", self.batch_size)])
-        self._set(rows, self._fresh)
+        self._set(rows, self._default_state)
 
     @property
     def state(self) -> State:
@@ -144,7 +144,7 @@ class Stream(_stream.Stream):
         return array.swapaxes(0, 1) if self._batch_first else array
 
     def _step_slowly(self, x: Any, out: Any) -> np.ndarray:
-        """What `step` does with arguments that aren't as it needs them: make them so, or say what is wrong."""
+        """Take a step with arguments that `step` can't use directly: convert them, or raise an error."""
         features, hidden = ("input_size", self.input_size), ("hidden_size", self.hidden_size)
         batch = ("batch", self.batch_size)
         shapes = [[batch, features], [features]] if self.batch_size == 1 else [[batch, features]]
@@ -158,13 +158,17 @@ class Stream(_stream.Stream):
         if not plain.flags.carray:
             raise ValueError("out can't be written to directly, expected a writeable, C-contiguous, aligned array")
         if np.may_share_memory(x, plain):
-            raise ValueError("out shares memory with x, expected an array apart from it")
+            raise ValueError("out shares memory with x, expected an array that doesn't")
         self.step(x, plain)
         return out
 
     def __copy__(self) -> Stream:
         twin = Stream(
-            self._steps.twin(), self._layout, self._fresh, batch_first=self._batch_first, num_threads=self._num_threads
+            self._steps.twin(),
+            self._layout,
+            self._default_state,
+            batch_first=self._batch_first,
+            num_threads=self._num_threads,
         )
         twin.state = self.state
         return twin
@@ -173,7 +177,7 @@ class Stream(_stream.Stream):
         return self.__copy__()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError("a Stream can't be pickled; pickle its LSTM and its state, and make it anew with lstm.stream")
+        raise TypeError("a Stream can't be pickled; pickle its LSTM and its state, and make a new one with lstm.stream")
 
     def __repr__(self) -> str:
         layers = "" if self.num_layers == 1 else f", num_layers={self.num_layers}"

@@ -1,4 +1,4 @@
-"""PyTorch's weights in layers of this library and back: a module's or a state_dict's sizes, names and numbers.
+"""Conversion of PyTorch's weights to layers of this library and back, from a module or a state_dict.
 
 A state_dict is read without PyTorch: its tensors may be NumPy arrays, as `clstm.read_state_dict` returns them.
 """
@@ -22,7 +22,7 @@ AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
 def read_source(kind: str, source: Any, prefix: str, dtype: Any, first: str) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return the module, None if there is none, and the weights by name that `source` and `prefix` stand for.
+    """Return the module, None for a state_dict, and the weights by name that `source` has under `prefix`.
 
     Parameters
     ----------
@@ -31,16 +31,16 @@ def read_source(kind: str, source: Any, prefix: str, dtype: Any, first: str) -> 
     source : torch.nn.Module or mapping of str to tensor or array
         The module, one that holds it, or a state_dict of either.
     prefix : str
-        What stands before the weights' names: "encoder.lstm.", or without the last dot.
+        Prefix of the weights' names, such as "encoder.lstm.", with or without the last dot.
     dtype : dtype or None
-        To convert to; None leaves float32 and float64 as they are, and makes halves float32, exactly.
+        To convert to; None keeps float32 and float64, and converts float16 and bfloat16 to float32, which is exact.
     first : str
-        A name that such a state_dict has, to tell whether the prefix is right.
+        A name that every such state_dict has, by which a wrong prefix is noticed.
 
     Raises
     ------
     TypeError, ValueError
-        Of another class, without such weights, or of other dtypes.
+        Another class, no such weights, or other dtypes.
     """
     if not isinstance(prefix, str):
         raise TypeError(f"prefix is {type(prefix).__name__}, expected a string")
@@ -68,12 +68,12 @@ def read_source(kind: str, source: Any, prefix: str, dtype: Any, first: str) -> 
 
 
 def lstm_sizes(arrays: Mapping[str, np.ndarray], layers: bool) -> dict[str, Any]:
-    """Return the arguments of an LSTM, or of a cell (`layers` False), that has these weights.
+    """Return the arguments of an LSTM, or of an LSTMCell (`layers` False), with these weights.
 
     Raises
     ------
     ValueError
-        They aren't those of an LSTM.
+        The weights aren't an LSTM's.
     """
     end = "_l0" if layers else ""
     weight_ih, weight_hh, weight_hr = (arrays.get(f"weight_{name}{end}") for name in ("ih", "hh", "hr"))
@@ -92,14 +92,14 @@ def lstm_sizes(arrays: Mapping[str, np.ndarray], layers: bool) -> dict[str, Any]
         sizes["proj_size"] = weight_hr.shape[0]
     if layers:
         numbers = {int(match[1]) for match in map(_LAYER.match, arrays) if match}
-        if numbers != set(range(len(numbers))):  # before a layer is made for each
+        if numbers != set(range(len(numbers))):  # refused before layers are made
             raise ValueError(f"source has weights of the layers {sorted(numbers)}, expected 0 to {len(numbers) - 1}")
         sizes |= {"num_layers": len(numbers), "bidirectional": "weight_ih_l0_reverse" in arrays}
     return sizes
 
 
 def make(cls: type[AnyLayer], arrays: Mapping[str, np.ndarray], **arguments: Any) -> AnyLayer:
-    """Return a layer of these arguments with these weights, without drawing others first."""
+    """Return a layer with these arguments and weights; no random weights are drawn first."""
     with blank_weights():
         layer = cls(**arguments, dtype=next(iter(arrays.values())).dtype)
     layer.load_state_dict(arrays, assign=True)
@@ -112,7 +112,7 @@ def to_module(layer: Layer, kind: str, **arguments: Any) -> Any:
         import torch
     except ImportError as error:
         raise ImportError(f"to_torch needs PyTorch 2.3 or newer: pip install clstm-cpu[torch] ({error})") from None
-    # On the meta device first, so that no random weights are drawn
+    # Made on the meta device, so that no random weights are drawn
     made = getattr(torch.nn, kind)(**arguments, dtype=getattr(torch, layer.dtype.name), device="meta")
     made = made.to_empty(device="cpu")
     made.load_state_dict({name: torch.from_numpy(array) for name, array in layer.state_dict().items()})
@@ -120,7 +120,7 @@ def to_module(layer: Layer, kind: str, **arguments: Any) -> Any:
 
 
 def refuse_options(layer: Any, kind: str, options: Mapping[str, Any]) -> None:
-    """Raise ValueError if one of the layer's or module's `options` isn't at the default given: `kind` has no such."""
+    """Raise ValueError if one of the layer's or module's `options`, which `kind` lacks, isn't at its default."""
     for name, default in options.items():
         value = getattr(layer, name)
         if value != default:

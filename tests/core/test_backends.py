@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 
 from clstm import reference
 from clstm._core import backend as backends
+from clstm._core.job import Gradients, Job
+from clstm._core.variant import PLAIN
 
 # Absolute for outputs; for gradients relative to the largest element of each.
 TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
+WEIGHTS = ("weight_ih", "weight_hh", "bias")
 LAYOUTS = ["dense", "batch_first", "sliced", "scattered"]
 CANARY = 7.0
 
@@ -37,7 +40,7 @@ class Backend:
         return self.name != "portable"  # there BLAS decides
 
     def __getattr__(self, function):
-        return getattr(backends.module(), function)
+        return getattr(backends.path(), function)
 
 
 @pytest.fixture(scope="module", params=backends.available())
@@ -135,25 +138,29 @@ def read_only(*arrays):
 def solve(backend, problem, num_threads=1, layout="dense", train=True, need_dx=True):
     """Run the problem through a backend; return all results by name, as dense arrays."""
     dtype, D = problem.x.dtype, len(problem.weights)
-    packs = [backend.pack(*weights, num_threads) for weights in problem.weights]
+    packs = [backend.pack(PLAIN, dict(zip(WEIGHTS, weights, strict=True)), num_threads) for weights in problem.weights]
     x, h0, c0, dy = read_only(place(problem.x, layout)[0], problem.h0, problem.c0, place(problem.dy, layout)[0])
     y, y_base = place(np.full(problem.dy.shape, np.nan, dtype), layout)
     h_n, c_n = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
-    tape = backend.forward(packs, x, h0, c0, problem.lengths, y, h_n, c_n, num_threads, train)
+    job = Job(packs, x, h0, c0, y, h_n, c_n, num_threads, problem.lengths, keep=train)
+    tape = backend.forward(job)
     results = {"y": y, "h_n": h_n, "c_n": c_n}
     dx_base = None
     if train:
         dx, dx_base = place(np.full(x.shape, np.nan, dtype), layout) if need_dx else (None, None)
         dh0, dc0 = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
-        grads = [tuple(np.full_like(array, np.nan) for array in weights) for weights in problem.weights]
+        grads = [
+            {name: np.full_like(array, np.nan) for name, array in zip(WEIGHTS, weights, strict=True)}
+            for weights in problem.weights
+        ]
+        (job.y,) = read_only(y)
         backend.backward(
-            tape, x, h0, c0, *read_only(y), problem.lengths, dy, *read_only(problem.dh_n, problem.dc_n),
-            dx, dh0, dc0, grads, num_threads,
+            tape, job, Gradients(dy, *read_only(problem.dh_n, problem.dc_n), dx, dh0, dc0, grads)
         )  # fmt: skip
         results |= {"dx": dx, "dh0": dh0, "dc0": dc0} if need_dx else {"dh0": dh0, "dc0": dc0}
         for d in range(D):
-            for name, gradient in zip(("dweight_ih", "dweight_hh", "dbias"), grads[d], strict=True):
-                results[f"{name}[{d}]"] = gradient
+            for name, gradient in grads[d].items():
+                results[f"d{name}[{d}]"] = gradient
     else:
         assert tape is None
     results = {name: np.array(array, order="C") for name, array in results.items()}
@@ -435,13 +442,13 @@ def test_denormal_states(backend, dtype):
 
 def test_packs_are_snapshots(backend, dtype):
     problem = make(4, 3, 5, 6, 2, dtype)
-    packs = [backend.pack(*weights, 1) for weights in problem.weights]
+    packs = [backend.pack(PLAIN, dict(zip(WEIGHTS, weights, strict=True)), 1) for weights in problem.weights]
     y, h_n, c_n = np.empty_like(problem.dy), np.empty_like(problem.h0), np.empty_like(problem.c0)
     expected = solve(backend, problem, train=False)
     for array in (array for weights in problem.weights for array in weights):
         array[...] = np.nan
     for _ in range(2):
-        backend.forward(packs, problem.x, problem.h0, problem.c0, None, y, h_n, c_n, 1, False)
+        backend.forward(Job(packs, problem.x, problem.h0, problem.c0, y, h_n, c_n, 1))
         assert_same_bits({"y": y, "h_n": h_n, "c_n": c_n}, expected)
 
 

@@ -27,7 +27,7 @@ def fresh(monkeypatch):
         "_default": None,
         "_region_opened": False,
         "_one_because": None,
-        "_said": False,
+        "_warned": False,
     }.items():
         monkeypatch.setattr(threads, name, value)
     return monkeypatch

@@ -12,7 +12,8 @@ import pytest
 from clstm import reference
 from clstm._core import backend as backends
 from clstm._core import variant as cells
-from clstm._core.rows import Rows
+from clstm._core.job import Gradients, Job, Masks
+from clstm._core.segments import Segments
 from clstm._core.vector import plan as _plan
 from tests.core.test_backends import LAYOUTS, TOLERANCE, Backend, assert_same_bits, place, read_only
 
@@ -59,9 +60,9 @@ class Options:
             name, *given = (activation,) if isinstance(activation, str) else activation
             return (cells.ACTIVATIONS.index(name), *(given or cells.ALPHA_BETA.get(name, (0.0, 0.0))))
 
-        return cells.Cell(
+        return cells.Variant(
             self.coupled, self.cell_clip, self.gate_clip, self.layer_norm, self.peephole, self.projected, self.zoneout,
-            tuple(map(coded, self.activations)),
+            tuple(map(coded, self.activations)), general=True,
         )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ class Problem:
     x: np.ndarray
     h0: np.ndarray
     c0: np.ndarray
-    lengths: object  # None, an array or Rows
+    lengths: object  # None, an array or Segments
     masks: list | None
     dy: np.ndarray
     dh_n: np.ndarray
@@ -91,7 +92,7 @@ def make(T, B, inputs, H, D, dtype, options, lengths=None, P=None, seed=0):
         first = rng.integers(0, T + 1, B)
         gap = rng.integers(0, 2, B)
         second = np.maximum(0, T - first - gap)
-        lengths = Rows(
+        lengths = Segments(
             np.tile(np.arange(B), 2).astype(np.int64),
             np.concatenate([np.zeros(B, np.int64), np.minimum(T, first + gap)]),
             np.concatenate([first, second]).astype(np.int64),
@@ -149,7 +150,7 @@ def real(problem):
     T, B, _ = problem.x.shape
     if problem.lengths is None:
         return np.ones((T, B), bool)
-    if not isinstance(problem.lengths, Rows):
+    if not isinstance(problem.lengths, Segments):
         return np.arange(T)[:, np.newaxis] < problem.lengths
     steps = np.zeros((T, B), bool)
     for batch, start, length in zip(problem.lengths.batch, problem.lengths.start, problem.lengths.length, strict=True):
@@ -158,38 +159,44 @@ def real(problem):
     return steps
 
 
+def rows_of(problem):
+    """Return the lengths and the segments of a job."""
+    return (None, problem.lengths) if isinstance(problem.lengths, Segments) else (problem.lengths, None)
+
+
+def masks_of(problem):
+    return None if problem.masks is None else [Masks(*masks) for masks in problem.masks]
+
+
 def solve(backend, problem, num_threads=1, layout="dense", train=True, need_dx=True, add=False):
     """Run the problem through a backend; return all results by name, as dense arrays."""
     dtype, D = problem.x.dtype, len(problem.weights)
-    packs = [
-        backend.pack_cell(problem.options.cell, *(weights.get(name) for name in WEIGHTS), num_threads)
-        for weights in problem.weights
-    ]
+    packs = [backend.pack(problem.options.cell, weights, num_threads) for weights in problem.weights]
     x, h0, c0, dy = read_only(place(problem.x, layout)[0], problem.h0, problem.c0, place(problem.dy, layout)[0])
     y, y_base = place(np.full(problem.dy.shape, np.nan, dtype), layout)
     h_n, c_n = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
-    if isinstance(problem.lengths, Rows):
+    if isinstance(problem.lengths, Segments):
         y[~real(problem)] = 0
-    tape = backend.forward(packs, x, h0, c0, problem.lengths, y, h_n, c_n, num_threads, train, masks=problem.masks)
+    job = Job(packs, x, h0, c0, y, h_n, c_n, num_threads, *rows_of(problem), masks_of(problem), train)
+    tape = backend.forward(job)
     results = {"y": y, "h_n": h_n, "c_n": c_n}
     dx_base = None
     if train:
-        T, B, _ = x.shape
         for d in range(D):
-            results[f"gates[{d}]"], results[f"cells[{d}]"] = backend.kept(tape, d, T, B)
+            results[f"gates[{d}]"], results[f"cells[{d}]"] = backend.gates_and_cells(tape, job, d)
         dx, dx_base = place(np.full(x.shape, np.nan, dtype), layout) if need_dx else (None, None)
         dh0, dc0 = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
         grads = [
-            tuple(np.full_like(weights[name], 1 if add else np.nan) if name in weights else None for name in WEIGHTS)
+            {name: np.full_like(array, 1 if add else np.nan) for name, array in weights.items()}
             for weights in problem.weights
         ]
+        (job.y,) = read_only(y)
         backend.backward(
-            tape, x, h0, c0, *read_only(y), problem.lengths, dy, *read_only(problem.dh_n, problem.dc_n),
-            dx, dh0, dc0, grads, num_threads, add,
+            tape, job, Gradients(dy, *read_only(problem.dh_n, problem.dc_n), dx, dh0, dc0, grads, add)
         )  # fmt: skip
         results |= {"dx": dx, "dh0": dh0, "dc0": dc0} if need_dx else {"dh0": dh0, "dc0": dc0}
         for d, own in enumerate(grads):
-            results |= {f"d{name}[{d}]": g for name, g in zip(WEIGHTS, own, strict=True) if g is not None}
+            results |= {f"d{name}[{d}]": gradient for name, gradient in own.items()}
     else:
         assert tape is None
     results = {name: np.array(array, order="C") for name, array in results.items()}
@@ -206,13 +213,13 @@ def expect(problem):
     _, n, P = problem.h0.shape
     names = [name for name in WEIGHTS if name in problem.weights[0]]
     batch, start, length = np.arange(B), np.zeros(B, int), np.full(B, T)
-    if isinstance(problem.lengths, Rows):
+    if isinstance(problem.lengths, Segments):
         batch, start, length = problem.lengths.batch, problem.lengths.start, problem.lengths.length
     elif problem.lengths is not None:
         length = problem.lengths
 
     def own(array):
-        """Rows of their own (T, n, ..), from (T, B, ..); zeros where there is no step."""
+        """Segments of their own (T, n, ..), from (T, B, ..); zeros where there is no step."""
         rows = np.zeros((T, n, *array.shape[2:]))
         for r in range(n):
             rows[: length[r], r] = array[start[r] : start[r] + length[r], batch[r]]
@@ -440,7 +447,7 @@ def test_same_bits_in_any_batch(backend, dtype, option):
 def test_rows_are_the_rows_that_lengths_make(backend, dtype):
     options = ALONE["everything"]
     problem = make(6, 5, 4, 21, 2, dtype, options, "ragged")
-    rows = Rows(np.arange(5), np.zeros(5, np.int64), np.asarray(problem.lengths))
+    rows = Segments(np.arange(5), np.zeros(5, np.int64), np.asarray(problem.lengths))
     assert_same_bits(solve(backend, replace(problem, lengths=rows)), solve(backend, problem))
 
 
@@ -460,13 +467,9 @@ class PlainPacks:
     def __getattr__(self, name):
         return getattr(self.backend, name)
 
-    def pack_cell(self, cell, weight_ih, weight_hh, bias, *others):
-        assert cell.plain
-        return self.backend.pack(weight_ih, weight_hh, bias, others[-1])
-
-    def backward(self, *arguments):
-        grads = [own[:3] for own in arguments[12]]
-        return self.backend.backward(*arguments[:12], grads, *arguments[13:])
+    def pack(self, variant, weights, num_threads):
+        assert replace(variant, general=False).plain
+        return self.backend.pack(cells.PLAIN, weights, num_threads)
 
 
 @pytest.mark.parametrize("lengths", [None, "ragged", "rows"])
@@ -502,12 +505,12 @@ def test_of_one_direction_by_itself(backend, dtype):
     problem = make(6, 4, 3, 17, 2, dtype, ALONE["everything"], "ragged")
     both = solve(backend, problem)
     P = problem.h0.shape[2]
-    pack = backend.pack_cell(problem.options.cell, *(problem.weights[1].get(name) for name in WEIGHTS), 1)
+    pack = backend.pack(problem.options.cell, problem.weights[1], 1)
     y, h_n, c_n = np.empty_like(problem.dy[:, :, P:]), np.empty_like(problem.h0[1:]), np.empty_like(problem.c0[1:])
-    backend.forward(
-        [pack], problem.x, problem.h0[1:].copy(), problem.c0[1:].copy(), problem.lengths, y, h_n, c_n, 1, False,
-        reverse=True, masks=problem.masks[1:],
-    )  # fmt: skip
+    backend.forward(Job(
+        [pack], problem.x, problem.h0[1:].copy(), problem.c0[1:].copy(), y, h_n, c_n, 1, *rows_of(problem),
+        masks_of(problem)[1:], reverse=True,
+    ))  # fmt: skip
     assert_same_bits({"y": y, "h_n": h_n}, {"y": both["y"][:, :, P:].copy(), "h_n": both["h_n"][1:]})
 
 
@@ -532,10 +535,10 @@ def test_steps_are_a_run(backend, dtype, option):
     widths, packs, inputs = (19, 33), [], 5
     for H in widths:
         problem = make(1, 1, inputs, H, 1, dtype, options)
-        packs.append(backend.pack_cell(options.cell, *(problem.weights[0].get(name) for name in WEIGHTS), 1))
+        packs.append(backend.pack(options.cell, problem.weights[0], 1))
         inputs = problem.h0.shape[2]
     x = rng.normal(size=(7, 3, 5)).astype(dtype)
-    steps = backends.steps(backends.module(), packs, 3, 2, False)
+    steps = backend.steps(packs, 3, 2, False)
     assert (steps.input_size, steps.hidden_size, steps.num_layers, steps.dtype) == (5, inputs, 2, dtype)
     y = np.empty((7, 3, inputs), dtype)
     steps.run(x, y, 2)

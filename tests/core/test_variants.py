@@ -1,6 +1,6 @@
 """Cells beyond the plain one, of every backend, against the reference with the same weights and masks.
 
-The functions under test are the internal ones, as in test_backends.py: pack_cell, forward, backward, kept and steps.
+The functions under test are the internal ones, as in test_backends.py: those of backend.Path.
 What they read is read-only here; what they write is full of NaN before.
 """
 
@@ -13,8 +13,9 @@ import pytest
 
 from clstm import reference
 from clstm._core import backend as backends
-from clstm._core.rows import Rows
-from clstm._core.variant import ACTIVATIONS, ALPHA_BETA, Cell
+from clstm._core.job import Gradients, Job, Masks
+from clstm._core.segments import Segments
+from clstm._core.variant import ACTIVATIONS, ALPHA_BETA, PLAIN, Variant
 
 # Absolute for outputs below 1, relative above; for gradients relative to the largest element of each: as in
 # test_backends.py.
@@ -22,8 +23,9 @@ TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
 
 pytestmark = pytest.mark.usefixtures("isa")
 
-# Weights of one direction after the first three, as pack_cell and the gradients have them, by the reference's names.
+# Weights of one direction after the first three, as pack and the gradients have them, by the reference's names.
 EXTRAS = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_cell", "bias_norm_cell")
+WEIGHTS = ("weight_ih", "weight_hh", "bias", *EXTRAS)
 
 
 @pytest.fixture(scope="module", params=[np.float32, np.float64], ids=["float32", "float64"])
@@ -42,7 +44,7 @@ def activation(name, *alpha_beta):
 class Problem:
     """All that a layer is given, forward and backward; dense arrays.
 
-    `lengths` may be Rows; the states then have as many rows. `masks` is what forward takes.
+    `lengths` may be Segments; the states then have as many rows. `masks` is what a job has.
     """
 
     cells: list
@@ -50,7 +52,7 @@ class Problem:
     x: np.ndarray
     h0: np.ndarray
     c0: np.ndarray
-    lengths: np.ndarray | Rows | None
+    lengths: np.ndarray | Segments | None
     masks: list | None
     dy: np.ndarray
     dh_n: np.ndarray
@@ -61,7 +63,7 @@ class Problem:
     def inside(self):
         """Where there are steps, (T, B)."""
         T, B, _ = self.x.shape
-        if isinstance(self.lengths, Rows):
+        if isinstance(self.lengths, Segments):
             inside = np.zeros((T, B), bool)
             for b, start, length in zip(self.lengths.batch, self.lengths.start, self.lengths.length, strict=True):
                 inside[start : start + length, b] = True
@@ -77,7 +79,7 @@ def pieces(rng, T, B):
         for begin, end in pairwise(cuts):
             batch.append(b), start.append(begin), length.append(end - begin)
     order = rng.permutation(len(batch))
-    return Rows(*(np.array(array, np.int64)[order] for array in (batch, start, length)))
+    return Segments(*(np.array(array, np.int64)[order] for array in (batch, start, length)))
 
 
 def make(
@@ -86,7 +88,7 @@ def make(
 ):  # fmt: skip
     """A random problem; `lengths` is None, "ragged" (with a full row and an empty one) or "rows"."""
     rng = np.random.default_rng([seed, T, B, inputs, H, D])
-    cell = replace(Cell() if cell is None else cell, projected=proj > 0)
+    cell = replace(Variant() if cell is None else cell, projected=proj > 0)
     cells = cell if isinstance(cell, list) else [cell] * D
     P = proj or H
     n = B
@@ -139,45 +141,60 @@ def read_only(*arrays):
     return views
 
 
+def named(weights):
+    """Return weights by name, without those that are None."""
+    return {name: array for name, array in zip(WEIGHTS, weights, strict=False) if array is not None}
+
+
 def pack(problem, num_threads=1):
-    compiled = backends.module()
-    return [compiled.pack_cell(cell, *w, num_threads) for cell, w in zip(problem.cells, problem.weights, strict=True)]
+    """Pack all directions for the kernels of any variant, also where they are plain."""
+    return [
+        backends.path().pack(replace(cell, general=True), named(weights), num_threads)
+        for cell, weights in zip(problem.cells, problem.weights, strict=True)
+    ]
+
+
+def job_of(problem, packs, y, h_n, c_n, num_threads=1, keep=False):
+    lengths, segments = problem.lengths, None
+    if isinstance(lengths, Segments):
+        lengths, segments = None, lengths
+    masks = None if problem.masks is None else [Masks(*masks) for masks in problem.masks]
+    return Job(
+        packs, *read_only(problem.x, problem.h0, problem.c0), y, h_n, c_n, num_threads, lengths, segments, masks, keep,
+        problem.reverse,
+    )  # fmt: skip
 
 
 def solve(problem, num_threads=1, train=True, need_dx=True, add=None):
     """Run the problem through the backend in use; return all results by name. `add` is what gradients begin with."""
-    compiled = backends.module()
+    compiled = backends.path()
     packs = pack(problem, num_threads)
     x, h0, c0, dy, dh_n, dc_n = read_only(
         problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n
     )  # fmt: skip
     y, h_n, c_n = (np.full_like(array, np.nan) for array in (dy, h0, c0))
-    if isinstance(problem.lengths, Rows):
+    if isinstance(problem.lengths, Segments):
         y[~problem.inside] = 0
-    tape = compiled.forward(
-        packs, x, h0, c0, problem.lengths, y, h_n, c_n, num_threads, train, problem.reverse, problem.masks
-    )
+    job = job_of(problem, packs, y, h_n, c_n, num_threads, train)
+    tape = compiled.forward(job)
     results = {"y": y, "h_n": h_n, "c_n": c_n}
     if not train:
         assert tape is None
         return results
     for d in range(len(packs)):
-        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.kept(tape, d, *x.shape[:2])
+        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.gates_and_cells(tape, job, d)
     dx = np.full_like(x, np.nan) if need_dx else None
     dh0, dc0 = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
     grads = [
-        tuple(None if a is None else np.full_like(a, np.nan if add is None else add) for a in w)
+        {name: np.full_like(array, np.nan if add is None else add) for name, array in named(w).items()}
         for w in problem.weights
     ]
-    compiled.backward(
-        tape, x, h0, c0, *read_only(y), problem.lengths, dy, dh_n, dc_n, dx, dh0, dc0, grads, num_threads,
-        add is not None,
-    )  # fmt: skip
+    (job.y,) = read_only(y)
+    compiled.backward(tape, job, Gradients(dy, dh_n, dc_n, dx, dh0, dc0, grads, add is not None))
     results |= {"dx": dx, "dh0": dh0, "dc0": dc0} if need_dx else {"dh0": dh0, "dc0": dc0}
     for d, own in enumerate(grads):
-        for name, gradient in zip(("weight_ih", "weight_hh", "bias", *EXTRAS), own, strict=True):
-            if gradient is not None:
-                results[f"d{name}[{d}]"] = gradient
+        for name, gradient in own.items():
+            results[f"d{name}[{d}]"] = gradient
     return results
 
 
@@ -193,8 +210,8 @@ def expect(problem):
     T, B, _ = problem.x.shape
     P, H = problem.h0.shape[2], problem.c0.shape[2]
     rows = problem.lengths
-    if not isinstance(rows, Rows):
-        rows = Rows(np.arange(B), np.zeros(B, np.int64), np.full(B, T) if rows is None else rows)
+    if not isinstance(rows, Segments):
+        rows = Segments(np.arange(B), np.zeros(B, np.int64), np.full(B, T) if rows is None else rows)
 
     def exact(array):
         return None if array is None else array.astype(np.float64)
@@ -301,35 +318,35 @@ ALONE = {
     "plain": {},
     "projection": {"proj": 5},
     "projection wider than the cell": {"proj": 21},
-    "peephole": {"cell": Cell(peephole=True)},
-    "coupled": {"cell": Cell(coupled=True)},
-    "cell_clip": {"cell": Cell(cell_clip=0.3)},
-    "gate_clip": {"cell": Cell(gate_clip=0.4)},
-    "layer_norm": {"cell": Cell(layer_norm=True)},
-    "layer_norm without bias": {"cell": Cell(layer_norm=True), "bias": False},
+    "peephole": {"cell": Variant(peephole=True)},
+    "coupled": {"cell": Variant(coupled=True)},
+    "cell_clip": {"cell": Variant(cell_clip=0.3)},
+    "gate_clip": {"cell": Variant(gate_clip=0.4)},
+    "layer_norm": {"cell": Variant(layer_norm=True)},
+    "layer_norm without bias": {"cell": Variant(layer_norm=True), "bias": False},
     "recurrent_dropout": {"recurrent": 0.5},
-    "zoneout in training": {"cell": Cell(zoneout=(0.3, 0.2)), "train": True},
-    "zoneout in inference": {"cell": Cell(zoneout=(0.3, 0.2))},
-    "zoneout of h": {"cell": Cell(zoneout=(0.3, 0.0)), "train": True},
-    "zoneout of c": {"cell": Cell(zoneout=(0.0, 0.3)), "train": True},
-    "coupled peephole": {"cell": Cell(coupled=True, peephole=True)},
-    "coupled layer_norm": {"cell": Cell(coupled=True, layer_norm=True)},
-    "projection and zoneout": {"proj": 5, "cell": Cell(zoneout=(0.3, 0.2)), "train": True},
+    "zoneout in training": {"cell": Variant(zoneout=(0.3, 0.2)), "train": True},
+    "zoneout in inference": {"cell": Variant(zoneout=(0.3, 0.2))},
+    "zoneout of h": {"cell": Variant(zoneout=(0.3, 0.0)), "train": True},
+    "zoneout of c": {"cell": Variant(zoneout=(0.0, 0.3)), "train": True},
+    "coupled peephole": {"cell": Variant(coupled=True, peephole=True)},
+    "coupled layer_norm": {"cell": Variant(coupled=True, layer_norm=True)},
+    "projection and zoneout": {"proj": 5, "cell": Variant(zoneout=(0.3, 0.2)), "train": True},
     "projection and recurrent_dropout": {"proj": 5, "recurrent": 0.4},
     "Keras's hard sigmoid": {
-        "cell": Cell(activations=(activation("hard_sigmoid", 1 / 6, 0.5), activation("tanh"), activation("tanh")))
+        "cell": Variant(activations=(activation("hard_sigmoid", 1 / 6, 0.5), activation("tanh"), activation("tanh")))
     },
     "alpha and beta": {
-        "cell": Cell(activations=(
+        "cell": Variant(activations=(
             activation("hard_sigmoid", 0.3, 0.4), activation("scaled_tanh", 1.7, 0.6), activation("elu", 0.4, 0.0)
         ))
     },
     **{
-        f"{name} everywhere": {"cell": Cell(activations=(activation(name),) * 3, gate_clip=1.2, cell_clip=1.0)}
+        f"{name} everywhere": {"cell": Variant(activations=(activation(name),) * 3, gate_clip=1.2, cell_clip=1.0)}
         for name in ACTIVATIONS
     },
     **{
-        f"{name} inside": {"cell": Cell(activations=(activation("sigmoid"), activation(name), activation(name)))}
+        f"{name} inside": {"cell": Variant(activations=(activation("sigmoid"), activation(name), activation(name)))}
         for name in ACTIVATIONS
         if name != "exponential"  # of c, which it makes grow without end
     },
@@ -344,14 +361,14 @@ def combination(seed):
         return value if rng.random() < 0.5 else otherwise
 
     bounded = [name for name in ACTIVATIONS if name not in ("exponential", "affine", "linear", "softplus")]
-    cell = Cell(
+    cell = Variant(
         coupled=maybe(True, False),
         cell_clip=maybe(0.8, np.inf),
         gate_clip=maybe(1.1, np.inf),
         layer_norm=maybe(True, False),
         peephole=maybe(True, False),
         zoneout=(maybe(0.3, 0.0), maybe(0.2, 0.0)),
-        activations=maybe(tuple(activation(str(rng.choice(bounded))) for _ in range(3)), Cell().activations),
+        activations=maybe(tuple(activation(str(rng.choice(bounded))) for _ in range(3)), Variant().activations),
     )
     options = {
         "cell": cell,
@@ -387,7 +404,7 @@ def test_against_the_reference(dtype, case):
     assert_same_bits(solve(problem, need_dx=False), one)
 
 
-@pytest.mark.parametrize("options", [{}, {"proj": 37}, {"cell": Cell(layer_norm=True, peephole=True)}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"proj": 37}, {"cell": Variant(layer_norm=True, peephole=True)}], ids=str)
 def test_many_rows_and_threads(dtype, options):
     problem = make(9, 150, 40, 70, 2, dtype, **options)
     one = solve(problem, 1)
@@ -399,13 +416,13 @@ def test_many_rows_and_threads(dtype, options):
 @pytest.mark.parametrize("sizes", [(0, 3, 2, 5, 2), (5, 0, 3, 4, 1), (1, 1, 1, 1, 2), (3, 2, 300, 1, 1)], ids=str)
 @pytest.mark.parametrize("lengths", [None, "ragged", "rows"])
 def test_edges_of_shape(dtype, sizes, lengths):
-    cell = Cell(peephole=True, layer_norm=True, zoneout=(0.3, 0.2), coupled=True)
+    cell = Variant(peephole=True, layer_norm=True, zoneout=(0.3, 0.2), coupled=True)
     problem = make(*sizes, dtype, cell=cell, proj=3, recurrent=0.3, lengths=lengths)
     assert_close(solve(problem), problem, dtype)
 
 
 def test_gradients_add_up(dtype):
-    problem = make(7, 9, 6, 19, 2, dtype, cell=Cell(peephole=True, layer_norm=True, coupled=True), proj=5)
+    problem = make(7, 9, 6, 19, 2, dtype, cell=Variant(peephole=True, layer_norm=True, coupled=True), proj=5)
     alone, added = solve(problem), solve(problem, add=3.0)
     _, relative = TOLERANCE[dtype]
     for name, gradient in alone.items():
@@ -416,31 +433,32 @@ def test_gradients_add_up(dtype):
 
 def test_gates_are_those_of_plain_layers(dtype):
     problem = make(7, 9, 6, 19, 2, dtype)
-    compiled = backends.module()
-    packs = [compiled.pack(*weights[:3], 1) for weights in problem.weights]
+    compiled = backends.path()
+    packs = [compiled.pack(PLAIN, named(weights[:3]), 1) for weights in problem.weights]
     outputs = [np.empty_like(array) for array in (problem.dy, problem.h0, problem.c0)]
-    tape = compiled.forward(packs, problem.x, problem.h0, problem.c0, problem.lengths, *outputs, 1, True)
+    job = job_of(problem, packs, *outputs, keep=True)
+    tape = compiled.forward(job)
     results = {}
     for d in range(2):
-        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.kept(tape, d, 7, 9)
+        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.gates_and_cells(tape, job, d)
     assert_close(results, problem, dtype)
 
 
 def test_pieces_of_plain_layers(dtype):
     problem = make(7, 9, 6, 19, 2, dtype, lengths="rows")
-    compiled = backends.module()
-    packs = [compiled.pack(*weights[:3], 1) for weights in problem.weights]
+    compiled = backends.path()
+    packs = [compiled.pack(PLAIN, named(weights[:3]), 1) for weights in problem.weights]
     y, h_n, c_n = (np.zeros_like(array) for array in (problem.dy, problem.h0, problem.c0))
-    tape = compiled.forward(packs, problem.x, problem.h0, problem.c0, problem.lengths, y, h_n, c_n, 1, True)
+    job = job_of(problem, packs, y, h_n, c_n, keep=True)
+    tape = compiled.forward(job)
     dx, dh0, dc0 = (np.full_like(array, np.nan) for array in (problem.x, problem.h0, problem.c0))
-    grads = [tuple(np.full_like(array, np.nan) for array in weights[:3]) for weights in problem.weights]
-    compiled.backward(
-        tape, problem.x, problem.h0, problem.c0, y, problem.lengths, problem.dy, problem.dh_n, problem.dc_n, dx, dh0,
-        dc0, grads, 1,
-    )  # fmt: skip
+    grads = [
+        {name: np.full_like(array, np.nan) for name, array in named(weights[:3]).items()} for weights in problem.weights
+    ]
+    compiled.backward(tape, job, Gradients(problem.dy, problem.dh_n, problem.dc_n, dx, dh0, dc0, grads))
     results = {"y": y, "h_n": h_n, "c_n": c_n, "dx": dx, "dh0": dh0, "dc0": dc0}
-    for d, (dweight_ih, dweight_hh, dbias) in enumerate(grads):
-        results |= {f"dweight_ih[{d}]": dweight_ih, f"dweight_hh[{d}]": dweight_hh, f"dbias[{d}]": dbias}
+    for d, own in enumerate(grads):
+        results |= {f"d{name}[{d}]": gradient for name, gradient in own.items()}
     assert_close(results, problem, dtype)
 
 
@@ -456,13 +474,18 @@ def test_masks_of_a_plain_cell_that_keep_all_change_nothing(dtype):
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"proj": 5}, {"cell": Cell(peephole=True, coupled=True)}, {"cell": Cell(layer_norm=True, zoneout=(0.3, 0.2))}],
+    [
+        {},
+        {"proj": 5},
+        {"cell": Variant(peephole=True, coupled=True)},
+        {"cell": Variant(layer_norm=True, zoneout=(0.3, 0.2))},
+    ],
     ids=str,
 )
 def test_streams(dtype, options, residual):
     T, B, layers, width = 6, 3, 3, options.get("proj", 7)
     problems = [make(T, B, width, 7, 1, dtype, lengths=None, seed=seed, **options) for seed in range(layers)]
-    steps = backends.steps(backends.module(), [pack(problem)[0] for problem in problems], B, 1, residual)
+    steps = backends.path().steps([pack(problem)[0] for problem in problems], B, 1, residual)
     assert (steps.hidden_size, steps.input_size, steps.num_layers) == (width, width, layers)
     state = steps.state()
     x = problems[0].x
@@ -483,7 +506,7 @@ def test_streams(dtype, options, residual):
 def test_streams_of_unequal_layers(dtype):
     T, B, sizes = 4, 2, [(3, 5), (5, 8), (8, 2)]
     problems = [make(T, B, inputs, H, 1, dtype, lengths=None) for inputs, H in sizes]
-    steps = backends.steps(backends.module(), [pack(problem)[0] for problem in problems], B, 1, False)
+    steps = backends.path().steps([pack(problem)[0] for problem in problems], B, 1, False)
     h, c = steps.state()
     assert [array.shape for array in h] == [array.shape for array in c] == [(B, H) for _, H in sizes]
     y = np.empty((T, B, 2), dtype)

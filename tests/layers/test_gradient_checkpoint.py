@@ -1,4 +1,4 @@
-"""forward_train(checkpoint=True): the same results from segments, and little memory."""
+"""forward_train(checkpoint=True): the same results interval by interval, and little memory."""
 
 import copy
 import tracemalloc
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("isa")
 
 
 @pytest.fixture
-def small_segments(monkeypatch):
+def small_intervals(monkeypatch):
     """Segments of about sqrt(T) steps even of the few rows and steps of a test."""
-    monkeypatch.setattr(checkpoint, "MIN_CELLS", 1)
+    monkeypatch.setattr(checkpoint, "MIN_POSITIONS", 1)
 
 
 def problem(lstm, T, B, seed=0):
@@ -70,7 +70,7 @@ def assert_same(with_checkpoint, without, isa, dtype):
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize("lengths", [None, [20, 0, 27, 1, 9]])
 def test_agrees_with_the_reference_and_with_plain_training(
-    isa, small_segments, dtype, bidirectional, num_layers, lengths
+    isa, small_intervals, dtype, bidirectional, num_layers, lengths
 ):
     lstm = LSTM(5, 19, num_layers, bidirectional=bidirectional, dtype=dtype, seed=1)
     T, B = 27, 5
@@ -108,12 +108,12 @@ def test_any_shape_agrees_with_plain_training(isa, data):
     arrays = problem(lstm, T, B)
     need = data.draw(st.booleans())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "MIN_CELLS", data.draw(st.sampled_from([1, 40])))
+        patch.setattr(checkpoint, "MIN_POSITIONS", data.draw(st.sampled_from([1, 40])))
         found = train(lstm, *arrays, lengths, need_input_grad=need, checkpoint=True)
     assert_same(found, train(lstm, *arrays, lengths, need_input_grad=need), isa, np.float64)
 
 
-def test_dropout_draws_the_same_masks(isa, small_segments):
+def test_dropout_draws_the_same_masks(isa, small_intervals):
     lstm = LSTM(4, 6, 3, dropout=0.4, bidirectional=True, seed=3)
     twin = copy.deepcopy(lstm)
     arrays = problem(lstm, 30, 5)
@@ -122,20 +122,20 @@ def test_dropout_draws_the_same_masks(isa, small_segments):
     assert_same(train(lstm, *arrays, checkpoint=True), train(twin, *arrays), isa, np.float32)
 
 
-def test_unbatched_input(isa, small_segments):
+def test_unbatched_input(isa, small_intervals):
     lstm = LSTM(4, 6, 2, seed=0)
     x, (h0, c0), dy, (dh, dc) = problem(lstm, 30, 1)
     arrays = x[:, 0], (h0[:, 0], c0[:, 0]), dy[:, 0], (dh[:, 0], dc[:, 0])
     assert_same(train(lstm, *arrays, checkpoint=True), train(lstm, *arrays), isa, np.float32)
 
 
-def test_state_and_its_gradient_may_be_left_out(isa, small_segments):
+def test_state_and_its_gradient_may_be_left_out(isa, small_intervals):
     lstm = LSTM(4, 6, seed=0)
     x, _, dy, _ = problem(lstm, 30, 3)
     assert_same(train(lstm, x, None, dy, None, checkpoint=True), train(lstm, x, None, dy, None), isa, np.float32)
 
 
-def test_threads_do_not_change_a_bit(isa, small_segments):
+def test_threads_do_not_change_a_bit(isa, small_intervals):
     results = []
     for num_threads in (1, 2, 3, 8):
         lstm = LSTM(16, 64, 2, bidirectional=True, seed=0, num_threads=num_threads)
@@ -144,7 +144,7 @@ def test_threads_do_not_change_a_bit(isa, small_segments):
     assert all(result == results[0] for result in results)
 
 
-def test_caller_may_change_the_state_after_forward(isa, small_segments):
+def test_caller_may_change_the_state_after_forward(isa, small_intervals):
     lstm = LSTM(4, 6, seed=0)
     x, state, dy, dstate = problem(lstm, 30, 3)
     expected = train(lstm, x, state, dy, dstate)
@@ -155,7 +155,7 @@ def test_caller_may_change_the_state_after_forward(isa, small_segments):
     assert_close(grads.weights["weight_hh_l0"], expected[1]["weight_hh_l0"], ROUNDING[np.float32], "weight_hh_l0")
 
 
-def test_weights_may_change_between_forward_and_backward(isa, small_segments):
+def test_weights_may_change_between_forward_and_backward(isa, small_intervals):
     lstm = LSTM(4, 6, seed=0)
     arrays = problem(lstm, 30, 3)
     expected = train(lstm, *arrays, checkpoint=True)
@@ -166,7 +166,7 @@ def test_weights_may_change_between_forward_and_backward(isa, small_segments):
     np.testing.assert_array_equal(grads.weights["weight_hh_l0"], expected[1]["weight_hh_l0"])
 
 
-def test_context_is_for_one_backward(small_segments):
+def test_context_is_for_one_backward(small_intervals):
     lstm = LSTM(4, 6, seed=0)
     x, state, dy, dstate = problem(lstm, 30, 3)
     y, _, context = lstm.forward_train(x, state, checkpoint=True)
@@ -189,17 +189,17 @@ def test_anything_but_a_flag_is_refused(wrong):
 
 @pytest.mark.parametrize("T", [0, 1, 2, 5, 100, 1000, 4096])
 @pytest.mark.parametrize("B", [0, 1, 3, 8, 32, 512])
-def test_segments_cover_the_time_once(T, B):
-    segments = checkpoint.cut(T, B)
-    assert [t for segment in segments for t in range(T)[segment]] == list(range(T))
+def test_intervals_cover_the_time_once(T, B):
+    intervals = checkpoint.cut(T, B)
+    assert [t for interval in intervals for t in range(T)[interval]] == list(range(T))
     if T > 0:
-        steps = [segment.stop - segment.start for segment in segments]
+        steps = [interval.stop - interval.start for interval in intervals]
         assert max(steps) - min(steps) <= 1
-        assert max(steps) <= max(2 * T**0.5, 2 * checkpoint.MIN_CELLS / max(B, 1), 1)
-        assert len(segments) <= 1 + T**0.5
+        assert max(steps) <= max(2 * T**0.5, 2 * checkpoint.MIN_POSITIONS / max(B, 1), 1)
+        assert len(intervals) <= 1 + T**0.5
 
 
-def test_few_cells_are_not_cut():
+def test_few_positions_are_not_cut():
     assert checkpoint.cut(100, 4) == [slice(0, 100)]
     assert len(checkpoint.cut(1000, 32)) == 32
 
@@ -220,7 +220,7 @@ def kept_bytes(T, **options):
     return held - y.nbytes
 
 
-def test_memory_kept_grows_as_the_root_of_the_time(small_segments):
+def test_memory_kept_grows_as_the_root_of_the_time(small_intervals):
     gates = 4 * 4 * 16 * 4  # of a step
     assert kept_bytes(400) > 400 * gates
     short, long = kept_bytes(400, checkpoint=True), kept_bytes(1600, checkpoint=True)

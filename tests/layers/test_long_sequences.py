@@ -121,7 +121,7 @@ def test_gradients_across_chunks_by_hand_are_those_of_the_whole():
 
 
 def test_chunks_may_have_checkpoints(monkeypatch):
-    monkeypatch.setattr(clstm.layers.gradient_checkpoint, "MIN_CELLS", 1)
+    monkeypatch.setattr(clstm.layers.gradient_checkpoint, "MIN_POSITIONS", 1)
     x, target = sequence()
     plain, checkpointed = layer(), layer()
     losses, _ = train(plain, x, target, 12)

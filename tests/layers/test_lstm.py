@@ -600,7 +600,7 @@ def test_a_call_while_another_thread_packs_new_weights_is_refused():
     lstm = clstm.LSTM(3, 4, seed=0)
     x = np.zeros((2, 1, 3), np.float32)
     y, _ = lstm(x)
-    lstm._let_go()  # as at the end of `updating`, before the weights are packed anew
+    lstm._free_packed()  # as at the end of `updating`, before the weights are packed again
     for call in (lstm, lstm.forward_train, lambda x: lstm.stream().step(x[0])):
         with pytest.raises(RuntimeError, match="weights are being updated: no other thread may use it"):
             call(x)

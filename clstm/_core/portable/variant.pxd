@@ -1,6 +1,6 @@
-"""One row of a step of a cell beyond the plain one, in plain loops: a part of the portable path.
+"""One row's step of a variant that isn't plain, in plain loops: a part of the portable path.
 
-The equations are those of docs/equations.md, the options those of `clstm._core.variant.Cell`.
+The equations are those of docs/equations.md, the options those of `clstm._core.variant.Variant`.
 """
 
 from libc.math cimport exp, expf, fabs, fabsf, tanh, tanhf
@@ -10,15 +10,15 @@ ctypedef fused real:
     double
 
 cdef struct Activation:
-    int code                                # its place in clstm._core.variant.ACTIVATIONS
+    int code                                # index in clstm._core.variant.ACTIVATIONS
     double alpha, beta
-    double clip                             # limit of its argument, infinite for none
-    double low, high                        # its values at -clip and clip, by which the way back knows a clipped one
+    double clip                             # limit of the argument, infinite for none
+    double low, high                        # values at -clip and clip: there the backward pass has no gradient
 
-cdef struct CellStep:                       # weights are NULL where the cell has none
+cdef struct VariantStep:                    # weights are NULL where the variant has none
     bint coupled
     double cell_clip
-    double stay_h, stay_c                   # the parts of h and c that stay: zoneout in inference
+    double zoneout_h, zoneout_c             # rates of zoneout in inference; 0 where there are masks
     Activation gate, candidate, output
     const void* peephole                    # (3H,)
     const void* gain                        # (4H,) and
@@ -28,21 +28,22 @@ cdef struct CellStep:                       # weights are NULL where the cell ha
 
 cdef enum:
     SUMS = 13                               # H each: db (4), dpeephole (3), dgain (4), dnorm_cell, dnorm_cell_bias
-    SCRATCH = 8                             # H each, for a row's way back
+    SCRATCH = 8                             # H each, for a row's backward step
 
 
 cdef void fill_activation(Activation* f, tuple activation, double clip, bint single)
 
-cdef void forward_cell_row(const CellStep* cell, real* a, real* norms, real* scales, real* c, real* m,
-                           const unsigned char* stay, Py_ssize_t H) noexcept nogil
+cdef void forward_variant_row(const VariantStep* step, real* a, real* norms, real* scales, real* c, real* m,
+                              const unsigned char* mask, Py_ssize_t H) noexcept nogil
 
-cdef void backward_cell_row(const CellStep* cell, real* gates, const real* norms, const real* scales,
-                            const real* c_before, const real* dm, real* dc, const unsigned char* stay, double* sums,
-                            real* scratch, Py_ssize_t H) noexcept nogil
+cdef void backward_variant_row(const VariantStep* step, real* gates, const real* norms, const real* scales,
+                               const real* c_before, const real* dm, real* dc, const unsigned char* mask, double* sums,
+                               real* scratch, Py_ssize_t H) noexcept nogil
 
-cdef void settle(real* state, const real* new, const unsigned char* stay, double part, Py_ssize_t n) noexcept nogil
+cdef void zoneout(real* state, const real* new, const unsigned char* mask, double rate, Py_ssize_t n) noexcept nogil
 
-cdef void settle_backward(real* d, real* d_before, const unsigned char* stay, double part, Py_ssize_t n) noexcept nogil
+cdef void zoneout_backward(real* d, real* d_before, const unsigned char* mask, double rate,
+                           Py_ssize_t n) noexcept nogil
 
 
 cdef inline real exp_(real x) noexcept nogil:

@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
-"""One row of a step of a cell beyond the plain one, in plain loops: a part of the portable path.
+"""One row's step of a variant that isn't plain, in plain loops: a part of the portable path.
 
-A step is a number of passes over the row's H units, one an equation, each of which asks what the cell is once. What is
-summed over a row (layer norm) or over rows (gradients of a unit's weights) is summed in float64.
+A step is a sequence of passes over the row's H units, one for each equation, so that options are tested once a pass and
+not once a unit. Sums over a row (layer norm) and over rows (gradients of weights that each unit has of itself) are in
+float64.
 """
 
 from libc.math cimport INFINITY, expm1, expm1f, log1p, log1pf, sqrt
@@ -43,7 +44,7 @@ cdef inline real within(real low, real x, real high) noexcept nogil:
 
 
 cdef void activate(const Activation* f, real* x, Py_ssize_t n) noexcept nogil:
-    """Clip x (n,) and put f of it in its place."""
+    """Replace x (n,) by f of x, clipped first."""
     cdef Py_ssize_t j
     cdef real alpha = <real> f.alpha, beta = <real> f.beta, clip = <real> f.clip
     if f.clip < INFINITY:
@@ -92,7 +93,7 @@ cdef void activate(const Activation* f, real* x, Py_ssize_t n) noexcept nogil:
 
 
 cdef void activate_backward(const Activation* f, const real* y, real* d, Py_ssize_t n) noexcept nogil:
-    """Multiply d (n,) by f's slope where its values are y."""
+    """Multiply d (n,) by f's slope, found from its values y."""
     cdef Py_ssize_t j
     cdef real alpha = <real> f.alpha, beta = <real> f.beta, low = <real> f.low, high = <real> f.high
     if f.code == SIGMOID:
@@ -141,7 +142,7 @@ cdef void activate_backward(const Activation* f, const real* y, real* d, Py_ssiz
 
 
 cdef void fill_activation(Activation* f, tuple activation, double clip, bint single):
-    """Write an activation, (code, alpha, beta), that clips its argument; `single` for float32."""
+    """Fill f in from (code, alpha, beta) and the limit of its argument; `single` for float32."""
     cdef float[2] ends_single = [<float> -clip, <float> clip]
     cdef double[2] ends = [-clip, clip]
     f.code, f.alpha, f.beta = activation
@@ -173,7 +174,7 @@ cdef real normalise(const real* a, real* values, Py_ssize_t n) noexcept nogil:
 
 
 cdef void normalise_backward(real* d, const real* values, real scale, Py_ssize_t n) noexcept nogil:
-    """Put the gradient of what was normalised in the place of that of its values."""
+    """Replace d, the gradient of the normalised values, by the gradient of what was normalised."""
     cdef Py_ssize_t j
     cdef double mean = 0, along = 0
     for j in range(n):
@@ -187,177 +188,217 @@ cdef void normalise_backward(real* d, const real* values, real scale, Py_ssize_t
 
 # Zoneout -------------------------------------------------------------------------------------------------------------
 
-cdef void settle(real* state, const real* new, const unsigned char* stay, double part, Py_ssize_t n) noexcept nogil:
-    """Let the state (n,) become the new one, but where it is to stay, or but for the part that does."""
+cdef void zoneout(real* state, const real* new, const unsigned char* mask, double rate, Py_ssize_t n) noexcept nogil:
+    """Replace the state (n,) by the new one: where the mask is 0, or without a mask by the mean at the given rate."""
     cdef Py_ssize_t j
-    cdef real old = <real> part, rest = <real> (1 - part)
-    if stay != NULL:
+    cdef real old = <real> rate, other = <real> (1 - rate)
+    if mask != NULL:
         for j in range(n):
-            if not stay[j]:
+            if not mask[j]:
                 state[j] = new[j]
-    elif part == 0:
+    elif rate == 0:
         memcpy(state, new, n * sizeof(real))
     else:
         for j in range(n):
-            state[j] = old * state[j] + rest * new[j]
+            state[j] = old * state[j] + other * new[j]
 
 
-cdef void settle_backward(real* d, real* d_before, const unsigned char* stay, double part, Py_ssize_t n) noexcept nogil:
-    """From the gradient d of the state after, write that of the state before, and put that of the new in d's place."""
+cdef void zoneout_backward(real* d, real* d_before, const unsigned char* mask, double rate,
+                           Py_ssize_t n) noexcept nogil:
+    """From d, the gradient of the state, write that of the state before to d_before and that of the new one to d."""
     cdef Py_ssize_t j
-    cdef real old = <real> part, rest = <real> (1 - part)
-    if stay != NULL:
+    cdef real old = <real> rate, other = <real> (1 - rate)
+    if mask != NULL:
         for j in range(n):
-            d_before[j] = d[j] if stay[j] else 0
-            d[j] = 0 if stay[j] else d[j]
-    elif part == 0:
+            d_before[j] = d[j] if mask[j] else 0
+            d[j] = 0 if mask[j] else d[j]
+    elif rate == 0:
         memset(d_before, 0, n * sizeof(real))
     else:
         for j in range(n):
             d_before[j] = old * d[j]
-            d[j] = rest * d[j]
+            d[j] = other * d[j]
 
 
-# A row ---------------------------------------------------------------------------------------------------------------
+# Forward -------------------------------------------------------------------------------------------------------------
 
-cdef void forward_cell_row(const CellStep* cell, real* a, real* norms, real* scales, real* c, real* m,
-                           const unsigned char* stay, Py_ssize_t H) noexcept nogil:
-    """A row's step: a (4H,) becomes the gates, c the next, and m (H,) the output before projection and zoneout of h.
-
-    norms (4H,) and scales (4,) are left for the way back if not NULL. stay (H,) tells which units of c are zoned out.
-    """
+cdef inline void normalise_gates(const VariantStep* step, real* a, real* norms, real* scales,
+                                 Py_ssize_t H) noexcept nogil:
+    """Normalise each gate of a (4H,), then scale and shift it; norms and scales as in `forward_variant_row`."""
     cdef Py_ssize_t j, k
-    cdef bint coupled = cell.coupled
-    cdef const real* p = <const real*> cell.peephole
-    cdef const real* gain = <const real*> cell.gain
-    cdef const real* shift = <const real*> cell.shift
-    cdef const real* weight = <const real*> cell.norm_cell
-    cdef const real* bias = <const real*> cell.norm_cell_bias
-    cdef const real* values
+    cdef const real* gain = <const real*> step.gain
+    cdef const real* shift = <const real*> step.shift
+    cdef real* values
+    cdef real scale
+    for k in range(step.coupled, 4):
+        values = (a if norms == NULL else norms) + k * H
+        scale = normalise(a + k * H, values, H)
+        if scales != NULL:
+            scales[k] = scale
+        for j in range(H):
+            a[k * H + j] = gain[k * H + j] * values[j] + shift[k * H + j]
+
+
+cdef inline void scale_and_shift(const VariantStep* step, real* out, const real* values, Py_ssize_t H) noexcept nogil:
+    """Write the normalised cell state, scaled and shifted, to out (H,), which may be values."""
+    cdef Py_ssize_t j
+    cdef const real* weight = <const real*> step.norm_cell
+    cdef const real* bias = <const real*> step.norm_cell_bias
+    for j in range(H):
+        out[j] = weight[j] * values[j] + (0 if bias == NULL else bias[j])
+
+
+cdef void forward_variant_row(const VariantStep* step, real* a, real* norms, real* scales, real* c, real* m,
+                              const unsigned char* mask, Py_ssize_t H) noexcept nogil:
+    """Take a row's step: a (4H,) becomes the gates, c (H,) the next c, m (H,) the output before projection and zoneout.
+
+    norms (4H,) and scales (4,) are written for the backward pass, unless NULL. mask (H,) is the zoneout mask of c.
+    """
+    cdef Py_ssize_t j
+    cdef const real* p = <const real*> step.peephole
     cdef real* i = a
     cdef real* f = a + H
     cdef real* g = a + 2 * H
     cdef real* o = a + 3 * H
-    cdef real scale, limit = <real> cell.cell_clip
-    if gain != NULL:
-        for k in range(coupled, 4):
-            values = (a if norms == NULL else norms) + k * H
-            scale = normalise(a + k * H, <real*> values, H)
-            if scales != NULL:
-                scales[k] = scale
-            for j in range(H):
-                a[k * H + j] = gain[k * H + j] * values[j] + shift[k * H + j]
+    cdef real limit = <real> step.cell_clip
+    if step.gain != NULL:
+        normalise_gates(step, a, norms, scales, H)
     if p != NULL:
         for j in range(H):
             i[j] += p[j] * c[j]
             f[j] += p[H + j] * c[j]
-    activate(&cell.gate, f, H)
-    if coupled:
+    activate(&step.gate, f, H)
+    if step.coupled:
         for j in range(H):
             i[j] = 1 - f[j]
     else:
-        activate(&cell.gate, i, H)
-    activate(&cell.candidate, g, H)
+        activate(&step.gate, i, H)
+    activate(&step.candidate, g, H)
     for j in range(H):
         m[j] = f[j] * c[j] + i[j] * g[j]
-    if cell.cell_clip < INFINITY:
+    if step.cell_clip < INFINITY:
         for j in range(H):
             m[j] = within(-limit, m[j], limit)
     if p != NULL:
         for j in range(H):
             o[j] += p[2 * H + j] * m[j]
-    activate(&cell.gate, o, H)
-    settle(c, m, stay, cell.stay_c, H)
-    if weight != NULL:
+    activate(&step.gate, o, H)
+    zoneout(c, m, mask, step.zoneout_c, H)
+    if step.norm_cell != NULL:
         normalise(m, m, H)
-        for j in range(H):
-            m[j] = weight[j] * m[j] + (0 if bias == NULL else bias[j])
-    activate(&cell.output, m, H)
+        scale_and_shift(step, m, m, H)
+    activate(&step.output, m, H)
     for j in range(H):
         m[j] *= o[j]
 
 
-cdef void backward_cell_row(const CellStep* cell, real* gates, const real* norms, const real* scales,
-                            const real* c_before, const real* dm, real* dc, const unsigned char* stay, double* sums,
-                            real* scratch, Py_ssize_t H) noexcept nogil:
-    """A row's step back: gates to the gradients of W x + U h, dc to that of the step before.
+# Backward ------------------------------------------------------------------------------------------------------------
 
-    dm (H,) is the gradient of m. The gradients of the units' own weights are added to sums (SUMS * H,).
-    """
-    cdef Py_ssize_t j, k
-    cdef const real* p = <const real*> cell.peephole
-    cdef const real* gain = <const real*> cell.gain
-    cdef const real* weight = <const real*> cell.norm_cell
-    cdef const real* bias = <const real*> cell.norm_cell_bias
+cdef inline real compute_cell_again(const VariantStep* step, const real* gates, const real* c_before, real* c_new,
+                                    real* values, real* shown, Py_ssize_t H) noexcept nogil:
+    """Write the new c, c normalised (with layer norm) and the output's activation, (H,) each; return the norm's scale."""
+    cdef Py_ssize_t j
     cdef const real* i = gates
     cdef const real* f = gates + H
     cdef const real* g = gates + 2 * H
-    cdef const real* o = gates + 3 * H
-    cdef real* d = scratch              # (4H,) of the gates
-    cdef real* c_new = scratch + 4 * H
-    cdef real* values = scratch + 5 * H # c_new normalised
-    cdef real* shown = scratch + 6 * H  # the output's activation
-    cdef real* dc_new = scratch + 7 * H
-    cdef double* dp = sums + 4 * H
-    cdef double* dgain = sums + 7 * H
-    cdef double* dweight = sums + 11 * H
-    cdef double* dbias = sums + 12 * H
-    cdef real scale = 1, limit = <real> cell.cell_clip
-
+    cdef real scale = 1, limit = <real> step.cell_clip
     for j in range(H):
         c_new[j] = within(-limit, f[j] * c_before[j] + i[j] * g[j], limit)
     memcpy(shown, c_new, H * sizeof(real))
-    if weight != NULL:
+    if step.norm_cell != NULL:
         scale = normalise(c_new, values, H)
-        for j in range(H):
-            shown[j] = weight[j] * values[j] + (0 if bias == NULL else bias[j])
-    activate(&cell.output, shown, H)
+        scale_and_shift(step, shown, values, H)
+    activate(&step.output, shown, H)
+    return scale
 
-    # m = o shown
+
+cdef inline void backward_output(const VariantStep* step, const real* o, const real* dm, const real* values, real scale,
+                                 const real* shown, real* d_o, real* dc_new, double* sums, Py_ssize_t H) noexcept nogil:
+    """From dm write the gradients of o's sum and of the new c, (H,) each: m = o output(norm(c))."""
+    cdef Py_ssize_t j
+    cdef const real* weight = <const real*> step.norm_cell
+    cdef double* dweight = sums + 11 * H
+    cdef double* dbias = sums + 12 * H
     for j in range(H):
-        d[3 * H + j] = dm[j] * shown[j]
+        d_o[j] = dm[j] * shown[j]
         dc_new[j] = dm[j] * o[j]
-    activate_backward(&cell.output, shown, dc_new, H)
+    activate_backward(&step.output, shown, dc_new, H)
     if weight != NULL:
         for j in range(H):
             dweight[j] += <double> dc_new[j] * values[j]
             dbias[j] += dc_new[j]
             dc_new[j] *= weight[j]
         normalise_backward(dc_new, values, scale, H)
-    activate_backward(&cell.gate, o, d + 3 * H, H)
-    settle_backward(dc, shown, stay, cell.stay_c, H)    # shown is done with: it takes what stays of dc
+    activate_backward(&step.gate, o, d_o, H)
+
+
+cdef inline void backward_cell(const VariantStep* step, const real* gates, const real* c_before, const real* c_new,
+                               const real* kept, real* d, real* dc_new, real* dc, double* sums,
+                               Py_ssize_t H) noexcept nogil:
+    """From dc, of the new c beside its output, finish dc_new, and write d (4H,) of the gates' sums and dc of c_before.
+
+    kept (H,) is what zoneout passes of dc to c_before directly.
+    """
+    cdef Py_ssize_t j
+    cdef const real* p = <const real*> step.peephole
+    cdef const real* i = gates
+    cdef const real* f = gates + H
+    cdef const real* g = gates + 2 * H
+    cdef double* dp = sums + 4 * H
+    cdef real limit = <real> step.cell_clip
     for j in range(H):
         dc_new[j] += dc[j]
         if p != NULL:
             dc_new[j] += d[3 * H + j] * p[2 * H + j]
             dp[2 * H + j] += <double> d[3 * H + j] * c_new[j]
-    if cell.cell_clip < INFINITY:
+    if step.cell_clip < INFINITY:
         for j in range(H):
             dc_new[j] = 0 if abs_(f[j] * c_before[j] + i[j] * g[j]) > limit else dc_new[j]
-
-    # c_new = f c_before + i g
-    for j in range(H):
+    for j in range(H):  # c_new = f c_before + i g
         d[j] = dc_new[j] * g[j]
         d[H + j] = dc_new[j] * c_before[j]
         d[2 * H + j] = dc_new[j] * i[j]
-        dc[j] = shown[j] + dc_new[j] * f[j]
-    if cell.coupled:
+        dc[j] = kept[j] + dc_new[j] * f[j]
+    if step.coupled:
         for j in range(H):
             d[H + j] -= d[j]
             d[j] = 0
     else:
-        activate_backward(&cell.gate, i, d, H)
-    activate_backward(&cell.gate, f, d + H, H)
-    activate_backward(&cell.candidate, g, d + 2 * H, H)
+        activate_backward(&step.gate, i, d, H)
+    activate_backward(&step.gate, f, d + H, H)
+    activate_backward(&step.candidate, g, d + 2 * H, H)
     if p != NULL:
         for j in range(H):
             dc[j] += d[j] * p[j] + d[H + j] * p[H + j]
             dp[j] += <double> d[j] * c_before[j]
             dp[H + j] += <double> d[H + j] * c_before[j]
+
+
+cdef void backward_variant_row(const VariantStep* step, real* gates, const real* norms, const real* scales,
+                               const real* c_before, const real* dm, real* dc, const unsigned char* mask, double* sums,
+                               real* scratch, Py_ssize_t H) noexcept nogil:
+    """Take a row's step backward: gates become the gradients of W x + U h, dc that of c_before.
+
+    dm (H,) is the gradient of m. The gradients of the units' own weights are added to sums (SUMS * H,). norms, scales
+    and mask are those of the forward step; scratch is (SCRATCH * H,).
+    """
+    cdef Py_ssize_t j, k
+    cdef const real* gain = <const real*> step.gain
+    cdef real* d = scratch  # (4H,)
+    cdef real* c_new = scratch + 4 * H
+    cdef real* values = scratch + 5 * H
+    cdef real* shown = scratch + 6 * H
+    cdef real* dc_new = scratch + 7 * H
+    cdef double* dgain = sums + 7 * H
+    cdef real scale = compute_cell_again(step, gates, c_before, c_new, values, shown, H)
+    backward_output(step, gates + 3 * H, dm, values, scale, shown, d + 3 * H, dc_new, sums, H)
+    # The output's activation isn't needed any more: its memory holds what zoneout passes of dc to c_before.
+    zoneout_backward(dc, shown, mask, step.zoneout_c, H)
+    backward_cell(step, gates, c_before, c_new, shown, d, dc_new, dc, sums, H)
     for j in range(4 * H):
         sums[j] += d[j]
     if gain != NULL:
-        for k in range(cell.coupled, 4):
+        for k in range(step.coupled, 4):
             for j in range(k * H, (k + 1) * H):
                 dgain[j] += <double> d[j] * norms[j]
                 d[j] *= gain[j]

@@ -1,8 +1,8 @@
 """The vector path: jobs and threads over the kernels of src/.
 
-`pack`, `pack_cell`, `forward` and `backward` are what `clstm._core.backend` promises; `_portable` has the same. They allocate,
-plan how the work is split, fill in a job for each direction and enter one parallel region; the loops over time and
-batch are in C (src/kernels.h says how a batch is visited and how arrays are laid out). Arguments are trusted.
+`forward`, `forward_stacked`, `backward` and `gates_and_cells` are part of `clstm._core.backend.Path`. They allocate, plan
+how the work is split, fill in a C job for each direction and enter one parallel region; the loops over time and batch
+are in C (src/kernels.h says how a batch is visited and how arrays are laid out). Arguments are trusted.
 """
 
 import numpy as np
@@ -12,8 +12,7 @@ from cython.parallel cimport parallel
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
-from clstm._core.vector.pack import pack, pack_cell  # noqa: F401
-from clstm._core.rows import Rows
+from clstm._core.vector.pack import OPTIONAL
 
 from clstm._core.vector cimport kernels as c
 from clstm._core.vector.pack cimport Packed, alike
@@ -28,12 +27,12 @@ cdef class Walk:
     """The order in which a batch is visited (clstm_walk), and the memory it lies in."""
 
     cdef c.clstm_walk walk
-    cdef bint pieces         # the rows are pieces of those of the batch:
-    cdef const isize *batch  # which row of the batch each sorted row is a piece of,
+    cdef bint segmented      # the rows are segments of those of the batch:
+    cdef const isize *batch  # which row of the batch each sorted row is a segment of,
     cdef const isize *begin  # and the time at which it begins
     cdef Arena arena
 
-    def __cinit__(self, lengths, Py_ssize_t T, Py_ssize_t B):
+    def __cinit__(self, lengths, segments, Py_ssize_t T, Py_ssize_t B):
         cdef Py_ssize_t b, s, steps
         cdef isize *order
         cdef isize *length
@@ -42,9 +41,9 @@ cdef class Walk:
         cdef isize *batch
         cdef isize *begin
         cdef cnp.ndarray sorted_rows, given, of_batch = None, of_begin = None
-        self.pieces = lengths is not None and isinstance(lengths, Rows)
-        if self.pieces:
-            of_batch, of_begin, lengths = lengths.batch, lengths.start, lengths.length
+        self.segmented = segments is not None
+        if self.segmented:
+            of_batch, of_begin, lengths = segments.batch, segments.start, segments.length
             B = len(lengths)
         self.arena = Arena()
         self.arena.plan(2 * T + 4 * B, sizeof(isize))
@@ -61,7 +60,7 @@ cdef class Walk:
             for b in range(B):
                 order[b] = (<isize *>cnp.PyArray_DATA(sorted_rows))[b]
                 length[b] = (<cnp.int64_t *>cnp.PyArray_DATA(given))[order[b]]
-        if self.pieces:
+        if self.segmented:
             for b in range(B):
                 batch[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_batch))[order[b]]
                 begin[b] = (<cnp.int64_t *>cnp.PyArray_DATA(of_begin))[order[b]]
@@ -84,7 +83,7 @@ cdef c.clstm_sequences sequences_of(cnp.ndarray array, Py_ssize_t column, bint r
     cdef Py_ssize_t item = cnp.PyArray_ITEMSIZE(array), b
     cdef Py_ssize_t time = array.strides[0] // item, batch = array.strides[1] // item
     for b in range(walk.walk.rows):
-        row[b] = walk.batch[b] * batch + walk.begin[b] * time if walk.pieces else walk.walk.order[b] * batch
+        row[b] = walk.batch[b] * batch + walk.begin[b] * time if walk.segmented else walk.walk.order[b] * batch
         if reverse:
             row[b] += (walk.walk.length[b] - 1) * time
     cdef c.clstm_sequences lines
@@ -142,7 +141,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     job.W, job.U, job.bias = packed.W, packed.U, packed.bias
     job.x = sequences_of(x, 0, reverse, walk, rows)
     job.y = sequences_of(y, column, reverse, walk, rows + B)
-    job.y_steps, job.first, job.last = 0 if walk.pieces else y.shape[0], 0, walk.walk.steps
+    job.y_steps, job.first, job.last = 0 if walk.segmented else y.shape[0], 0, walk.walk.steps
     job.h0, job.c0 = item_at(h0, d), item_at(c0, d)
     job.hn, job.cn = item_at(h_n, d), item_at(c_n, d)
     job.h = arena.take(2 * kernels.states_size(B, packed.P, split.row_groups), item)
@@ -214,20 +213,18 @@ cdef void *data_of(array) noexcept:
 
 # Forward ---------------------------------------------------------------------------------------------------------------
 
-def forward(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, cnp.ndarray y, cnp.ndarray h_n,
-            cnp.ndarray c_n, int num_threads, bint keep, bint reverse=False, masks=None):
-    """Run one layer of one or two directions; see `clstm._core.backend`. Returns a Tape if `keep`.
-
-    With `reverse` the first direction, too, reads each row from its end. Instead of lengths, `clstm._core.rows.Rows`: then y
-    gets nothing past their ends. masks, for packs of `pack_cell`: for each direction the mask (B, P) of h where it enters
-    the gates, and of what zoneout lets stay of h (T, B, P) and c (T, B, H), bytes; any None.
-    """
+def forward(job):
+    """Run one layer of one or two directions; return a Tape if ``job.keep``. See `clstm._core.backend.Path`."""
+    cdef cnp.ndarray x = job.x, h0 = job.h0, c0 = job.c0, y = job.y, h_n = job.h_n, c_n = job.c_n
+    cdef int num_threads = job.num_threads
+    cdef bint keep = job.keep, reverse = job.reverse
+    packs, masks = job.packs, job.masks
     cdef Py_ssize_t T = x.shape[0], D = len(packs), d
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
     cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
-    cdef Walk walk = Walk(lengths, T, x.shape[1])
+    cdef Walk walk = Walk(job.lengths, job.segments, T, x.shape[1])
     cdef Py_ssize_t positions = walk.walk.positions, steps = walk.walk.steps, B = walk.walk.rows
     cdef bint plain = packed.plain and (D == 1 or (<Packed>packs[1]).plain)
     cdef Split split = split_forward(kernels, I, H, steps, positions, D, num_threads)
@@ -299,20 +296,21 @@ cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *
             kernels.forward(&jobs[d], team_of(rank, size, counters, d, size))
 
 
-def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, lengths, ys, cnp.ndarray h_n, cnp.ndarray c_n,
-                    int num_threads):
+def forward_stacked(jobs):
     """Run stacked layers of one direction as a wavefront, if the model of the cost expects that to be faster.
 
-    packs : one for each layer; ys : the output of each, (T, B, H), which is the input of the next; states (L, B, H).
-    Returns whether it did; else nothing has been done.
+    Returns whether it did. See `clstm._core.backend.Path`.
     """
-    cdef Py_ssize_t T = x.shape[0], B, L = len(packs), layer
+    cdef cnp.ndarray x = jobs[0].x
+    cdef int num_threads = jobs[0].num_threads
+    packs = [job.packs[0] for job in jobs]
+    cdef Py_ssize_t T = x.shape[0], B, L = len(jobs), layer
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t H = packed.H, projected_rows
     if num_threads == 1 or not alike(packs):
         return False
-    cdef Walk walk = Walk(lengths, T, x.shape[1])
+    cdef Walk walk = Walk(jobs[0].lengths, None, T, x.shape[1])
     cdef Py_ssize_t steps = walk.walk.steps
     B = walk.walk.rows
     cdef Stack stack = stack_forward(kernels, packed.I, H, L, steps, walk.walk.positions, num_threads)
@@ -326,18 +324,19 @@ def forward_stacked(packs, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, length
         split = stack.first if layer == 0 else stack.others
         plan_forward(arena, packed, split, B, projected_rows_of(split, steps, B))
     arena.allocate()
-    cdef c.clstm_forward *jobs = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
+    cdef c.clstm_forward *layers = <c.clstm_forward *>arena.take(L, sizeof(c.clstm_forward))
     for layer in range(L):
         split = stack.first if layer == 0 else stack.others
         projected_rows = projected_rows_of(split, steps, B)
-        set_forward(&jobs[layer], arena, walk, packs[layer], split, projected_rows, x if layer == 0 else ys[layer - 1],
-                    ys[layer], 0, False, h0, c0, h_n, c_n, layer)
+        job = jobs[layer]
+        set_forward(&layers[layer], arena, walk, packs[layer], split, projected_rows, job.x, job.y, 0, False, job.h0,
+                    job.c0, job.h_n, job.c_n, 0)
 
     cdef int threads = stack.teams * stack.members
     cdef c.clstm_counter *counters = new_counters(threads, stack.teams)
     cdef int n = region_threads(threads, num_threads)
     with nogil, parallel(num_threads=n):
-        stacked_thread(kernels, jobs, L, &stack, c.clstm_thread(), min(threads, c.clstm_threads()), counters)
+        stacked_thread(kernels, layers, L, &stack, c.clstm_thread(), min(threads, c.clstm_threads()), counters)
     free(counters)
     return True
 
@@ -370,15 +369,12 @@ cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, 
 
 # Backward --------------------------------------------------------------------------------------------------------------
 
-def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarray y, lengths, cnp.ndarray dy,
-             cnp.ndarray dh_n, cnp.ndarray dc_n, cnp.ndarray dx, cnp.ndarray dh0, cnp.ndarray dc0, weight_grads,
-             int num_threads, bint add=False):
-    """Write the gradients of one layer; see `clstm._core.backend`. Uses the tape up.
-
-    weight_grads: for each direction those of weight_ih, weight_hh and bias, and of a cell of `pack_cell` those of
-    weight_hr, the peepholes, and the gains of the gates and of c and c's shift, None where the option is off. With `add`
-    they are added to what is there.
-    """
+def backward(Tape tape, job, gradients):
+    """Write the gradients of one layer and use the tape up; see `clstm._core.backend.Path`."""
+    cdef cnp.ndarray x = job.x, h0 = job.h0, y = job.y, dx = gradients.dx, dy = gradients.dy
+    cdef cnp.ndarray dh_n = gradients.dh_n, dc_n = gradients.dc_n, dh0 = gradients.dh0, dc0 = gradients.dc0
+    cdef int num_threads = job.num_threads
+    cdef bint add = gradients.add
     cdef Py_ssize_t D = len(tape.packs), d
     cdef Packed packed = tape.packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
@@ -392,7 +388,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_size = 0
     cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
     cdef bint need_input = dx is not None
-    if need_input and lengths is not None:
+    if need_input and (job.lengths is not None or job.segments is not None):
         dx[...] = 0
 
     if not plain:
@@ -421,7 +417,8 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
     for d in range(D):
         packed = tape.packs[d]
         packed.prepare_backward(need_input, num_threads)
-        dweight_ih, dweight_hh, dbias = weight_grads[d][:3]
+        grads = gradients.weights[d]
+        dweight_ih, dweight_hh, dbias = grads["weight_ih"], grads["weight_hh"], grads["bias"]
         reverse = tape.reverse or d == 1
         memset(&jobs[d], 0, sizeof(c.clstm_backward))
         rows = <isize *>arena.take(4 * B, sizeof(isize))
@@ -449,7 +446,7 @@ def backward(Tape tape, cnp.ndarray x, cnp.ndarray h0, cnp.ndarray c0, cnp.ndarr
         set_variant(call, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
         call.unit_parameter_sums = arena.take(row_sums, item)
         call.dh = arena.take(dh_size, item)
-        dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = weight_grads[d][3:]
+        dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = map(grads.get, OPTIONAL)
         call.dR, call.dpeephole, call.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
         call.dcell_gain, call.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
         if packed.variant.gate_gain != NULL:  # the bias comes after the norm
@@ -487,11 +484,9 @@ cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward
             kernels.input_gradient(&jobs[d], everyone)
 
 
-def kept(Tape tape, Py_ssize_t d, Py_ssize_t T, Py_ssize_t B):
-    """Return the gates i, f, g, o (T, B, 4, H) and the cell states (T, B, H) of direction d, before backward uses them up.
-
-    They are zero where there was no step.
-    """
+def gates_and_cells(Tape tape, job, Py_ssize_t direction):
+    """Return the gates (T, B, 4, H) and cell states (T, B, H) of a direction; see `clstm._core.backend.Path`."""
+    cdef Py_ssize_t T = job.x.shape[0], B = job.x.shape[1], d = direction
     cdef Packed packed = tape.packs[d]
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef const c.clstm_walk *walk = &tape.walk.walk

@@ -10,6 +10,9 @@ from clstm._core.vector.runtime cimport Arena, kernels_of
 
 cnp.import_array()
 
+# Weights that a variant has only with the option that they belong to
+OPTIONAL = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_cell", "bias_norm_cell")
+
 
 cdef class Packed:
     """The weights of one direction as panels; never changed, so that any number of calls may share it."""
@@ -43,8 +46,15 @@ cdef int pack_threads(Py_ssize_t size, int num_threads) noexcept:
     return num_threads if size >= 1 << 18 else 1
 
 
-def pack(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num_threads) -> Packed:
-    """Return a snapshot of one direction's weights: weight_ih (4H, I), weight_hh (4H, H), bias (4H,), C-contiguous."""
+def pack(variant, weights, int num_threads) -> Packed:
+    """Return a snapshot of one direction's weights; see `clstm._core.backend.Path`."""
+    if variant.plain:
+        return pack_plain(weights["weight_ih"], weights["weight_hh"], weights["bias"], num_threads)
+    return pack_variant(variant, weights, num_threads)
+
+
+cdef Packed pack_plain(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num_threads):
+    """Pack weight_ih (4H, I), weight_hh (4H, P) and bias (4H,)."""
     cdef const c.clstm_kernels *kernels = kernels_of(weight_ih)
     cdef Py_ssize_t item = kernels.item_size, I = weight_ih.shape[1], H = weight_hh.shape[0] // 4, p
     cdef Py_ssize_t P = weight_hh.shape[1], Hp = kernels.padded(H), count = Hp // kernels.vector_length
@@ -75,25 +85,23 @@ def pack(cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, int num
     return packed
 
 
-def pack_cell(cell, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bias, weight_hr, peephole, norm_gates,
-              norm_cell, norm_cell_bias, int num_threads) -> Packed:
-    """Return a snapshot of one direction's weights with a `clstm._core.variant.Cell`, C-contiguous.
-
-    weight_ih (4H, I), weight_hh (4H, P), bias (4H,); None where the option is off: weight_hr (P, H), peephole (3H,) of
-    i, f, o, norm_gates (4H,), norm_cell (H,), norm_cell_bias (H,). With coupled gates the rows of i are there, as zeros.
-    """
-    cdef bint layer_norm = norm_gates is not None
-    # With layer norm the bias comes after it
-    cdef Packed packed = pack(weight_ih, weight_hh, np.zeros_like(bias) if layer_norm else bias, num_threads)
+cdef Packed pack_variant(variant, weights, int num_threads):
+    """Pack the weights of a variant that isn't plain: those of the plain LSTM, and all that its options add."""
+    cdef cnp.ndarray bias = weights["bias"]
+    cdef bint layer_norm = variant.layer_norm
+    weight_hr, peephole, norm_gates, norm_cell, norm_cell_bias = map(weights.get, OPTIONAL)
+    # With layer norm the bias is added after normalising, as the gates' shift.
+    cdef Packed packed = pack_plain(weights["weight_ih"], weights["weight_hh"],
+                                    np.zeros_like(bias) if layer_norm else bias, num_threads)
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size, H = packed.H, P = packed.P, Hp = kernels.padded(H)
     cdef Py_ssize_t product = H * kernels.padded(P), product_back = P * Hp
     cdef Arena arena = Arena()
     packed.plain, packed.variant_arena = False, arena
-    packed.h_zoneout, packed.c_zoneout = cell.zoneout
-    packed.variant.coupled = cell.coupled
-    packed.variant.cell_clip, packed.variant.gate_clip = cell.cell_clip, cell.gate_clip
-    packed.variant.gate, packed.variant.candidate, packed.variant.output = (activation_of(given) for given in cell.activations)
+    packed.h_zoneout, packed.c_zoneout = variant.zoneout
+    packed.variant.coupled = variant.coupled
+    packed.variant.cell_clip, packed.variant.gate_clip = variant.cell_clip, variant.gate_clip
+    packed.variant.gate, packed.variant.candidate, packed.variant.output = (activation_of(given) for given in variant.activations)
     for gates in (3, 4, 4, 1, 1):
         arena.plan(gates * Hp, item)
     if weight_hr is not None:

@@ -10,6 +10,7 @@ cimport numpy as cnp
 from cython.parallel cimport parallel
 from libc.string cimport memset
 
+from clstm._core.job import Job
 from clstm._core.vector import forward_backward
 
 from clstm._core.vector cimport kernels as c
@@ -145,8 +146,9 @@ cdef class VectorSteps(Steps):
             part = slice(layer, layer + 1)
             last = layer == self.num_layers - 1
             result = y if last else np.empty((len(x), self.batch_size, self.hidden_size), self.dtype)
-            forward_backward.forward((pack,), x, h[part].copy(), c[part].copy(), None, result, h_n[part], c_n[part], num_threads,
-                          False)
+            forward_backward.forward(
+                Job((pack,), x, h[part].copy(), c[part].copy(), result, h_n[part], c_n[part], num_threads)
+            )
             x = result
         h[...], c[...] = h_n, c_n
 
@@ -197,7 +199,7 @@ cdef class LayerSteps(Steps):
             last = layer == self.num_layers - 1
             h, c = self.h[layer][np.newaxis], self.c[layer][np.newaxis]
             result = y if last else np.empty((len(x), self.batch_size, h.shape[2]), self.dtype)
-            forward_backward.forward((pack,), x, h.copy(), c.copy(), None, result, h, c, num_threads, False)
+            forward_backward.forward(Job((pack,), x, h.copy(), c.copy(), result, h, c, num_threads))
             if self.residual and layer > 0:
                 np.add(result, x, out=result)
             x = result
