@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,27 +11,8 @@ from clstm.forecasting import conformal
 from clstm.forecasting.cutoffs import read_to_cutoffs
 from clstm.forecasting.fitted import FittedForecaster
 from clstm.forecasting.predictive import PredictiveDistribution, interval_ends
+from clstm.forecasting.results import Windows
 from clstm.forecasting.series import Panel
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The forecasts from each series' cut-offs: a window is the `h` steps after one of them.
-
-    Attributes
-    ----------
-    cutoffs : ndarray of int, shape (series, windows)
-        The number of values before each cut-off.
-    actual, point : ndarray of shape (series, windows, h, columns)
-        The actual values, and the medians.
-    ends : ndarray of shape (2, levels, series, windows, h, columns)
-        The lower and the upper ends of the intervals.
-    """
-
-    cutoffs: np.ndarray
-    actual: np.ndarray
-    point: np.ndarray
-    ends: np.ndarray
 
 
 def backtest(

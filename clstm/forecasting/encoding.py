@@ -1,4 +1,4 @@
-"""From series to what the network reads: standardised differences, exogenous variables and calendar features."""
+"""How series become the network's inputs: standardised differences, exogenous variables and calendar features."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Encoding:
         return panel
 
     def read_new(self, y: Any, X: Any, n_values: np.ndarray) -> Panel:
-        """Return the values that came after the first `n_values` (series,) of each series, as `read` does."""
+        """Return the values after the first `n_values` (series,) of each series, as `read` does."""
         panel = self.form.read(y, X, partial=True)
         if len(panel.y) != len(self.starts):
             raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
@@ -148,7 +148,7 @@ class Encoding:
 
     def _covariates(self, X: np.ndarray, dates: np.ndarray | None) -> np.ndarray:
         parts = [self.x_scaling(X)]
-        if self.calendar:
+        if self.calendar and dates is not None:
             parts.append(calendars.features(dates, self.calendar))
         return np.concatenate(parts, axis=1)
 
