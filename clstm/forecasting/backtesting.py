@@ -1,4 +1,4 @@
-"""Forecasts from many cut-offs of known series, and what they say of the forecaster: errors and conformity scores."""
+"""Forecasting known series from many cut-offs: backtests, and the conformity scores that calibrate intervals."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def _predict_windows(
 
     def cut(arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Return the `h` steps after each cut-off, a row for each."""
-        return np.stack([array[stop : stop + h] for array, own in zip(arrays, cutoffs, strict=True) for stop in own])
+        return np.stack(
+            [array[stop : stop + h] for array, stops in zip(arrays, cutoffs, strict=True) for stop in stops]
+        )
 
     predictive = PredictiveDistribution(fitted, cutoff, cut(covariates), n_samples)
     return cutoffs, cut(panel.y).reshape(*cutoffs.shape, h, -1), predictive

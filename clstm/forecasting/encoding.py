@@ -147,10 +147,10 @@ class Encoding:
         return np.stack([self._covariates(*each) for each in zip(arrays, dates, strict=True)])
 
     def _covariates(self, X: np.ndarray, dates: np.ndarray | None) -> np.ndarray:
-        parts = [self.x_scaling(X)]
-        if self.calendar and dates is not None:
-            parts.append(calendars.features(dates, self.calendar))
-        return np.concatenate(parts, axis=1)
+        exogenous = self.x_scaling(X)
+        if not self.calendar or dates is None:
+            return exogenous
+        return np.concatenate([exogenous, calendars.features(dates, self.calendar)], axis=1)
 
     def encode(self, panel: Panel) -> Steps:
         """Return the steps of series from their beginnings."""
@@ -178,7 +178,7 @@ class Encoding:
         """Return the steps from each value that has a difference to the next value, whose covariates are given."""
         inputs, targets = [], []
         for values, known, center, scale in zip(y, covariates, *self.y_scaling, strict=True):
-            standardized = Scaling(center, scale)(self.differences(values))
+            standardized = (self.differences(values) - center) / scale
             inputs.append(np.concatenate([standardized[:-1], known], axis=1))
             targets.append(standardized[1:])
         lengths = np.array([len(one) for one in inputs])
