@@ -89,9 +89,7 @@ class Encoding:
 
     def read(self, y: Any, X: Any) -> Panel:
         """Return the series that a call after `fit` is given from their beginnings; raise the errors of `Form.read`."""
-        panel = self.form.read(y, X)
-        if len(panel.y) != len(self.starts):
-            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
+        panel = self._read(y, X, partial=False)
         if panel.dates is not None and self.frequency is not None:
             for index, dates in enumerate(panel.dates):
                 check_dates(panel.form.dates_name(index), dates, self.frequency)
@@ -99,13 +97,18 @@ class Encoding:
 
     def read_new(self, y: Any, X: Any, n_values: np.ndarray) -> Panel:
         """Return the values after the first `n_values` (series,) of each series, as `read` does."""
-        panel = self.form.read(y, X, partial=True)
-        if len(panel.y) != len(self.starts):
-            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
+        panel = self._read(y, X, partial=True)
         if panel.dates is not None and self.frequency is not None:
             for index, dates in enumerate(panel.dates):
                 start = self.frequency.dates(self.starts[index], n_values[index], 1)[0]
                 check_dates(panel.form.dates_name(index), dates, self.frequency, start)
+        return panel
+
+    def _read(self, y: Any, X: Any, *, partial: bool) -> Panel:
+        """Return the series of a call if they are as many as `fit` had."""
+        panel = self.form.read(y, X, partial=partial)
+        if len(panel.y) != len(self.starts):
+            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
         return panel
 
     # -------------------------------------------------------------------------------------------------------- dates
