@@ -1,4 +1,4 @@
-"""Forecasts of series: the model, its network, and what it makes of series, calendars and data frames."""
+"""Forecasting series: the model and its network, distributions, calendars and results."""
 
 from __future__ import annotations
 

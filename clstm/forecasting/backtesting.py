@@ -1,9 +1,8 @@
-"""Forecasts from many cut-offs of known series, and what they say of the forecaster: errors and conformity scores."""
+"""Forecasting known series from many cut-offs: backtests, and the conformity scores that calibrate intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,27 +11,8 @@ from clstm.forecasting import conformal
 from clstm.forecasting.cutoffs import read_to_cutoffs
 from clstm.forecasting.fitted import FittedForecaster
 from clstm.forecasting.predictive import PredictiveDistribution, interval_ends
+from clstm.forecasting.results import Windows
 from clstm.forecasting.series import Panel
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The forecasts from each series' cut-offs: a window is the `h` steps after one of them.
-
-    Attributes
-    ----------
-    cutoffs : ndarray of int, shape (series, windows)
-        The number of values before each cut-off.
-    actual, point : ndarray of shape (series, windows, h, columns)
-        The actual values, and the medians.
-    ends : ndarray of shape (2, levels, series, windows, h, columns)
-        The lower and the upper ends of the intervals.
-    """
-
-    cutoffs: np.ndarray
-    actual: np.ndarray
-    point: np.ndarray
-    ends: np.ndarray
 
 
 def backtest(
@@ -105,7 +85,9 @@ def _predict_windows(
 
     def cut(arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Return the `h` steps after each cut-off, a row for each."""
-        return np.stack([array[stop : stop + h] for array, own in zip(arrays, cutoffs, strict=True) for stop in own])
+        return np.stack(
+            [array[stop : stop + h] for array, stops in zip(arrays, cutoffs, strict=True) for stop in stops]
+        )
 
     predictive = PredictiveDistribution(fitted, cutoff, cut(covariates), n_samples)
     return cutoffs, cut(panel.y).reshape(*cutoffs.shape, h, -1), predictive

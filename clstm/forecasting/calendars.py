@@ -45,8 +45,9 @@ class Frequency:
 
     @property
     def _parts(self) -> tuple[int, str]:
-        count, unit = re.fullmatch(r"(\d*)([A-Za-z]*)", self.name).groups()
-        return int(count or 1), unit
+        """The number and the unit; without a number 1, and for integers no unit."""
+        unit = self.name.lstrip("0123456789")
+        return int(self.name[: len(self.name) - len(unit)] or 1), unit
 
     @property
     def seconds(self) -> float:
@@ -99,7 +100,7 @@ def find_frequency(name: str, dates: np.ndarray) -> Frequency:
         The step isn't constant, or not above 0.
     """
     if len(dates) < 2:
-        raise ValueError(f"{name} holds {len(dates)} dates, expected two or more to tell the frequency, or freq")
+        raise ValueError(f"{name} holds {len(dates)} dates, expected two or more to find the frequency, or freq")
     of_integers = dates.dtype.kind == "i"
     if not of_integers:
         frequency = _find_months(dates)
@@ -147,7 +148,7 @@ class Feature:
     period : float
         Seconds after which it repeats.
     longest_step : float
-        Seconds between dates up to which it tells them apart.
+        Seconds between dates up to which they differ in it.
     encode : callable
         Returns its columns (time, size) for dates (time,) of datetime64[s].
     """

@@ -1,4 +1,4 @@
-"""The network's state at cut-offs: the points up to which series are known, and from which forecasts start."""
+"""The network's state at cut-offs: the steps up to which series are known, and from which forecasts start."""
 
 from __future__ import annotations
 

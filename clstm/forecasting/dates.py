@@ -1,4 +1,4 @@
-"""The dates of series: reading them, finding the step they have in common, and checking that they keep to it."""
+"""The dates of series: reading them, finding the step they have in common, and checking that they have it."""
 
 from __future__ import annotations
 

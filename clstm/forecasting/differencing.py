@@ -49,7 +49,7 @@ class Differences:
 
 
 def season_lags(season_length: int | Sequence[int] | None) -> Sequence[int]:
-    """Return the lags that the argument ``season_length`` stands for."""
+    """Return the lags of the argument ``season_length``."""
     if season_length is None:
         return ()
     return season_length if isinstance(season_length, (list, tuple)) else (season_length,)

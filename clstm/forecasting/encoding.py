@@ -1,4 +1,4 @@
-"""From series to what the network reads: standardised differences, exogenous variables and calendar features."""
+"""How series become the network's inputs: standardised differences, exogenous variables and calendar features."""
 
 from __future__ import annotations
 
@@ -89,23 +89,26 @@ class Encoding:
 
     def read(self, y: Any, X: Any) -> Panel:
         """Return the series that a call after `fit` is given from their beginnings; raise the errors of `Form.read`."""
-        panel = self.form.read(y, X)
-        if len(panel.y) != len(self.starts):
-            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
+        panel = self._read(y, X, partial=False)
         if panel.dates is not None and self.frequency is not None:
             for index, dates in enumerate(panel.dates):
                 check_dates(panel.form.dates_name(index), dates, self.frequency)
         return panel
 
     def read_new(self, y: Any, X: Any, n_values: np.ndarray) -> Panel:
-        """Return the values that came after the first `n_values` (series,) of each series, as `read` does."""
-        panel = self.form.read(y, X, partial=True)
-        if len(panel.y) != len(self.starts):
-            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
+        """Return the values after the first `n_values` (series,) of each series, as `read` does."""
+        panel = self._read(y, X, partial=True)
         if panel.dates is not None and self.frequency is not None:
             for index, dates in enumerate(panel.dates):
                 start = self.frequency.dates(self.starts[index], n_values[index], 1)[0]
                 check_dates(panel.form.dates_name(index), dates, self.frequency, start)
+        return panel
+
+    def _read(self, y: Any, X: Any, *, partial: bool) -> Panel:
+        """Return the series of a call if they are as many as `fit` had."""
+        panel = self.form.read(y, X, partial=partial)
+        if len(panel.y) != len(self.starts):
+            raise ValueError(f"y holds {len(panel.y)} series, expected {len(self.starts)} as at fit")
         return panel
 
     # -------------------------------------------------------------------------------------------------------- dates
@@ -147,10 +150,10 @@ class Encoding:
         return np.stack([self._covariates(*each) for each in zip(arrays, dates, strict=True)])
 
     def _covariates(self, X: np.ndarray, dates: np.ndarray | None) -> np.ndarray:
-        parts = [self.x_scaling(X)]
-        if self.calendar:
-            parts.append(calendars.features(dates, self.calendar))
-        return np.concatenate(parts, axis=1)
+        exogenous = self.x_scaling(X)
+        if not self.calendar or dates is None:
+            return exogenous
+        return np.concatenate([exogenous, calendars.features(dates, self.calendar)], axis=1)
 
     def encode(self, panel: Panel) -> Steps:
         """Return the steps of series from their beginnings."""
@@ -178,7 +181,7 @@ class Encoding:
         """Return the steps from each value that has a difference to the next value, whose covariates are given."""
         inputs, targets = [], []
         for values, known, center, scale in zip(y, covariates, *self.y_scaling, strict=True):
-            standardized = Scaling(center, scale)(self.differences(values))
+            standardized = (self.differences(values) - center) / scale
             inputs.append(np.concatenate([standardized[:-1], known], axis=1))
             targets.append(standardized[1:])
         lengths = np.array([len(one) for one in inputs])

@@ -60,7 +60,7 @@ class FittedForecaster(Fitted):
         return steps.inputs, steps.lengths, None
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments: what JSON can represent, and arrays."""
+        """Return what a file holds of it in addition to the arguments: what JSON can represent, and arrays."""
         encoding, cutoff = self.encoding, self.cutoff
         config = {
             "form": {"frame": isinstance(encoding.form, FrameForm), **asdict(encoding.form)},

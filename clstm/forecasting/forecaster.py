@@ -23,14 +23,13 @@ from clstm.estimators.parameters import (
     one_of,
     optional,
 )
-from clstm.forecasting.backtesting import Windows, backtest, backtest_calibrated, conformity_scores
+from clstm.forecasting.backtesting import backtest, backtest_calibrated, conformity_scores
 from clstm.forecasting.calendars import Frequency, check_features, check_frequency
 from clstm.forecasting.cutoffs import read_on
 from clstm.forecasting.differencing import check_season_length
 from clstm.forecasting.distributions import OUTPUTS, check_levels
 from clstm.forecasting.fitted import FittedForecaster
 from clstm.forecasting.predictive import PredictiveDistribution, check_interval_levels
-from clstm.forecasting.results import Backtest, Forecast
 from clstm.forecasting.series import Form
 
 if TYPE_CHECKING:
@@ -290,8 +289,7 @@ class LSTMForecaster(BaseModel):
         predictive, dates = self._predict(fitted, h, X)
         if level is None:
             return form.return_points(predictive.median, dates)
-        intervals = predictive.intervals(levels)
-        return form.return_forecasts(_forecasts(form, predictive.median, intervals, levels, dates))
+        return form.return_forecasts(predictive.median, predictive.intervals(levels), levels, dates)
 
     def predict_quantiles(self, h: int, quantiles: Sequence[float], X: Any = None) -> Any:
         """Forecast quantiles of the next `h` values of each series.
@@ -334,8 +332,8 @@ class LSTMForecaster(BaseModel):
         fitted = self._fitted
         n_samples, h = check_index("n_samples", n_samples, low=1), check_index("h", h, low=1)
         form = fitted.encoding.form
-        uniform = random_generator(seed).uniform(np.finfo(np.float32).tiny, 1, (n_samples, h, form.columns))
         predictive, dates = self._predict(fitted, h, X)
+        uniform = random_generator(seed).uniform(np.finfo(np.float32).tiny, 1, (n_samples, h, form.columns))
         return form.return_paths(predictive.paths(uniform), dates)
 
     def update(self, y: Any, X: Any = None) -> LSTMForecaster:
@@ -418,15 +416,13 @@ class LSTMForecaster(BaseModel):
         encoding = fitted.encoding
         panel = encoding.read(y, X)
         options = fitted, panel, h, n_windows, step_size, levels, self.n_samples
-        windows = (
-            backtest(*options) if calibration_windows is None else backtest_calibrated(*options, calibration_windows)
-        )
+        if calibration_windows is None:
+            windows = backtest(*options)
+        else:
+            windows = backtest_calibrated(*options, calibration_windows)
         lasts = windows.cutoffs[:, :, np.newaxis] - 1
         dates = [encoding.dates(*each, h + 1) for each in zip(encoding.starts_of(panel), lasts, strict=True)]
-        ahead, last_dates = (
-            [None if one is None else one[part] for one in dates] for part in (np.s_[:, 1:], np.s_[:, 0])
-        )
-        return encoding.form.return_backtests(_backtests(encoding.form, windows, levels, ahead), last_dates)
+        return encoding.form.return_backtests(windows, levels, dates)
 
     def trace(self, y: Any, X: Any = None) -> Trace:
         """Return the gates, cell states and outputs of the LSTM at every step, while it reads series.
@@ -484,31 +480,3 @@ class LSTMForecaster(BaseModel):
         dates = fitted.encoding.dates_ahead(fitted.cutoff.n_values, h)
         covariates = fitted.encoding.covariates_ahead(X, h, dates)
         return PredictiveDistribution(fitted, fitted.cutoff, covariates, self.n_samples), dates
-
-
-def _forecasts(
-    form: Form, point: np.ndarray, ends: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]
-) -> list[Forecast]:
-    """Return the forecast of each series: point (series, h, columns), ends (2, levels, series, h, columns)."""
-    point, (lower, upper) = form.squeeze(point), form.squeeze(ends)
-    return [
-        Forecast(
-            point[index],
-            dict(zip(levels, lower[:, index], strict=True)),
-            dict(zip(levels, upper[:, index], strict=True)),
-            dates[index],
-        )
-        for index in range(len(point))
-    ]
-
-
-def _backtests(
-    form: Form, windows: Windows, levels: Sequence[float], dates: Sequence[np.ndarray | None]
-) -> list[Backtest]:
-    """Return the backtest of each series."""
-    forecasts = _forecasts(form, windows.point, windows.ends, levels, dates)
-    actual = form.squeeze(windows.actual)
-    return [
-        Backtest(**vars(forecast), actual=actual[index], cutoffs=windows.cutoffs[index])
-        for index, forecast in enumerate(forecasts)
-    ]

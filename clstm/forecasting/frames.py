@@ -12,7 +12,7 @@ import numpy as np
 from clstm._checks import check_choice
 from clstm.forecasting.calendars import Frequency
 from clstm.forecasting.dates import check_dates
-from clstm.forecasting.results import Backtest, Forecast
+from clstm.forecasting.results import Forecast, Windows
 from clstm.forecasting.series import Form, Panel, is_frame, read_array
 
 BACKENDS = ("pandas", "polars", "pyarrow")
@@ -79,9 +79,11 @@ class FrameForm(Form):
         """Return point forecasts (series, h, columns) in a frame."""
         return _write_frame(self, dates, {FORECAST: self.squeeze(point)})
 
-    def return_forecasts(self, forecasts: list[Forecast]) -> Any:
-        """Return the forecasts of all series in a frame, with two columns for each level of intervals."""
-        return _write_frame(self, [forecast.dates for forecast in forecasts], _forecast_columns(forecasts))
+    def return_forecasts(
+        self, point: np.ndarray, ends: np.ndarray, levels: Sequence[float], dates: Sequence[Any]
+    ) -> Any:
+        """Return forecasts in a frame, with two columns for each level, as `Form.return_forecasts` describes them."""
+        return _write_frame(self, dates, _forecast_columns(self._forecasts(point, ends, levels, dates)))
 
     def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[Any]) -> Any:
         """Return quantiles (levels, series, h, columns) in a frame, with a column for each level."""
@@ -96,13 +98,14 @@ class FrameForm(Form):
         columns = {"sample": [number] * len(paths), FORECAST: paths.reshape(len(paths), -1)}
         return _write_frame(self, [np.tile(one, samples) for one in dates], columns)
 
-    def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[Any]) -> Any:
-        """Return the backtests of all series in a frame; `last_dates` (windows,) are the last before each cut-off."""
-        h = backtests[0].point.shape[1]
+    def return_backtests(self, windows: Windows, levels: Sequence[float], dates: Sequence[Any]) -> Any:
+        """Return backtests in a frame, with the last date before each cut-off in the column ``cutoff``."""
+        backtests = self._backtests(windows, levels, dates)
+        h = windows.point.shape[2]
         columns = {"y": [backtest.actual for backtest in backtests], **_forecast_columns(backtests)}
         columns = {name: [array.ravel() for array in arrays] for name, arrays in columns.items()}
-        cutoffs = {"cutoff": [np.repeat(one, h) for one in last_dates]}
-        return _write_frame(self, [np.ravel(backtest.dates) for backtest in backtests], cutoffs | columns)
+        cutoffs = {"cutoff": [np.repeat(one[:, 0], h) for one in dates]}
+        return _write_frame(self, [one[:, 1:].ravel() for one in dates], cutoffs | columns)
 
 
 def _forecast_columns(forecasts: Sequence[Forecast]) -> dict[str, list[np.ndarray]]:
@@ -160,7 +163,7 @@ def read_frame(y: Any, X: Any, dates: Any, form: FrameForm | None, *, partial: b
     """
     for name, value in (("X", X), ("dates", dates)):
         if value is not None:
-            raise TypeError(f"{name} is given beside a data frame, expected it in the frame's columns")
+            raise TypeError(f"{name} is given together with a data frame, expected it in the frame's columns")
     frame = _narwhals().from_native(y, eager_only=True)
     backend = frame.implementation.value
     if backend not in BACKENDS:

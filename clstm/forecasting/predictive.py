@@ -69,15 +69,15 @@ class PredictiveDistribution:
 
     def intervals(self, levels: Sequence[float]) -> np.ndarray:
         """Return the lower and the upper ends (2, levels, rows, h, columns) of intervals of these levels in percent."""
-        if not levels:  # without a single path
+        if not levels:  # so no paths need be sampled
             return np.empty((2, 0, *self.median.shape))
         return self.quantiles(interval_ends(levels)).reshape(2, len(levels), *self.median.shape)
 
     def sampled_quantiles(self, levels: Sequence[float]) -> np.ndarray:
         """Return the quantiles (levels, rows, h, columns) of `n_samples` paths, without calibration.
 
-        The uniform numbers of the paths are the midpoints of `n_samples` equal parts of (0, 1), in an order of their
-        own for each step and column (McKay, Beckman & Conover 1979). The order is the same in every call.
+        The uniform numbers of the paths are the midpoints of `n_samples` equal parts of (0, 1), shuffled separately for
+        each step and column (McKay, Beckman & Conover 1979), and in the same way in every call.
         """
         n_samples = check_index("n_samples", self._n_samples, low=2)
         shape = (n_samples, self._covariates.shape[1], self._fitted.encoding.form.columns)

@@ -1,4 +1,4 @@
-"""What a forecaster returns: forecasts with their intervals, and those of a backtest with the actual values."""
+"""Forecasts with their intervals, and those of a backtest with the actual values: of one series, or of all."""
 
 from __future__ import annotations
 
@@ -68,3 +68,23 @@ class Backtest(Forecast):
         if level not in self.lower:
             raise ValueError(f"level is {level!r}, expected one of {', '.join(map(str, self.lower)) or 'none'}")
         return float(((self.lower[level] <= self.actual) & (self.actual <= self.upper[level])).mean())
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The backtests of all series, in arrays; a window is the `h` steps after a cut-off.
+
+    Attributes
+    ----------
+    cutoffs : ndarray of int, shape (series, windows)
+        The number of values before each cut-off.
+    actual, point : ndarray of shape (series, windows, h, columns)
+        The actual values, and the medians.
+    ends : ndarray of shape (2, levels, series, windows, h, columns)
+        The lower and the upper ends of the intervals.
+    """
+
+    cutoffs: np.ndarray
+    actual: np.ndarray
+    point: np.ndarray
+    ends: np.ndarray

@@ -33,6 +33,7 @@ class Batch:
     state: State
 
     def __len__(self) -> int:
+        """Return the number of segments."""
         return len(self.series)
 
     @property
@@ -82,18 +83,19 @@ class Segments:
         return self._batches
 
     def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of an epoch."""
         longest = int(self._lengths.max())
         cuts = [0, *range(int(self._generator.integers(1, self._size + 1)), longest, self._size)]
         ends = dict(zip(cuts, [*cuts[1:], longest], strict=True))
-        starts, series, states = [], [], []
+        first_steps, rows, states = [], [], []
         for start, state in states_along(self._network, self._inputs, self._lengths, cuts):
             longer = np.flatnonzero(self._lengths > start)
-            starts += [start] * len(longer)
-            series.append(longer)
+            first_steps += [start] * len(longer)
+            rows.append(longer)
             states.append([array[:, longer] for array in state])
-        starts, series = np.array(starts), np.concatenate(series)
+        starts, series = np.array(first_steps), np.concatenate(rows)
         h, c = (np.concatenate(arrays, axis=1) for arrays in zip(*states, strict=True))
-        lengths = np.minimum([ends[start] for start in starts], self._lengths[series]) - starts
+        lengths = np.minimum([ends[start] for start in first_steps], self._lengths[series]) - starts
 
         for chosen in np.array_split(self._generator.permutation(len(series)), min(len(self), len(series))):
             offsets = np.arange(lengths[chosen].max())[:, np.newaxis]

@@ -11,7 +11,7 @@ import numpy as np
 from clstm._checks import as_array, check_flag, check_index
 from clstm.forecasting.calendars import Frequency
 from clstm.forecasting.dates import read_dates
-from clstm.forecasting.results import Backtest, Forecast
+from clstm.forecasting.results import Backtest, Forecast, Windows
 
 
 @dataclass
@@ -133,9 +133,22 @@ class Form:
         """Return point forecasts (series, h, columns) in this form."""
         return self._unlist(self.squeeze(point))
 
-    def return_forecasts(self, forecasts: list[Forecast]) -> Any:
-        """Return the forecasts of all series in this form."""
-        return self._unlist(forecasts)
+    def return_forecasts(
+        self, point: np.ndarray, ends: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]
+    ) -> Any:
+        """Return forecasts in this form.
+
+        Parameters
+        ----------
+        point : ndarray of shape (series, h, columns)
+        ends : ndarray of shape (2, levels, series, h, columns)
+            The lower and the upper ends of the intervals.
+        levels : sequence of float
+            Of the intervals.
+        dates : sequence of ndarray of shape (h,), or None in place of each
+            Of each series.
+        """
+        return self._unlist(self._forecasts(point, ends, levels, dates))
 
     def return_quantiles(self, values: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]) -> Any:
         """Return quantiles (levels, series, h, columns) in this form."""
@@ -145,9 +158,45 @@ class Form:
         """Return sampled paths (series, samples, h, columns) in this form."""
         return self._unlist(self.squeeze(paths))
 
-    def return_backtests(self, backtests: list[Backtest], last_dates: Sequence[np.ndarray | None]) -> Any:
-        """Return the backtests of all series in this form; `last_dates` (windows,) are the last before each cut-off."""
-        return self._unlist(backtests)
+    def return_backtests(self, windows: Windows, levels: Sequence[float], dates: Sequence[np.ndarray | None]) -> Any:
+        """Return backtests in this form.
+
+        Parameters
+        ----------
+        windows : Windows
+        levels : sequence of float
+            Of the intervals.
+        dates : sequence of ndarray of shape (windows, 1 + h), or None in place of each
+            Of each series: the last date before each cut-off, and those of the steps after it.
+        """
+        return self._unlist(self._backtests(windows, levels, dates))
+
+    def _forecasts(
+        self, point: np.ndarray, ends: np.ndarray, levels: Sequence[float], dates: Sequence[np.ndarray | None]
+    ) -> list[Forecast]:
+        """Return the forecast of each series."""
+        point, (lower, upper) = self.squeeze(point), self.squeeze(ends)
+        return [
+            Forecast(
+                point[index],
+                dict(zip(levels, lower[:, index], strict=True)),
+                dict(zip(levels, upper[:, index], strict=True)),
+                dates[index],
+            )
+            for index in range(len(point))
+        ]
+
+    def _backtests(
+        self, windows: Windows, levels: Sequence[float], dates: Sequence[np.ndarray | None]
+    ) -> list[Backtest]:
+        """Return the backtest of each series."""
+        ahead = [None if one is None else one[:, 1:] for one in dates]
+        forecasts = self._forecasts(windows.point, windows.ends, levels, ahead)
+        actual = self.squeeze(windows.actual)
+        return [
+            Backtest(**vars(forecast), actual=actual[index], cutoffs=windows.cutoffs[index])
+            for index, forecast in enumerate(forecasts)
+        ]
 
     def _unlist(self, values: Any) -> Any:
         """Return a list with an item for each series, or the item itself where the caller has a single series."""

@@ -46,7 +46,7 @@ def fit_encoding(params: Mapping[str, Any], panel: Panel) -> tuple[Encoding, np.
     """Return how the series are encoded, and how many values of each the network is trained on."""
     form, lengths = panel.form, panel.lengths
     names = [form.dates_name(index) for index in range(len(lengths))]
-    frequency, starts = find_step(names, panel.dates, lengths, params["freq"])
+    frequency, starts = find_step(names, panel.dates, lengths.tolist(), params["freq"])
     calendar = _choose_calendar(params["calendar"], frequency, int(lengths.max()))
     differences = Differences(season_lags(params["season_length"]))
     train_lengths = _split(panel, params["validation_fraction"], differences.order + 2)
@@ -118,7 +118,7 @@ def _choose_calendar(
     if calendar == "auto":
         return calendars.choose_features(frequency, steps) if frequency else ()
     if frequency is None or not frequency.seconds:
-        raise ValueError(f"calendar is {calendar!r}, but there are no dates to tell it from")
+        raise ValueError(f"calendar is {calendar!r}, but there are no dates to compute it from")
     return calendar
 
 

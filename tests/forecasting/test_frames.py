@@ -171,7 +171,7 @@ def test_wrong_frames_get_one_line():
     for message, content in wrong.items():
         with pytest.raises((TypeError, ValueError), match=message):
             LSTMForecaster(**TINY).fit(pandas.DataFrame(content))
-    with pytest.raises(TypeError, match="X is given beside a data frame"):
+    with pytest.raises(TypeError, match="X is given together with a data frame"):
         LSTMForecaster(**TINY).fit(pandas.DataFrame(good), np.ones((9, 1)))
     with pytest.raises(TypeError, match="y is ndarray, but fit had a data frame"):
         LSTMForecaster(**TINY).fit(pandas.DataFrame(good)).update(np.ones(3))
