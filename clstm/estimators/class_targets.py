@@ -66,8 +66,6 @@ class ClassTargets(Targets):
 
     def loss(self, params: Mapping[str, Any], samples: Samples) -> Loss:
         class_weights = self._class_weights(params["class_weight"], samples)
-        if class_weights is not None:
-            class_weights = class_weights.astype(params["dtype"])
 
         def loss(out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
             return cross_entropy(out, targets, weights=class_weights, sample_weight=weight)
@@ -75,13 +73,15 @@ class ClassTargets(Targets):
         return loss
 
     def _class_weights(self, class_weight: Mapping[Any, float] | str | None, samples: Samples) -> np.ndarray | None:
-        """Return the weight of each class."""
+        """Return the weight of each class, in the dtype of the samples' weights."""
         if class_weight is None:
             return None
-        if class_weight == "balanced":
+        if isinstance(class_weight, Mapping):
+            weights = np.array([class_weight.get(label, 1.0) for label in self.classes.tolist()])
+        else:  # "balanced"
             counts = np.bincount(samples.flat_targets(), samples.flat_weight(), len(self.classes))
-            return counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, np.inf))
-        return np.array([class_weight.get(label, 1.0) for label in self.classes.tolist()])
+            weights = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, np.inf))
+        return weights.astype(samples.dtype)
 
     def metric(self, loss: Loss, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
         return float(np.average(out.argmax(axis=1) == targets, weights=weight))

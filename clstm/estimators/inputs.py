@@ -19,7 +19,6 @@ from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.batches import PaddedRows
 
 Self = TypeVar("Self", bound="Input")
-FloatsInput = TypeVar("FloatsInput", bound="Floats")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -102,7 +101,7 @@ class Input:
         return config, {"input.mean": np.zeros(0), "input.scale": np.ones(0)}
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Input:
         """Return what `content` described, of which nothing is trusted but the scales."""
         raise NotImplementedError
 
@@ -123,7 +122,7 @@ class Floats(Input):
     mean: np.ndarray = field(default_factory=lambda: np.zeros(1))
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
 
-    def measured(self: FloatsInput, samples: Samples, standardize: bool) -> FloatsInput:
+    def measured(self, samples: Samples, standardize: bool) -> Floats:
         width = samples.rows.values.shape[1]
         mean, scale = np.zeros(width), np.ones(width)
         if standardize:
@@ -164,14 +163,14 @@ class Table(Floats):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
-        columns = _columns(estimator)()
+        columns: Any = _columns(estimator)()
         array = scikit.validate_data(columns, X, dtype=[np.float64, np.float32], reset=True)
         names = getattr(columns, "feature_names_in_", None)
         known = cls(n_features_in=columns.n_features_in_, feature_names_in=names)
         return known, cut_to_lengths(array[:, :, np.newaxis], lengths)
 
     def _rows(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
-        columns = _columns(estimator)()
+        columns: Any = _columns(estimator)()
         columns.n_features_in_ = self.n_features_in
         if self.feature_names_in is not None:
             columns.feature_names_in_ = self.feature_names_in
@@ -179,7 +178,7 @@ class Table(Floats):
         return cut_to_lengths(array[:, :, np.newaxis], lengths)
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Table:
         names = config["feature_names_in"]
         if names is not None:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -225,7 +224,7 @@ class Sequences(Floats):
         return rows
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Sequences:
         n_features_in = check_index("its n_features_in", config["n_features_in"], len(mean), len(mean))
         return cls(n_features_in=n_features_in, mean=mean, scale=scale)
 
@@ -233,8 +232,11 @@ class Sequences(Floats):
 # -------------------------------------------------------------------------------------------------------------- tokens
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Tokens(Input):
-    """Token ids, or what becomes some; the network has an embedding of them."""
+    """Token ids, or texts that are made into some; the network has an embedding of them."""
+
+    num_ids: int
 
     def features_of_steps(self, name: str, steps: np.ndarray, network: SequenceNetwork) -> np.ndarray:
         return network.embedding(steps)
@@ -243,6 +245,7 @@ class Tokens(Input):
         return {"input_size": embedding_dim, "vocab_size": self.num_ids}
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TokenIds(Tokens):
     """Lists or arrays of token ids."""
 
@@ -263,12 +266,15 @@ class TokenIds(Tokens):
         return check_token_ids(name, x, self.num_ids), []
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> TokenIds:
         return cls(num_ids=check_index("its num_ids", config["num_ids"], low=1))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Texts(Tokens):
     """Strings, of which each word is a token."""
+
+    vocabulary: Vocabulary
 
     kind = "texts"
     description = "strings"
@@ -292,7 +298,7 @@ class Texts(Tokens):
         return np.array(ids, np.int64).reshape(words.shape), []
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Texts:
         vocabulary = Vocabulary.from_dict(config["vocabulary"])
         return cls(num_ids=len(vocabulary), vocabulary=vocabulary)
 

@@ -24,7 +24,7 @@ class Targets:
     Attributes
     ----------
     per_step : bool
-        Whether y has something for each step.
+        Whether y has a target for each step.
     monitor : {"score", "loss"}
         By which the best epoch is found.
     score_name : str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -199,7 +200,7 @@ def _train(
         value, dout = loss(out, some_targets, weight)
         return value, network.backward(context, dout).weights
 
-    def validate() -> tuple[float, float]:
+    def validate(validation: Samples) -> tuple[float, float]:
         out = run(network, validation.rows)
         correct, weight = validation.flat_targets(), validation.flat_weight()
         return loss(out, correct, weight)[0], targets.metric(loss, out, correct, weight)
@@ -214,7 +215,7 @@ def _train(
         loss_step,
         batches,
         n_epochs=n_epochs,
-        validate=None if validation is None else validate,
+        validate=None if validation is None else partial(validate, validation),
         monitor=targets.monitor,
         patience=params["n_iter_no_change"] if stops_early else None,
         tol=params["tol"],

@@ -1,4 +1,4 @@
-"""How a language model writes: each token is drawn from the softmax of the scores after those before it."""
+"""How a language model generates text: each token is drawn from the softmax of the scores after those before it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def generate(
     *read, last = encode(vocabulary, prompt).tolist() if prompt else [vocabulary.PADDING]
     if read:
         stream.run(vectors[read])
-    h = np.empty((1, network.lstm.hidden_size), network.dtype)
+    h: np.ndarray = np.empty((1, int(network.lstm.hidden_size)), network.dtype)
     noise = _gumbel_noise(generator, n, len(vocabulary), network.dtype)
-    written: list[int] = []
+    generated: list[int] = []
     for _ in range(n):
         scores = network.scores(stream.step(vectors[last : last + 1], h))[0]
         scores[vocabulary.UNKNOWN] = -np.inf
@@ -42,8 +42,8 @@ def generate(
                 keep_likeliest(scores, top_p)
             scores += next(noise)
         last = int(scores.argmax())
-        written.append(last)
-    return fitted.join(written)
+        generated.append(last)
+    return fitted.join(generated)
 
 
 def _gumbel_noise(generator: np.random.Generator, n: int, size: int, dtype: np.dtype) -> Iterator[np.ndarray]:

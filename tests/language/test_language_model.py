@@ -345,7 +345,7 @@ def test_wrong_texts_are_named(characters, words):
         model.perplexity("x")
     with pytest.raises(ValueError, match="text has no tokens"):
         characters.perplexity("")
-    with pytest.raises(ValueError, match="ask for the perplexity"):
+    with pytest.raises(ValueError, match="leave out characters; use perplexity"):
         words.bits_per_character("a film")
 
 
@@ -360,7 +360,7 @@ def test_wrong_texts_are_named(characters, words):
         ({"top_p": 1.1}, ValueError, "top_p is 1.1, expected at most 1"),
     ],
 )
-def test_wrong_wishes_of_generate_are_named(characters, arguments, error, message):
+def test_wrong_arguments_of_generate_are_named(characters, arguments, error, message):
     with pytest.raises(error, match=message):
         characters.generate(**{"prompt": "Call", "n": 3} | arguments)
 
