@@ -40,10 +40,10 @@ class ClassTargets(Targets):
         per_step = _has_steps(y)
         labels = _read_labels(y, rows, lengths, per_step)
         found = np.unique(labels)
-        known = cls(per_step=per_step, classes=found if classes is None else np.unique(classes))
-        if len(known.classes) < 2:
+        learnt = cls(per_step=per_step, classes=found if classes is None else np.unique(classes))
+        if len(learnt.classes) < 2:
             raise ValueError(f"y holds one class, {found.tolist()[0]!r}, expected two or more classes")
-        return known, known._indices(labels, rows)
+        return learnt, learnt._indices(labels, rows)
 
     def read(self, y: Any, rows: PaddedRows, lengths: Any) -> np.ndarray | PaddedRows:
         per_step = _has_steps(y)

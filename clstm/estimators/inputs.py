@@ -166,8 +166,8 @@ class Table(Floats):
         columns: Any = _columns(estimator)()
         array = scikit.validate_data(columns, X, dtype=[np.float64, np.float32], reset=True)
         names = getattr(columns, "feature_names_in_", None)
-        known = cls(n_features_in=columns.n_features_in_, feature_names_in=names)
-        return known, cut_to_lengths(array[:, :, np.newaxis], lengths)
+        found = cls(n_features_in=columns.n_features_in_, feature_names_in=names)
+        return found, cut_to_lengths(array[:, :, np.newaxis], lengths)
 
     def _rows(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
         columns: Any = _columns(estimator)()
@@ -282,8 +282,8 @@ class Texts(Tokens):
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
         vocabulary = Vocabulary.from_texts(check_texts("X", X), vocab_size)
-        known = cls(num_ids=len(vocabulary), vocabulary=vocabulary)
-        return known, known._rows(X, lengths, estimator)
+        found = cls(num_ids=len(vocabulary), vocabulary=vocabulary)
+        return found, found._rows(X, lengths, estimator)
 
     def _rows(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
         _refuse_lengths(lengths, self.description)

@@ -48,8 +48,8 @@ class NumberTargets(Targets):
         shape = values.shape[1:]
         width = int(np.prod(shape))
         mean, scale = np.zeros(width), np.ones(width)
-        known = cls(per_step=per_step, shape=shape, mean=mean, scale=scale, quantile=_quantile_of(params))
-        return known, known._flat(values, rows)
+        learnt = cls(per_step=per_step, shape=shape, mean=mean, scale=scale, quantile=_quantile_of(params))
+        return learnt, learnt._flat(values, rows)
 
     def read(self, y: Any, rows: PaddedRows, lengths: Any) -> np.ndarray | PaddedRows:
         values, per_step = _read_values(y, rows, lengths)

@@ -152,7 +152,8 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         one_epoch: bool = False,
     ) -> Self:
         """Train from scratch, or continue with what was learnt before (`go_on`)."""
-        from clstm.estimators.train_sequence import Data, learn
+        from clstm.estimators.train_sequence import learn
+        from clstm.estimators.training_data import Data
 
         data = Data(type(self).__name__, X, y, sample_weight, lengths, eval_set, classes)
         previous = self._fitted if go_on and self.__sklearn_is_fitted__() else None
