@@ -81,7 +81,7 @@ class FittedSequence(Fitted):
         return *rows.batch(np.arange(len(rows))), tokens
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         input_config, input_arrays = self.input.content()
         targets_config, targets_arrays = self.targets.content(self.params)
         own = {"per_step": self.targets.per_step, "history": self.history.as_dict()}

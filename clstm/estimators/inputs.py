@@ -89,7 +89,7 @@ class Input:
         raise NotImplementedError
 
     def content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what a file holds of it."""
+        """Return what a file contains of it."""
         names = self.feature_names_in
         config = {
             "kind": self.kind,

@@ -104,7 +104,7 @@ class FittedTranslator(Fitted):
         return *rows.batch(np.arange(len(rows))), tokens
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         config = {
             "source_vocabulary": self.source_vocabulary.to_dict(),
             "target_vocabulary": self.target_vocabulary.to_dict(),

@@ -255,9 +255,7 @@ def test_warm_start_and_partial_fit(data):
     weights = network.state_dict()
     classifier.fit(X, y)
     assert classifier.loss_curve_[0] < 2 * before
-    assert_same(
-        network.state_dict()["fc.weight"], weights["fc.weight"]
-    )  # the network that others have a reference to is unchanged
+    assert_same(network.state_dict()["fc.weight"], weights["fc.weight"])  # the earlier network is unchanged
     with pytest.raises(ValueError, match="y holds the class 7, expected one of"):
         classifier.fit(X, y + 7)
     with pytest.raises(ValueError, match="X has 2 features, but LSTMClassifier is expecting 3"):
