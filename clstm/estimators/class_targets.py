@@ -37,6 +37,7 @@ class ClassTargets(Targets):
     def learn(
         cls, y: Any, rows: PaddedRows, lengths: Any, params: Mapping[str, Any], classes: Any
     ) -> tuple[ClassTargets, np.ndarray | PaddedRows]:
+        """Return y's classes, or those given, and each label's index among them."""
         per_step = _has_steps(y)
         labels = _read_labels(y, rows, lengths, per_step)
         found = np.unique(labels)
@@ -46,6 +47,7 @@ class ClassTargets(Targets):
         return learnt, learnt._indices(labels, rows)
 
     def read(self, y: Any, rows: PaddedRows, lengths: Any) -> np.ndarray | PaddedRows:
+        """Return the index of each label of another y, which must be one of the classes."""
         per_step = _has_steps(y)
         if per_step != self.per_step:
             raise ValueError(f"y has a class for each {'step' if per_step else 'sequence'}, unlike the y before")
@@ -62,9 +64,11 @@ class ClassTargets(Targets):
 
     @property
     def output_size(self) -> int:
+        """The number of classes."""
         return len(self.classes)
 
     def loss(self, params: Mapping[str, Any], samples: Samples) -> Loss:
+        """Return the cross-entropy with the class weights of these arguments and samples."""
         class_weights = self._class_weights(params["class_weight"], samples)
 
         def loss(out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
@@ -84,18 +88,23 @@ class ClassTargets(Targets):
         return weights.astype(samples.dtype)
 
     def metric(self, loss: Loss, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
+        """Return the accuracy."""
         return float(np.average(out.argmax(axis=1) == targets, weights=weight))
 
     def predictions(self, out: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each row."""
         return self.classes[out.argmax(axis=1)]
 
     def stream_results(self, out: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes, in float64."""
         return softmax(out)
 
     def score(self, y: Any, out: np.ndarray, weight: Any) -> float:
+        """Return the accuracy, as scikit-learn computes it."""
         return scikit.accuracy_score(y, self.predictions(out), sample_weight=weight)
 
     def content(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a file contains of it, besides `per_step`."""
         config = {"classes": self.classes.tolist(), "classes_dtype": self.classes.dtype.str}
         class_weight = params["class_weight"]
         if isinstance(class_weight, Mapping):  # JSON's keys are strings, labels may be anything
@@ -106,6 +115,7 @@ class ClassTargets(Targets):
     def restored(
         cls, params: Mapping[str, Any], config: Mapping[str, Any], arrays: dict[str, np.ndarray]
     ) -> ClassTargets:
+        """Return what a file describes."""
         labels, dtype = config["classes"], np.dtype(config["classes_dtype"])
         if not isinstance(labels, list) or len(labels) < 2 or dtype.kind not in "biufUO":
             raise ValueError("its classes aren't a list of two or more labels")
@@ -121,7 +131,7 @@ def _has_steps(y: Any) -> bool:
     """Return whether y has a class for each step, not for each sequence."""
     if is_list(y):
         return len(y) > 0 and np.ndim(next(iter(y))) > 0
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     return len(shape) > 1 and shape[1] != 1
 
 

@@ -194,7 +194,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         """The classes, sorted, of shape (classes,)."""
         return self._fitted.targets.classes
 
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]  # scikit-learn's classifiers have `classes` before `sample_weight`
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
     ) -> LSTMClassifier:
         """Train for one more epoch.

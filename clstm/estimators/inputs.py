@@ -123,6 +123,7 @@ class Floats(Input):
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
 
     def measured(self, samples: Samples, standardize: bool) -> Floats:
+        """Return it with mean and scale of the training samples; with 0 and 1 if they aren't to be standardised."""
         width = samples.rows.values.shape[1]
         mean, scale = np.zeros(width), np.ones(width)
         if standardize:
@@ -130,6 +131,7 @@ class Floats(Input):
         return replace(self, mean=mean, scale=scale)
 
     def prepared(self, rows: PaddedRows, dtype: np.dtype) -> PaddedRows:
+        """Return the rows standardised; raise ValueError where that isn't finite in the dtype."""
         rows = PaddedRows.end_to_end(self._standardized(rows.values, dtype), rows.lengths)
         check_finite("X", rows, " when standardised")
         return rows
@@ -139,18 +141,22 @@ class Floats(Input):
             return ((values - self.mean) / self.scale).astype(dtype)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return a stream's steps as floats, which have an axis of features."""
         return as_numbers(name, x), [("features", len(self.mean))]
 
     def features_of_steps(self, name: str, steps: np.ndarray, network: SequenceNetwork) -> np.ndarray:
+        """Return the steps standardised; raise ValueError where they aren't finite."""
         values = self._standardized(steps, network.dtype)
         if not np.isfinite(values).all():
             raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
         return values
 
     def network_sizes(self, embedding_dim: int) -> dict[str, int | None]:
+        """Return the features as the size of the network's input."""
         return {"input_size": len(self.mean), "vocab_size": None}
 
     def content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a file contains of it."""
         return super().content()[0], {"input.mean": self.mean, "input.scale": self.scale}
 
 
@@ -163,6 +169,7 @@ class Table(Floats):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the table's columns, and its rows as sequences of one feature."""
         columns: Any = _columns(estimator)()
         array = scikit.validate_data(columns, X, dtype=[np.float64, np.float32], reset=True)
         names = getattr(columns, "feature_names_in_", None)
@@ -179,6 +186,7 @@ class Table(Floats):
 
     @classmethod
     def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Table:
+        """Return what `content` described."""
         names = config["feature_names_in"]
         if names is not None:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -206,11 +214,13 @@ class Sequences(Floats):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the number of features, and the rows."""
         rows = read_floats(X, lengths)
         return cls(n_features_in=rows.values.shape[1]), rows
 
     def read(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
         # Lists of equal lengths look like a table, but can be sequences of one feature.
+        """Return the rows of other sequences, which must have as many features."""
         if self.n_features_in == 1 and kind_of(X) == "table" and np.ndim(X) == 2:
             X = as_array("X", X)[:, :, np.newaxis]
         return super().read(X, lengths, estimator)
@@ -225,6 +235,7 @@ class Sequences(Floats):
 
     @classmethod
     def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Sequences:
+        """Return what `content` described."""
         n_features_in = check_index("its n_features_in", config["n_features_in"], len(mean), len(mean))
         return cls(n_features_in=n_features_in, mean=mean, scale=scale)
 
@@ -239,9 +250,11 @@ class Tokens(Input):
     num_ids: int
 
     def features_of_steps(self, name: str, steps: np.ndarray, network: SequenceNetwork) -> np.ndarray:
+        """Return the tokens' vectors."""
         return network.embedding(steps)
 
     def network_sizes(self, embedding_dim: int) -> dict[str, int | None]:
+        """Return the size of a token's vector as that of the network's input, and the number of ids."""
         return {"input_size": embedding_dim, "vocab_size": self.num_ids}
 
 
@@ -254,6 +267,7 @@ class TokenIds(Tokens):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the number of ids, which is one more than the greatest if `vocab_size` is None, and the rows."""
         _refuse_lengths(lengths, cls.description)
         rows = read_ids(X, vocab_size)
         return cls(num_ids=vocab_size or int(rows.values.max(initial=0)) + 1), rows
@@ -263,10 +277,12 @@ class TokenIds(Tokens):
         return read_ids(X, self.num_ids)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return a stream's steps as ids, which must be in range."""
         return check_token_ids(name, x, self.num_ids), []
 
     @classmethod
     def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> TokenIds:
+        """Return what `content` described."""
         return cls(num_ids=check_index("its num_ids", config["num_ids"], low=1))
 
 
@@ -281,6 +297,7 @@ class Texts(Tokens):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the texts' vocabulary, and their ids as rows."""
         vocabulary = Vocabulary.from_texts(check_texts("X", X), vocab_size)
         found = cls(num_ids=len(vocabulary), vocabulary=vocabulary)
         return found, found._rows(X, lengths, estimator)
@@ -291,6 +308,7 @@ class Texts(Tokens):
         return PaddedRows([self.vocabulary.encode(text) for text in texts], self.vocabulary.PADDING)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return the ids of a stream's steps, which must be one word each."""
         words = as_array(name, x)
         ids = [self.vocabulary.encode(str(word)) for word in words.reshape(-1)]
         if any(len(some) != 1 for some in ids):
@@ -299,6 +317,7 @@ class Texts(Tokens):
 
     @classmethod
     def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Texts:
+        """Return what `content` described."""
         vocabulary = Vocabulary.from_dict(config["vocabulary"])
         return cls(num_ids=len(vocabulary), vocabulary=vocabulary)
 

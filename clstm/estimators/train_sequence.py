@@ -100,7 +100,7 @@ def _train(
     """Train the state's network."""
     network = state.network
 
-    def loss_step(some: np.ndarray) -> tuple[float, Mapping[str, np.ndarray]]:
+    def loss_step(some: np.ndarray) -> tuple[float, Mapping[str, Any]]:
         x, row_lengths, some_targets, weight = samples.batch(some)
         out, _, context = network.forward_train(x, lengths=row_lengths)
         value, dout = loss(out, some_targets, weight)

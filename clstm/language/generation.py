@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def generate(
     *read, last = encode(vocabulary, prompt).tolist() if prompt else [vocabulary.PADDING]
     if read:
         stream.run(vectors[read])
-    h: np.ndarray = np.empty((1, int(network.lstm.hidden_size)), network.dtype)
+    hidden_size: Any = network.lstm.hidden_size  # one number: all layers have the same size
+    h = np.empty((1, hidden_size), network.dtype)
     noise = _gumbel_noise(generator, n, len(vocabulary), network.dtype)
     generated: list[int] = []
     for _ in range(n):

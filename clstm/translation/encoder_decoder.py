@@ -39,7 +39,8 @@ class Memory:
 
     def take(self, rows: np.ndarray) -> Memory:
         """Return the memory of some of the rows."""
-        return Memory(self.outputs[rows], self.lengths[rows], tuple(array[:, rows] for array in self.state))
+        h, c = self.state
+        return Memory(self.outputs[rows], self.lengths[rows], (h[:, rows], c[:, rows]))
 
 
 @public("clstm.translation")
@@ -115,8 +116,8 @@ class EncoderDecoder(LSTMNetwork):
         self.dtype = check_dtype("dtype", dtype)
         dropout = check_real("dropout", dropout, low=0.0, high=1.0)
         generator = random_generator(seed)
-        options = {"dtype": self.dtype, "seed": generator}
-        recurrent = {"batch_first": True, "dropout": dropout, "num_threads": num_threads, **options}
+        options: dict[str, Any] = {"dtype": self.dtype, "seed": generator}
+        recurrent: dict[str, Any] = {"batch_first": True, "dropout": dropout, "num_threads": num_threads, **options}
         self.source_embedding = Embedding(source_size, embedding_dim, std=embedding_std, **options)
         self.encoder = LSTM(embedding_dim, hidden_size // 2, num_layers, bidirectional=True, **recurrent)
         self.target_embedding = Embedding(target_size, embedding_dim, std=embedding_std, **options)
@@ -208,9 +209,9 @@ class EncoderDecoder(LSTMNetwork):
         source, source_lengths = _check_ids("source", source, source_lengths, self.source_size)
         target, target_lengths = _check_ids("target", target, target_lengths, self.target_size, len(source))
         real = _real(target, target_lengths)
-        contexts = {}
+        contexts: dict[str, Any] = {}
 
-        def run(name: str, part: Layer, *arguments: Any) -> Any:
+        def run(name: str, part: Any, *arguments: Any) -> Any:
             *results, contexts[name] = part.forward_train(*arguments)
             return results[0] if len(results) == 1 else results
 
@@ -247,7 +248,7 @@ class EncoderDecoder(LSTMNetwork):
         encoder = self.encoder.backward(parts["encoder"], attention.memory, dstate)
         dembedded = self._dropout.backward(parts["source_dropout"], encoder.x).x
         source_embedding = self.source_embedding.backward(parts["source_embedding"], dembedded)
-        found = {
+        found: dict[str, Any] = {
             "source_embedding": source_embedding, "encoder": encoder, "target_embedding": target_embedding,
             "decoder": decoder, "attention": attention, "fc": fc,
         }  # fmt: skip
@@ -283,15 +284,21 @@ def _real(target: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 def _concatenated(state: State) -> State:
     """Return states (layers * 2, batch, half) of two directions as (layers, batch, hidden)."""
-    return tuple(
-        array.reshape(-1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(len(array) // 2, array.shape[1], -1)
-        for array in state
-    )
+
+    def concatenated(array: np.ndarray) -> np.ndarray:
+        by_layer = array.reshape(-1, 2, *array.shape[1:]).swapaxes(1, 2)
+        return by_layer.reshape(len(array) // 2, array.shape[1], -1)
+
+    h, c = state
+    return concatenated(h), concatenated(c)
 
 
 def _separated(state: State) -> State:
     """Return states (layers, batch, hidden) as those of two directions: the inverse of `_concatenated`."""
-    return tuple(
-        array.reshape(*array.shape[:2], 2, -1).swapaxes(1, 2).reshape(2 * len(array), array.shape[1], -1)
-        for array in state
-    )
+
+    def separated(array: np.ndarray) -> np.ndarray:
+        by_direction = array.reshape(*array.shape[:2], 2, -1).swapaxes(1, 2)
+        return by_direction.reshape(2 * len(array), array.shape[1], -1)
+
+    h, c = state
+    return separated(h), separated(c)

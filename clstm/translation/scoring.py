@@ -25,7 +25,7 @@ def bleu(translations: Sequence[str], references: Any) -> float:
         for index, some in enumerate(references)
     ]
     # sacrebleu expects all first references, all second ones and so on, None where a sentence has no more of them.
-    streams = [
+    streams: Any = [
         [some[place] if place < len(some) else None for some in several] for place in range(max(map(len, several)))
     ]
     return BLEU().corpus_score(list(translations), streams).score

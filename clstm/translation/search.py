@@ -52,18 +52,18 @@ def beam_search(
     n, time = source.shape
     beams = min(beam_size, network.target_size - len(never))
     memory = network.encode(source, lengths)
-    state = tuple(np.repeat(array, beams, axis=1) for array in memory.state)
+    h, c = (np.repeat(array, beams, axis=1) for array in memory.state)
     rows = np.arange(n)
     tokens = np.full((n, beams), start)
     # All beams of a row are equal at first, so only one of them may be extended.
     totals = np.where(np.arange(beams) == 0, 0.0, -np.inf) * np.ones((n, 1))
     ended = np.zeros((n, beams), bool)
     sizes = np.zeros((n, beams), np.int64)
-    trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    trail: list[tuple[np.ndarray, ...]] = []
     found: list[Found] = [(np.zeros(0, np.int64), np.zeros((0, time), network.dtype))] * n
 
     for step in range(1, max_steps.max(initial=0) + 1):
-        scores, attention, state = network.step(tokens, memory, state)
+        scores, attention, (h, c) = network.step(tokens, memory, (h, c))
         scores[..., never] = -np.inf
         parents, tokens, totals, sizes = _extended(scores, totals, sizes, ended, end, length_penalty)
         ended = tokens == end
@@ -74,7 +74,7 @@ def beam_search(
             found[row] = _best_target(trail, row, end, lengths[row])
         unfinished = np.flatnonzero(~done)
         beam_rows = (unfinished[:, np.newaxis] * beams + parents[unfinished]).reshape(-1)
-        state = tuple(array[:, beam_rows] for array in state)
+        h, c = h[:, beam_rows], c[:, beam_rows]
         if len(unfinished) < len(rows):
             memory, rows = memory.take(unfinished), rows[unfinished]
             tokens, totals = tokens[unfinished], totals[unfinished]
