@@ -1,4 +1,4 @@
-"""`clstm.load`: the model that a file holds, of whichever class it is."""
+"""`clstm.load`: reads a model file, whatever class its model has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clstm.files.model_file import ModelFileError, load_model
 if TYPE_CHECKING:
     from clstm.estimators.base import BaseModel
 
-# The classes whose models `save` writes, and the module of each. A file names a class; it can name none but these.
+# The classes of the models that `save` writes, and their modules. A file can name no other class.
 MODELS = {
     "LSTMClassifier": "clstm.estimators.classifier",
     "LSTMForecaster": "clstm.forecasting.forecaster",
@@ -23,9 +23,9 @@ MODELS = {
 
 
 def load(path: str | os.PathLike[str]) -> BaseModel:
-    """Return the model that some class's `save` wrote, whichever that was.
+    """Return the model that any class's `save` wrote.
 
-    ``clstm.TextClassifier.load`` and the others do the same, but refuse another class's model.
+    ``clstm.TextClassifier.load`` and the like do the same, but refuse another class's model.
 
     Parameters
     ----------
@@ -34,14 +34,14 @@ def load(path: str | os.PathLike[str]) -> BaseModel:
     Returns
     -------
     BaseModel
-        Of the class that the file names; only models of clstm itself can be named.
+        Of the class that the file names; it can only be one of clstm's.
 
     Raises
     ------
     OSError
         The file can't be read.
     clstm.files.ModelFileError
-        It is truncated, corrupt, from a newer version, or holds no model that this version knows.
+        It is truncated, corrupt, from a newer version, or has no model that this version knows.
     ImportError
         The model needs a package that isn't installed.
     """

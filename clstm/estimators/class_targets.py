@@ -37,15 +37,17 @@ class ClassTargets(Targets):
     def learn(
         cls, y: Any, rows: PaddedRows, lengths: Any, params: Mapping[str, Any], classes: Any
     ) -> tuple[ClassTargets, np.ndarray | PaddedRows]:
+        """Return y's classes, or those given, and each label's index among them."""
         per_step = _has_steps(y)
         labels = _read_labels(y, rows, lengths, per_step)
         found = np.unique(labels)
-        known = cls(per_step=per_step, classes=found if classes is None else np.unique(classes))
-        if len(known.classes) < 2:
+        learnt = cls(per_step=per_step, classes=found if classes is None else np.unique(classes))
+        if len(learnt.classes) < 2:
             raise ValueError(f"y holds one class, {found.tolist()[0]!r}, expected two or more classes")
-        return known, known._indices(labels, rows)
+        return learnt, learnt._indices(labels, rows)
 
     def read(self, y: Any, rows: PaddedRows, lengths: Any) -> np.ndarray | PaddedRows:
+        """Return the index of each label of another y, which must be one of the classes."""
         per_step = _has_steps(y)
         if per_step != self.per_step:
             raise ValueError(f"y has a class for each {'step' if per_step else 'sequence'}, unlike the y before")
@@ -62,12 +64,12 @@ class ClassTargets(Targets):
 
     @property
     def output_size(self) -> int:
+        """The number of classes."""
         return len(self.classes)
 
     def loss(self, params: Mapping[str, Any], samples: Samples) -> Loss:
+        """Return the cross-entropy with the class weights of these arguments and samples."""
         class_weights = self._class_weights(params["class_weight"], samples)
-        if class_weights is not None:
-            class_weights = class_weights.astype(params["dtype"])
 
         def loss(out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
             return cross_entropy(out, targets, weights=class_weights, sample_weight=weight)
@@ -75,27 +77,34 @@ class ClassTargets(Targets):
         return loss
 
     def _class_weights(self, class_weight: Mapping[Any, float] | str | None, samples: Samples) -> np.ndarray | None:
-        """Return the weight of each class."""
+        """Return the weight of each class, in the dtype of the samples' weights."""
         if class_weight is None:
             return None
-        if class_weight == "balanced":
+        if isinstance(class_weight, Mapping):
+            weights = np.array([class_weight.get(label, 1.0) for label in self.classes.tolist()])
+        else:  # "balanced"
             counts = np.bincount(samples.flat_targets(), samples.flat_weight(), len(self.classes))
-            return counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, np.inf))
-        return np.array([class_weight.get(label, 1.0) for label in self.classes.tolist()])
+            weights = counts.sum() / (np.count_nonzero(counts) * np.where(counts > 0, counts, np.inf))
+        return weights.astype(samples.dtype)
 
     def metric(self, loss: Loss, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
+        """Return the accuracy."""
         return float(np.average(out.argmax(axis=1) == targets, weights=weight))
 
     def predictions(self, out: np.ndarray) -> np.ndarray:
+        """Return the likeliest class of each row."""
         return self.classes[out.argmax(axis=1)]
 
     def stream_results(self, out: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes, in float64."""
         return softmax(out, dtype=np.float64)
 
     def score(self, y: Any, out: np.ndarray, weight: Any) -> float:
+        """Return the accuracy, as scikit-learn computes it."""
         return scikit.accuracy_score(y, self.predictions(out), sample_weight=weight)
 
     def content(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a file contains of it, besides `per_step`."""
         config = {"classes": self.classes.tolist(), "classes_dtype": self.classes.dtype.str}
         class_weight = params["class_weight"]
         if isinstance(class_weight, Mapping):  # JSON's keys are strings, labels may be anything
@@ -106,6 +115,7 @@ class ClassTargets(Targets):
     def restored(
         cls, params: Mapping[str, Any], config: Mapping[str, Any], arrays: dict[str, np.ndarray]
     ) -> ClassTargets:
+        """Return what a file describes."""
         labels, dtype = config["classes"], np.dtype(config["classes_dtype"])
         if not isinstance(labels, list) or len(labels) < 2 or dtype.kind not in "biufUO":
             raise ValueError("its classes aren't a list of two or more labels")
@@ -121,7 +131,7 @@ def _has_steps(y: Any) -> bool:
     """Return whether y has a class for each step, not for each sequence."""
     if is_list(y):
         return len(y) > 0 and np.ndim(next(iter(y))) > 0
-    shape = getattr(y, "shape", ())
+    shape: tuple[int, ...] = getattr(y, "shape", ())
     return len(shape) > 1 and shape[1] != 1
 
 

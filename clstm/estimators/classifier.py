@@ -34,9 +34,9 @@ def _check_class_weight(name: str, value: Any) -> None:
 
 @public("clstm")
 class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
-    """An LSTM that gives sequences, or each of their steps, a class; a scikit-learn estimator.
+    """An LSTM that classifies sequences, or each of their steps; a scikit-learn estimator.
 
-    An LSTM reads the sequence, its outputs are pooled, and a linear layer scores the classes. What is minimised is the
+    An LSTM reads the sequence, its outputs are pooled, and a linear layer scores the classes. Training minimises the
     cross-entropy.
 
     X is one of
@@ -48,7 +48,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
     - a list of lists of token ids, which are integers.
 
     y is a class for each sequence: any integers, booleans or strings. Or it is one for each step: an array (n, time),
-    or a list of arrays (time_i,). `predict` then gives the same.
+    or a list of arrays (time_i,). `predict` returns the same form then.
 
     Parameters
     ----------
@@ -59,49 +59,51 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
     bidirectional : bool, default True
         Whether a second direction reads each sequence from its end. `stream` needs False.
     pooling : {"max", "mean", "last"}, default "max"
-        What represents a sequence: the maximum or mean of the outputs over its steps, or the last step's. Where y has
-        something for each step there is none.
+        What represents a sequence: the maximum or mean of the outputs over its steps, or the last step's. Not used if
+        y has a class for each step.
     dropout : float, default 0.0
-        Between layers, on what was pooled and on embeddings, in training.
+        Between layers, on the pooled outputs and on embeddings, in training.
     n_epochs : int, default 100
         Passes over the training sequences.
     batch_size : int, default 32
-        Sequences a step of the optimiser; of similar length. All of them where there are no more.
+        Sequences per step of the optimiser; of similar length. All of them if there are no more.
     lr : float, default 5e-3
-        Learning rate; with a schedule its highest.
+        Learning rate; with a schedule, the highest.
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}, default "adam"
-        "sgd" has Nesterov's momentum of 0.9.
+        "sgd" has Nesterov momentum of 0.9.
     weight_decay : float, default 0.0
-        Of the optimiser; with "adamw" apart from the gradient.
+        Of the optimiser; with "adamw" it is decoupled from the gradient.
     clip_norm : float or None, default 1.0
-        Limit of the gradients' common norm.
+        Limit of the norm of all gradients together.
     schedule : {"one_cycle", "cosine"}, callable or None, default "one_cycle"
-        Of the learning rate, batch by batch: up during the first tenth and then down to 0 along a cosine; only down; or
-        what ``schedule(optimizer, number_of_steps)`` returns, a `clstm.schedules.Schedule`.
+        Of the learning rate, for each batch. "one_cycle" rises during the first tenth of the steps and then falls to 0
+        along a cosine; "cosine" only falls; a callable is called with (optimizer, number of steps) and returns a
+        `clstm.schedules.Schedule`.
     class_weight : dict or "balanced", optional
-        Weight of each class in the loss, 1 where the dict has none; "balanced" gives all classes the same in sum.
+        Weight of each class in the loss, 1 for those that the dict lacks; with "balanced" all classes have the same
+        weight in total.
     standardize : bool, default True
-        Whether X's features are brought to mean 0 and standard deviation 1, of the training sequences' real steps.
+        Whether X's features are scaled to mean 0 and standard deviation 1 over the training sequences' real steps.
     embedding_dim : int, default 64
-        Size of a token's vector, where X is texts or token ids.
+        Size of a token's vector, if X is texts or token ids.
     vocab_size : int, optional
-        Number of token ids, which are 0 to vocab_size - 1; of texts, the commonest words get one. If left out, as many
+        Number of token ids, which are 0 to vocab_size - 1; of texts, the commonest words have one. By default, as many
         as the training data need.
     early_stopping : bool, default False
-        Stop when the validation accuracy hasn't become better by more than `tol` for `n_iter_no_change` epochs in a
-        row. Without `eval_set`, `validation_fraction` of the sequences are held back for it. Whenever there is
-        validation, the best epoch's weights are kept.
+        Stop when the validation accuracy hasn't improved by more than `tol` for `n_iter_no_change` epochs in a row.
+        Without `eval_set`, `validation_fraction` of the sequences are held out for it. Whenever there is validation,
+        the best epoch's weights are used.
     validation_fraction : float, default 0.1
     n_iter_no_change : int, default 10
     tol : float, default 0.0
     warm_start : bool, default False
-        Whether `fit` begins with the weights, and the standardisation, of the `fit` before.
+        Whether `fit` starts from the weights, and with the standardisation, of the `fit` before.
     callbacks : callable or list of them, optional
-        Each called with the `History` after each epoch; the training ends if one returns true.
+        Each is called with the `History` after each epoch; training ends if one returns a true value.
     dtype : {"float32", "float64"}, default "float32"
-        Of weights and work.
+        Of weights and calculations.
     num_threads : int, optional
-        Threads; None leaves it to `clstm.set_num_threads` and the environment, and takes one inside joblib's threads.
+        Threads; None leaves it to `clstm.set_num_threads` and the environment, and is one inside joblib's threads.
     random_state : int, numpy.random.Generator or RandomState, optional
         For everything random. The same seed and data give the same bits, with any number of threads.
     verbose : int, default 0
@@ -112,28 +114,28 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
     classes_ : ndarray of shape (classes,)
         The classes, sorted.
     n_features_in_ : int
-        Features of each step; of X (n, time), its columns. Not there for texts and token ids.
+        Features of each step; of X (n, time), its columns. Texts and token ids have none.
     feature_names_in_ : ndarray of str
-        Of a data frame's columns.
+        Names of a data frame's columns; another X has none.
     per_step_ : bool
-        Whether y has something for each step.
+        Whether y has a class for each step.
     network_ : clstm.models.SequenceNetwork
-        The network, for what this class doesn't offer.
+        The network, for what this class has no method for.
     history_ : clstm.train.History
         Losses, validation scores, rates and times of each epoch.
     loss_curve_ : list of float
         Mean training loss of each epoch.
     validation_scores_ : list of float or None
-        Accuracy of each epoch; None without validation.
+        Validation accuracy of each epoch; None without validation.
     n_iter_ : int
-        Epochs that were ended.
+        Number of completed epochs.
     vocabulary_ : clstm.Vocabulary or None
-        The words known, where X is texts.
+        The known words, if X is texts.
 
     Notes
     -----
-    Prediction keeps nothing in the object: many threads may predict with one estimator at once. Files, copies and
-    pickles hold the fitted model as arrays and JSON (docs/model-files.md).
+    Prediction doesn't change the estimator: several threads may predict with it at once. Files, copies and pickles
+    contain the fitted model as arrays and JSON (docs/model-files.md).
 
     Examples
     --------
@@ -153,7 +155,7 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         **SequenceEstimator._checks,
         "class_weight": optional(_check_class_weight),
     }
-    score = SequenceEstimator.score  # the mixin's knows neither lengths nor steps
+    score = SequenceEstimator.score  # that of the mixin has no lengths, and no classes of steps
 
     def __init__(
         self,
@@ -192,20 +194,20 @@ class LSTMClassifier(scikit.ClassifierMixin, SequenceEstimator):
         """The classes, sorted, of shape (classes,)."""
         return self._fitted.targets.classes
 
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]  # scikit-learn's classifiers have `classes` before `sample_weight`
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None, *, lengths: Any = None
     ) -> LSTMClassifier:
-        """Learn for one epoch, going on from what was learnt before.
+        """Train for one more epoch.
 
-        The first call finds mean and scale for `standardize`, and what X and y are; all later ones go by these. The
-        optimiser's state is carried on, but not through files and copies; `schedule` and `early_stopping` have no part.
+        The first call determines what X and y are, and the mean and scale for `standardize`; later ones use these. The
+        optimiser continues with its state, but not after files and copies; `schedule` and `early_stopping` aren't used.
 
         Parameters
         ----------
         X, y, sample_weight, lengths
             As for `fit`.
         classes : array_like, optional
-            All classes that there will be; if left out at the first call, those of its y.
+            All classes of this and later calls; by default those of the first call's y.
         """
         return self._train(X, y, sample_weight, lengths, classes=classes, go_on=True, one_epoch=True)
 

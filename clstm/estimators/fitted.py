@@ -38,7 +38,7 @@ class Fitted:
     history: History
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments: what JSON can represent, and arrays."""
+        """Return what a file contains of it, besides the arguments: what JSON can represent, and arrays."""
         raise NotImplementedError
 
     @classmethod

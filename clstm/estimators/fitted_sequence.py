@@ -82,7 +82,7 @@ class FittedSequence(Fitted):
         return *rows.batch(np.arange(len(rows))), tokens
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         input_config, input_arrays = self.input.content()
         targets_config, targets_arrays = self.targets.content(self.params)
         own = {"per_step": self.targets.per_step, "history": self.history.as_dict()}
@@ -95,18 +95,18 @@ class FittedSequence(Fitted):
         """Return what `content` described."""
         weights = dict(arrays)
         targets = cls.targets_class.restored(params, config, weights)
-        known = restored_input(config, weights)
+        inputs = restored_input(config, weights)
         history = History.from_dict(config["history"])
         network = restored(
-            lambda: make_network(params, known, targets, random_generator(0)), weights, params["num_layers"]
+            lambda: make_network(params, inputs, targets, random_generator(0)), weights, params["num_layers"]
         )
-        return cls(params=params, network=network, history=history, input=known, targets=targets)
+        return cls(params=params, network=network, history=history, input=inputs, targets=targets)
 
 
-def network_sizes(params: Mapping[str, Any], known: Input, targets: Targets) -> dict[str, Any]:
+def network_sizes(params: Mapping[str, Any], inputs: Input, targets: Targets) -> dict[str, Any]:
     """Return all that the shapes of the network's weights depend on."""
     return {
-        **known.network_sizes(params["embedding_dim"]),
+        **inputs.network_sizes(params["embedding_dim"]),
         "hidden_size": params["hidden_size"],
         "output_size": targets.output_size,
         "num_layers": params["num_layers"],
@@ -115,14 +115,14 @@ def network_sizes(params: Mapping[str, Any], known: Input, targets: Targets) -> 
 
 
 def make_network(
-    params: Mapping[str, Any], known: Input, targets: Targets, generator: np.random.Generator
+    params: Mapping[str, Any], inputs: Input, targets: Targets, generator: np.random.Generator
 ) -> SequenceNetwork:
     """Return the network for an estimator's arguments, X and y, with fresh weights."""
     return SequenceNetwork(
-        **network_sizes(params, known, targets),
+        **network_sizes(params, inputs, targets),
         dropout=params["dropout"],
         pooling=None if targets.per_step else params["pooling"],
-        input_dropout=0.0 if known.num_ids is None else params["dropout"],
+        input_dropout=0.0 if inputs.num_ids is None else params["dropout"],
         output_dropout=params["dropout"],
         dtype=params["dtype"],
         seed=generator,

@@ -59,7 +59,7 @@ class FittedText(Fitted):
         return *rows.batch(np.arange(len(rows))), tokens
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         config = {
             "classes": self.classes.tolist(),
             "vocabulary": self.vocabulary.to_dict(),

@@ -19,7 +19,6 @@ from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.batches import PaddedRows
 
 Self = TypeVar("Self", bound="Input")
-FloatsInput = TypeVar("FloatsInput", bound="Floats")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -90,7 +89,7 @@ class Input:
         raise NotImplementedError
 
     def content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what a file holds of it."""
+        """Return what a file contains of it."""
         names = self.feature_names_in
         config = {
             "kind": self.kind,
@@ -102,7 +101,7 @@ class Input:
         return config, {"input.mean": np.zeros(0), "input.scale": np.ones(0)}
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Input:
         """Return what `content` described, of which nothing is trusted but the scales."""
         raise NotImplementedError
 
@@ -123,7 +122,8 @@ class Floats(Input):
     mean: np.ndarray = field(default_factory=lambda: np.zeros(1))
     scale: np.ndarray = field(default_factory=lambda: np.ones(1))
 
-    def measured(self: FloatsInput, samples: Samples, standardize: bool) -> FloatsInput:
+    def measured(self, samples: Samples, standardize: bool) -> Floats:
+        """Return it with mean and scale of the training samples; with 0 and 1 if they aren't to be standardised."""
         width = samples.rows.values.shape[1]
         mean, scale = np.zeros(width), np.ones(width)
         if standardize:
@@ -131,6 +131,7 @@ class Floats(Input):
         return replace(self, mean=mean, scale=scale)
 
     def prepared(self, rows: PaddedRows, dtype: np.dtype) -> PaddedRows:
+        """Return the rows standardised; raise ValueError where that isn't finite in the dtype."""
         rows = PaddedRows.end_to_end(self._standardized(rows.values, dtype), rows.lengths)
         check_finite("X", rows, " when standardised")
         return rows
@@ -140,18 +141,22 @@ class Floats(Input):
             return ((values - self.mean) / self.scale).astype(dtype)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return a stream's steps as floats, which have an axis of features."""
         return as_numbers(name, x), [("features", len(self.mean))]
 
     def features_of_steps(self, name: str, steps: np.ndarray, network: SequenceNetwork) -> np.ndarray:
+        """Return the steps standardised; raise ValueError where they aren't finite."""
         values = self._standardized(steps, network.dtype)
         if not np.isfinite(values).all():
             raise ValueError(f"{name} contains NaN or infinity, expected finite numbers")
         return values
 
     def network_sizes(self, embedding_dim: int) -> dict[str, int | None]:
+        """Return the features as the size of the network's input."""
         return {"input_size": len(self.mean), "vocab_size": None}
 
     def content(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a file contains of it."""
         return super().content()[0], {"input.mean": self.mean, "input.scale": self.scale}
 
 
@@ -164,14 +169,15 @@ class Table(Floats):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
-        columns = _columns(estimator)()
+        """Return the table's columns, and its rows as sequences of one feature."""
+        columns: Any = _columns(estimator)()
         array = scikit.validate_data(columns, X, dtype=[np.float64, np.float32], reset=True)
         names = getattr(columns, "feature_names_in_", None)
-        known = cls(n_features_in=columns.n_features_in_, feature_names_in=names)
-        return known, cut_to_lengths(array[:, :, np.newaxis], lengths)
+        found = cls(n_features_in=columns.n_features_in_, feature_names_in=names)
+        return found, cut_to_lengths(array[:, :, np.newaxis], lengths)
 
     def _rows(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
-        columns = _columns(estimator)()
+        columns: Any = _columns(estimator)()
         columns.n_features_in_ = self.n_features_in
         if self.feature_names_in is not None:
             columns.feature_names_in_ = self.feature_names_in
@@ -179,7 +185,8 @@ class Table(Floats):
         return cut_to_lengths(array[:, :, np.newaxis], lengths)
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Table:
+        """Return what `content` described."""
         names = config["feature_names_in"]
         if names is not None:
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -207,11 +214,13 @@ class Sequences(Floats):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the number of features, and the rows."""
         rows = read_floats(X, lengths)
         return cls(n_features_in=rows.values.shape[1]), rows
 
     def read(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
         # Lists of equal lengths look like a table, but can be sequences of one feature.
+        """Return the rows of other sequences, which must have as many features."""
         if self.n_features_in == 1 and kind_of(X) == "table" and np.ndim(X) == 2:
             X = as_array("X", X)[:, :, np.newaxis]
         return super().read(X, lengths, estimator)
@@ -225,7 +234,8 @@ class Sequences(Floats):
         return rows
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Sequences:
+        """Return what `content` described."""
         n_features_in = check_index("its n_features_in", config["n_features_in"], len(mean), len(mean))
         return cls(n_features_in=n_features_in, mean=mean, scale=scale)
 
@@ -233,16 +243,22 @@ class Sequences(Floats):
 # -------------------------------------------------------------------------------------------------------------- tokens
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Tokens(Input):
-    """Token ids, or what becomes some; the network has an embedding of them."""
+    """Token ids, or texts that are made into some; the network has an embedding of them."""
+
+    num_ids: int
 
     def features_of_steps(self, name: str, steps: np.ndarray, network: SequenceNetwork) -> np.ndarray:
+        """Return the tokens' vectors."""
         return network.embedding(steps)
 
     def network_sizes(self, embedding_dim: int) -> dict[str, int | None]:
+        """Return the size of a token's vector as that of the network's input, and the number of ids."""
         return {"input_size": embedding_dim, "vocab_size": self.num_ids}
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TokenIds(Tokens):
     """Lists or arrays of token ids."""
 
@@ -251,6 +267,7 @@ class TokenIds(Tokens):
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the number of ids, which is one more than the greatest if `vocab_size` is None, and the rows."""
         _refuse_lengths(lengths, cls.description)
         rows = read_ids(X, vocab_size)
         return cls(num_ids=vocab_size or int(rows.values.max(initial=0)) + 1), rows
@@ -260,24 +277,30 @@ class TokenIds(Tokens):
         return read_ids(X, self.num_ids)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return a stream's steps as ids, which must be in range."""
         return check_token_ids(name, x, self.num_ids), []
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> TokenIds:
+        """Return what `content` described."""
         return cls(num_ids=check_index("its num_ids", config["num_ids"], low=1))
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Texts(Tokens):
     """Strings, of which each word is a token."""
+
+    vocabulary: Vocabulary
 
     kind = "texts"
     description = "strings"
 
     @classmethod
     def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+        """Return the texts' vocabulary, and their ids as rows."""
         vocabulary = Vocabulary.from_texts(check_texts("X", X), vocab_size)
-        known = cls(num_ids=len(vocabulary), vocabulary=vocabulary)
-        return known, known._rows(X, lengths, estimator)
+        found = cls(num_ids=len(vocabulary), vocabulary=vocabulary)
+        return found, found._rows(X, lengths, estimator)
 
     def _rows(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
         _refuse_lengths(lengths, self.description)
@@ -285,6 +308,7 @@ class Texts(Tokens):
         return PaddedRows([self.vocabulary.encode(text) for text in texts], self.vocabulary.PADDING)
 
     def steps(self, name: str, x: Any) -> tuple[np.ndarray, list[tuple[str, int | None]]]:
+        """Return the ids of a stream's steps, which must be one word each."""
         words = as_array(name, x)
         ids = [self.vocabulary.encode(str(word)) for word in words.reshape(-1)]
         if any(len(some) != 1 for some in ids):
@@ -292,7 +316,8 @@ class Texts(Tokens):
         return np.array(ids, np.int64).reshape(words.shape), []
 
     @classmethod
-    def restored(cls: type[Self], config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Self:
+    def restored(cls, config: Mapping[str, Any], mean: np.ndarray, scale: np.ndarray) -> Texts:
+        """Return what `content` described."""
         vocabulary = Vocabulary.from_dict(config["vocabulary"])
         return cls(num_ids=len(vocabulary), vocabulary=vocabulary)
 

@@ -12,7 +12,7 @@ def one_thread_in_joblib_threads(num_threads: int | None) -> AbstractContextMana
     """Return a context in which work takes one thread if joblib runs it in a thread beside others.
 
     Its processes need no context: joblib sets a limit in their environment. `num_threads` is the estimator's argument;
-    if it is a number, that holds.
+    a number takes precedence over the context.
     """
     if num_threads is None and threading.current_thread() is not threading.main_thread():
         from joblib.parallel import get_active_backend

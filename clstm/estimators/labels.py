@@ -1,4 +1,4 @@
-"""Labels of texts: what they may be, their places among the classes, and parts of labelled texts."""
+"""Labels of texts: checks, their indices among the classes, and the division into training and validation texts."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def check_validation_data(validation_data: Any) -> tuple[list[str], list[Any]]:
 
 
 def find_targets(name: str, labels: list[Any], classes: np.ndarray) -> np.ndarray:
-    """Return each label's place among the classes; raise ValueError for a label that isn't among them."""
-    places = {label: place for place, label in enumerate(classes.tolist())}
+    """Return each label's index among the classes; raise ValueError for a label that isn't among them."""
+    indices = {label: index for index, label in enumerate(classes.tolist())}
     for label in labels:
-        if label not in places:
+        if label not in indices:
             raise ValueError(f"{name} hold {label!r}, which none of the training texts has")
-    return np.array([places[label] for label in labels], np.int64)
+    return np.array([indices[label] for label in labels], np.int64)
 
 
 def split(
     texts: list[str], labels: list[Any], fraction: float, generator: np.random.Generator
 ) -> tuple[list[str], list[Any], list[str], list[Any]]:
-    """Return texts and labels to train on, with every label there is, and `fraction` of them (or 1) to validate on."""
+    """Return texts and labels to train on, with all different labels, and a fraction (1 or more) to validate on."""
     order = generator.permutation(len(texts)).tolist()
-    one_of_each = set({labels[row]: row for row in order}.values())  # what is held back must be known
+    one_of_each = set({labels[row]: row for row in order}.values())  # all validation labels must be known
     spare = [row for row in order if row not in one_of_each]
     if not spare:
         raise ValueError(

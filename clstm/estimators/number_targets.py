@@ -44,14 +44,16 @@ class NumberTargets(Targets):
     def learn(
         cls, y: Any, rows: PaddedRows, lengths: Any, params: Mapping[str, Any], classes: Any
     ) -> tuple[NumberTargets, np.ndarray | PaddedRows]:
+        """Return the shape of y, not measured yet, and its values (n, numbers)."""
         values, per_step = _read_values(y, rows, lengths)
         shape = values.shape[1:]
         width = int(np.prod(shape))
         mean, scale = np.zeros(width), np.ones(width)
-        known = cls(per_step=per_step, shape=shape, mean=mean, scale=scale, quantile=_quantile_of(params))
-        return known, known._flat(values, rows)
+        learnt = cls(per_step=per_step, shape=shape, mean=mean, scale=scale, quantile=_quantile_of(params))
+        return learnt, learnt._flat(values, rows)
 
     def read(self, y: Any, rows: PaddedRows, lengths: Any) -> np.ndarray | PaddedRows:
+        """Return the values (n, numbers) of another y, which must have the same shape."""
         values, per_step = _read_values(y, rows, lengths)
         if (per_step, values.shape[1:]) != (self.per_step, self.shape):
             before, now = _shown(self.per_step, self.shape), _shown(per_step, values.shape[1:])
@@ -63,12 +65,14 @@ class NumberTargets(Targets):
         return PaddedRows.end_to_end(values, rows.lengths) if self.per_step else values
 
     def measured(self, samples: Samples, standardize: bool) -> NumberTargets:
+        """Return it with mean and scale of the training targets, if they are to be standardised."""
         if not standardize:
             return self
         mean, scale = mean_and_scale(samples.flat_targets(), samples.flat_weight())
         return replace(self, mean=mean, scale=scale)
 
     def prepared(self, samples: Samples) -> np.ndarray | PaddedRows:
+        """Return the samples' targets standardised."""
         targets = ((samples.flat_targets() - self.mean) / self.scale).astype(samples.dtype)
         return PaddedRows.end_to_end(targets, samples.rows.lengths) if self.per_step else targets
 
@@ -79,9 +83,11 @@ class NumberTargets(Targets):
 
     @property
     def output_size(self) -> int:
+        """An output for each quantile of each number."""
         return len(self.mean) * len(self.quantiles)
 
     def loss(self, params: Mapping[str, Any], samples: Samples) -> Loss:
+        """Return the loss that the arguments name."""
         delta, q = params["delta"], self.quantiles
 
         def mse(out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> tuple[float, np.ndarray]:
@@ -97,20 +103,24 @@ class NumberTargets(Targets):
         return {"mse": mse, "huber": huber, "quantile": quantile}[params["loss"]]
 
     def metric(self, loss: Loss, out: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> float:
+        """Return the R2 of standardised numbers; of quantiles, the negative loss."""
         if self.quantile is not None:
             return -loss(out, targets, weight)[0]
         return float(scikit.r2_score(targets, out, sample_weight=weight))
 
     def predictions(self, out: np.ndarray) -> np.ndarray:
+        """Return the numbers, or their quantiles, in y's units."""
         out = out.reshape(len(out), len(self.mean), -1)
         out = out * self.scale[:, np.newaxis] + self.mean[:, np.newaxis]
         quantiles = out.shape[2:] if np.ndim(self.quantile) else ()
         return out.reshape(len(out), *self.shape, *quantiles)
 
     def stream_results(self, out: np.ndarray) -> np.ndarray:
+        """Return the predictions."""
         return self.predictions(out)
 
     def score(self, y: Any, out: np.ndarray, weight: Any) -> float:
+        """Return the R2; of quantiles, the mean of their D2."""
         predicted = self.predictions(out)
         if self.quantile is None:
             return scikit.r2_score(y, predicted, sample_weight=weight)
@@ -123,12 +133,14 @@ class NumberTargets(Targets):
         return float(np.mean(scores))
 
     def content(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what a file contains of it, besides `per_step`."""
         return {"target_shape": list(self.shape)}, {"target.mean": self.mean, "target.scale": self.scale}
 
     @classmethod
     def restored(
         cls, params: Mapping[str, Any], config: Mapping[str, Any], arrays: dict[str, np.ndarray]
     ) -> NumberTargets:
+        """Return what a file describes, and take the scales out of its arrays."""
         mean, scale = take_scales(arrays, "target")
         if config["target_shape"] not in ([], [len(mean)]):
             raise ValueError(f"its target_shape is {config['target_shape']!r:.40}")

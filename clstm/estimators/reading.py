@@ -28,8 +28,8 @@ def kind_of(X: Any) -> str:
     rows = list(X)
     if rows and isinstance(rows[0], str):
         return "texts"
-    arrays = [_array_of(row) for row in rows]
-    if any(array is None or array.ndim > 1 for array in arrays):
+    arrays = [array for array in map(_array_of, rows) if array is not None]
+    if len(arrays) < len(rows) or any(array.ndim > 1 for array in arrays):
         return "sequences"
     if not rows or any(array.ndim == 0 for array in arrays):
         return "table"
@@ -57,8 +57,8 @@ def read_floats(X: Any, lengths: Any = None) -> PaddedRows:
     TypeError
         Not numbers, or lengths that aren't integers.
     ValueError
-        A wrong shape, no rows or a row without steps, rows of several numbers of features, NaN or infinity, or lengths
-        that don't fit.
+        A wrong shape, no rows or a row without steps, rows with different numbers of features, NaN or infinity, or
+        lengths that don't fit.
     """
     if is_list(X):
         if lengths is not None:
@@ -123,7 +123,7 @@ def read_step_targets(y: Any, rows: PaddedRows, lengths: Any) -> PaddedRows:
 
 
 def cut_to_lengths(array: np.ndarray, lengths: Any) -> PaddedRows:
-    """Return the rows of an array (n, time, ...) without what lies past their lengths."""
+    """Return the rows of an array (n, time, ...), cut to their lengths."""
     count, time = array.shape[:2]
     checked = check_lengths(lengths, count, time)
     if checked is None:
@@ -156,7 +156,8 @@ def as_numbers(name: str, value: Any) -> np.ndarray:
 
 
 def _array_of(row: Any) -> np.ndarray | None:
+    """Return a row as an array; None for lists of several lengths."""
     try:
         return np.asarray(row)
-    except ValueError:  # lists of several lengths
+    except ValueError:
         return None

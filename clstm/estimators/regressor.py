@@ -33,26 +33,26 @@ def _check_quantile(name: str, value: Any) -> None:
 
 @public("clstm")
 class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
-    """An LSTM that gives sequences, or each of their steps, one or several numbers; a scikit-learn estimator.
+    """An LSTM that predicts one or several numbers for sequences, or for each of their steps; a scikit-learn estimator.
 
-    An LSTM reads the sequence, its outputs are pooled, and a linear layer gives the numbers.
+    An LSTM reads the sequence, its outputs are pooled, and a linear layer computes the numbers.
 
-    X is what `LSTMClassifier` takes.
+    X has the forms that `LSTMClassifier` takes.
 
     y is a number for each sequence, (n,), or several, (n, outputs). Or it has these for each step: an array
-    (n, time, outputs), or a list of arrays (time_i,) or (time_i, outputs). `predict` then gives the same.
+    (n, time, outputs), or a list of arrays (time_i,) or (time_i, outputs). `predict` returns the same form then.
 
     Parameters
     ----------
     loss : {"mse", "huber", "quantile"}, default "mse"
-        What is minimised; see `clstm.losses`.
+        What training minimises; see `clstm.losses`.
     quantile : float or list of float, default 0.5
-        Which quantiles the quantile loss finds, above 0 and below 1; of a list, the predictions' last axis has them.
+        Quantiles that the quantile loss learns, above 0 and below 1; those of a list are the predictions' last axis.
     delta : float, default 1.0
         Where the Huber loss becomes linear; with `standardize` in standard deviations of y.
     standardize : bool, default True
-        Whether X's features are brought to mean 0 and standard deviation 1, of the training sequences' real steps; and
-        y too, for the training.
+        Whether X's features are scaled to mean 0 and standard deviation 1 over the training sequences' real steps; in
+        training, y is, too.
     early_stopping : bool, default False
         As for `LSTMClassifier`, by the validation loss.
     hidden_size, num_layers, bidirectional, pooling, dropout, n_epochs, batch_size, lr, optimizer, weight_decay,
@@ -90,7 +90,7 @@ class LSTMRegressor(scikit.RegressorMixin, SequenceEstimator):
         "delta": POSITIVE,
         **SequenceEstimator._checks,
     }
-    score = SequenceEstimator.score  # the mixin's knows neither lengths nor steps
+    score = SequenceEstimator.score  # that of the mixin has no lengths, and no numbers of steps
 
     def __init__(
         self,

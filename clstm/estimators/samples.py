@@ -33,7 +33,7 @@ class Samples:
 
     def take(self, some: np.ndarray) -> Samples:
         """Return some of the sequences."""
-        targets = self.targets.take(some) if self.per_step else self.targets[some]
+        targets = self.targets.take(some) if isinstance(self.targets, PaddedRows) else self.targets[some]
         weight = None if self.weight is None else self.weight[some]
         return Samples(self.rows.take(some), targets, weight, self.dtype)
 
@@ -41,7 +41,7 @@ class Samples:
         """Return x, lengths, targets and weights (of rows or steps; None where all are equal) of a batch."""
         x, lengths = self.rows.batch(some)
         weight = None if self.weight is None else self.weight[some]
-        if not self.per_step:
+        if not isinstance(self.targets, PaddedRows):
             return x, lengths, self.targets[some], weight
         targets, _ = self.targets.batch(some)
         if weight is not None or lengths.min() < x.shape[1]:
@@ -51,7 +51,7 @@ class Samples:
 
     def flat_targets(self) -> np.ndarray:
         """Return the targets as `run` orders outputs: of each row, or of all steps end to end."""
-        return self.targets.values if self.per_step else self.targets
+        return self.targets.values if isinstance(self.targets, PaddedRows) else self.targets
 
     def flat_weight(self) -> np.ndarray | None:
         """Return a weight for each of `flat_targets`; None where all are equal."""

@@ -100,7 +100,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
     ) -> Self:
         """Learn from sequences and their targets.
 
-        Ctrl-C ends the training and keeps what was learnt. If an exception ends it, the estimator stays as it was.
+        Ctrl-C ends the training and keeps what was learnt. If `fit` raises, the estimator is as it was before the call.
 
         Parameters
         ----------
@@ -109,11 +109,11 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         y
             A target for each sequence or for each step; see the class.
         sample_weight : array_like of shape (n,), optional
-            Weights of the sequences, 0 or more, in the loss and in what `standardize` finds.
+            Weights of the sequences, 0 or more, in the loss and in the mean and scale of `standardize`.
         lengths : array_like of int, shape (n,), optional
-            Real steps of each row of an array; what lies past them is never read.
+            Real steps of each row of an array; later ones are never read.
         eval_set : (X, y) or (X, y, lengths), optional
-            Scored after each epoch: the weights of the best one are kept, and `early_stopping` goes by it.
+            Scored after each epoch: the weights of the best one are used, and `early_stopping` depends on it.
 
         Returns
         -------
@@ -131,11 +131,11 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         return self._train(X, y, sample_weight, lengths, eval_set, go_on=self.warm_start)
 
     def partial_fit(self: Self, X: Any, y: Any, sample_weight: Any = None, *, lengths: Any = None) -> Self:
-        """Learn for one epoch, going on from what was learnt before.
+        """Train for one more epoch.
 
-        The first call finds mean and scale for `standardize`, and what X and y are; all later ones go by these. The
-        optimiser's state is carried on, but not through files and copies; `schedule` and `early_stopping` have no part.
-        Takes and raises what `fit` does.
+        The first call determines what X and y are, and the mean and scale for `standardize`; later ones use these. The
+        optimiser continues with its state, but not after files and copies; `schedule` and `early_stopping` aren't used.
+        Arguments and errors are those of `fit`.
         """
         return self._train(X, y, sample_weight, lengths, go_on=True, one_epoch=True)
 
@@ -151,8 +151,9 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         go_on: bool,
         one_epoch: bool = False,
     ) -> Self:
-        """Train from the start, or continue with what was learnt before."""
-        from clstm.estimators.train_sequence import Data, learn
+        """Train from scratch, or continue with what was learnt before (`go_on`)."""
+        from clstm.estimators.train_sequence import learn
+        from clstm.estimators.training_data import Data
 
         data = Data(type(self).__name__, X, y, sample_weight, lengths, eval_set, classes)
         previous = self._fitted if go_on and self.__sklearn_is_fitted__() else None
@@ -168,12 +169,12 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
 
     @property
     def per_step_(self) -> bool:
-        """Whether y has something for each step."""
+        """Whether y has a target for each step."""
         return self._fitted.targets.per_step
 
     @property
     def n_features_in_(self) -> int:
-        """Features of each step; of X (n, time), its columns. Not there for texts and token ids."""
+        """Features of each step; of X (n, time), its columns. Texts and token ids have none."""
         found = self._fitted.input.n_features_in
         if found is None:
             raise AttributeError(f"a {type(self).__name__} of texts or token ids has no n_features_in_")
@@ -181,7 +182,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
 
     @property
     def feature_names_in_(self) -> np.ndarray:
-        """Names of a data frame's columns; not there for another X."""
+        """Names of a data frame's columns; another X has none."""
         found = self._fitted.input.feature_names_in
         if found is None:
             raise AttributeError(f"this {type(self).__name__} wasn't fitted to a data frame whose columns have names")
@@ -194,18 +195,18 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
 
     @property
     def validation_scores_(self) -> list[float] | None:
-        """Validation score of each epoch; None where there was no validation."""
+        """Validation score of each epoch; None without validation."""
         return self.history_.validation_score or None
 
     @property
     def vocabulary_(self) -> Vocabulary | None:
-        """The words known, of an estimator that was given texts."""
+        """The known words, if X is texts."""
         return self._fitted.input.vocabulary
 
     # ----------------------------------------------------------------------------------------------- prediction
 
     def predict(self, X: Any, *, lengths: Any = None) -> Any:
-        """Return what is predicted for each sequence, or for each step.
+        """Return the predictions for all sequences, or for all of their steps.
 
         Parameters
         ----------
@@ -252,7 +253,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         Returns
         -------
         clstm.trace.Trace
-            Of the sequences as the network reads them: standardised. Of texts, with their tokens.
+            Of the sequences as the network reads them: standardised. That of texts has their tokens.
 
         Raises
         ------
@@ -264,12 +265,12 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         return self._trace(X, lengths=lengths, estimator=type(self).__name__)
 
     def stream(self, batch_size: int = 1) -> Any:
-        """Return a stream, which takes sequences step by step and returns at each step what is predicted so far.
+        """Return a stream, which reads sequences step by step and returns the prediction after each step.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Sequences, side by side.
+            Number of sequences that are read in parallel.
 
         Returns
         -------
@@ -280,7 +281,7 @@ class SequenceEstimator(base.BaseModel, scikit.BaseEstimator):
         NotFittedError
             Before `fit`.
         ValueError
-            `bidirectional` is True: a reverse direction begins at the end, which a stream doesn't have.
+            `bidirectional` was True: the reverse direction begins at the end, which a stream doesn't have.
         """
         from clstm.estimators.stream import EstimatorStream
 

@@ -1,4 +1,4 @@
-"""What the estimators need of scikit-learn, imported in one place: where it is missing, the error says what to do."""
+"""What the estimators import from scikit-learn, in one place: if it isn't installed, the error says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream of an estimator: what it predicts while a sequence is still coming, step by step."""
+"""A stream of an estimator: its predictions after each step, while a sequence is still coming."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @public("clstm.estimators")
 class EstimatorStream:
-    """What the `stream` of LSTMClassifier and LSTMRegressor returns; it keeps the weights of that moment.
+    """Predictions of an LSTMClassifier or LSTMRegressor, step by step; its method `stream` makes one.
 
-    After each step it gives what `predict_proba` (of a regressor, `predict`) does for the sequence that far, with work
-    for that step alone. `copy.copy` gives a second stream that goes on from the same place. A stream is for one thread
-    at a time.
+    After each step it returns what `predict_proba` (of a regressor, `predict`) does for the sequence so far, but
+    computes that step only. A later `fit` of the estimator doesn't change it. `copy.copy` makes a second stream that
+    continues from the same step. A stream is for one thread at a time.
 
     Attributes
     ----------
     batch_size : int
-        Sequences, side by side.
+        Number of sequences that are read in parallel.
     """
 
     def __init__(
@@ -42,40 +42,40 @@ class EstimatorStream:
         self._counts = np.zeros(self.batch_size, np.int64)
 
     def step(self, x: Any) -> np.ndarray:
-        """Take one step of every sequence.
+        """Read one step of every sequence.
 
         Parameters
         ----------
         x : array_like of shape (batch_size, features), or (batch_size,) of token ids or words
-            Without the first axis also, where batch_size is 1.
+            If batch_size is 1, the first axis may be left out.
 
         Returns
         -------
         ndarray of shape (batch_size, classes) or (batch_size, ...)
-            Probabilities or predictions; without the first axis where `x` is.
+            Probabilities or predictions; without the first axis if `x` has none.
 
         Raises
         ------
         TypeError, ValueError
-            A wrong shape, NaN or infinity, an id out of range, or more than one word; the stream is as it was.
+            A wrong shape, NaN or infinity, an id out of range, or more than one word; the stream is unchanged then.
         """
         values = self._read("x", x)
         single = values.ndim == 1
-        results = self._take(values.reshape(self.batch_size, 1, -1))[:, 0]
+        results = self._results(values.reshape(self.batch_size, 1, -1))[:, 0]
         return results[0] if single else results
 
     def run(self, chunk: Any) -> np.ndarray:
-        """Take all steps of a chunk; the chunks may be of any length.
+        """Read all steps of a chunk; chunks may have any length.
 
         Parameters
         ----------
         chunk : array_like of shape (batch_size, time, features), or (batch_size, time) of token ids or words
-            Without the first axis also, where batch_size is 1.
+            If batch_size is 1, the first axis may be left out.
 
         Returns
         -------
         ndarray of shape (batch_size, time, ...)
-            What `step` gives for each step; without the first axis where `chunk` is.
+            What `step` returns for each step; without the first axis if `chunk` has none.
 
         Raises
         ------
@@ -84,17 +84,17 @@ class EstimatorStream:
         """
         values = self._read("chunk", chunk, ("time", None))
         single = values.ndim == 2
-        results = self._take(values[np.newaxis] if single else values)
+        results = self._results(values[np.newaxis] if single else values)
         return results[0] if single else results
 
     def reset(self, mask: Any = None) -> None:
-        """Begin new sequences: all, or those where `mask`, array_like of bool (batch_size,), is true."""
+        """Start new sequences: all, or those where `mask`, array_like of bool (batch_size,), is true."""
         rows = slice(None) if mask is None else check_array("mask", mask, bool, [("batch_size", self.batch_size)])
         self._stream.reset(mask)
         self._pooled[rows] = self._pool.initial
         self._counts[rows] = 0
 
-    def _take(self, values: np.ndarray) -> np.ndarray:
+    def _results(self, values: np.ndarray) -> np.ndarray:
         """Return the results (batch_size, time, ...) of steps (batch_size, time, features)."""
         pooled = y = self._stream.run(np.ascontiguousarray(values))
         if self._network.pooling not in (None, "last"):
@@ -107,7 +107,7 @@ class EstimatorStream:
         return results.reshape(*out.shape[:2], *results.shape[1:])
 
     def _read(self, name: str, x: Any, *time: tuple[str, int | None]) -> np.ndarray:
-        """Return the LSTM's input (batch_size, *time, features), or without batch_size as x is."""
+        """Return the LSTM's input (batch_size, *time, features); without batch_size if x has no such axis."""
         values, features = self._input.steps(name, x)
         axes = [("batch_size", self.batch_size), *time, *features]
         values = check_array(name, values, values.dtype, axes, *([axes[1:]] if self.batch_size == 1 else []))

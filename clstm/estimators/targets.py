@@ -24,7 +24,7 @@ class Targets:
     Attributes
     ----------
     per_step : bool
-        Whether y has something for each step.
+        Whether y has a target for each step.
     monitor : {"score", "loss"}
         By which the best epoch is found.
     score_name : str
@@ -83,7 +83,7 @@ class Targets:
         raise NotImplementedError
 
     def content(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what a file holds of it beside `per_step`."""
+        """Return what a file contains of it, besides `per_step`."""
         raise NotImplementedError
 
     @classmethod

@@ -40,7 +40,7 @@ def check_start(name: str, start: Any) -> None:
 
 @public("clstm")
 class TextClassifier(BaseModel):
-    """An LSTM that learns from labelled texts and gives labels to others.
+    """An LSTM that learns from labelled texts to predict the labels of others.
 
     Words (`clstm.text.tokenize`) become vectors, an LSTM reads them, its outputs are pooled over the text, and a linear
     layer scores the labels (`LSTMClassifierNetwork`). Adam minimises the cross-entropy. The defaults suit some
@@ -49,8 +49,8 @@ class TextClassifier(BaseModel):
     Parameters
     ----------
     vocab_size : int, optional
-        Number of token ids, those of padding and unknown words included; the commonest words of the training texts get
-        one. All words if left out.
+        Number of token ids, those of padding and unknown words included, for the commonest words of the training texts.
+        By default, all words have an id.
     embedding_dim : int, default 64
         Size of a word's vector.
     hidden_size : int, default 64
@@ -68,25 +68,25 @@ class TextClassifier(BaseModel):
     embedding_std : float, default 0.1
         Standard deviation of the initial embeddings.
     n_epochs : int, optional
-        Passes over the training texts. If left out 8, or more where few texts need them to make 1,000 steps.
+        Passes over the training texts. By default 8, or as many as 1,000 steps take if that is more.
     batch_size : int, default 32
-        Texts a step; of similar length.
+        Texts per step; of similar length.
     lr : float, default 1e-3
         Learning rate.
     clip_norm : float or None, default 1.0
-        Limit of the gradients' common norm.
+        Limit of the norm of all gradients together.
     ema_decay : float or None, default 0.99
-        Decay of the moving average of the weights, which is what predicts. None predicts with the last weights.
+        Decay of the moving average of the weights, which predictions use. None: they use the last weights.
     patience : int, optional
         Stop after so many epochs in a row without a better validation accuracy.
     validation_fraction : float, default 0.0
-        Share of the training texts kept for validation where `fit` is given none.
+        Share of the training texts that is held out for validation if `fit` gets no validation data.
     max_length : int, optional
-        Longer texts are cut to so many words, in training and prediction.
+        Longer texts are cut to this number of words, in training and prediction.
     start : LanguageModel, optional
         A fitted model of words (``unit="word"``) with the same embedding_dim, hidden_size and num_layers, whose
-        vocabulary, embeddings and LSTM `fit` begins with. With both directions, only the forward one of the first layer
-        has something to begin with. Files don't keep it: what was learnt in the end is in the classifier's own weights.
+        vocabulary, embeddings and LSTM `fit` starts from. If the classifier is bidirectional, this is only the forward
+        direction of the first layer. Files don't contain the model, which isn't needed after `fit`.
     num_threads : int, optional
         Threads for the LSTM and the optimiser; None leaves it to `clstm.set_num_threads` and the environment.
     seed : int or numpy.random.Generator, optional
@@ -99,17 +99,17 @@ class TextClassifier(BaseModel):
     classes_ : ndarray of shape (labels,)
         The labels, sorted.
     vocabulary_ : Vocabulary
-        The words known.
+        The known words.
     network_ : LSTMClassifierNetwork
-        The network, for what this class doesn't offer.
+        The network, for what this class has no method for.
     history_ : History
         Losses, validation accuracy and times of each epoch.
     n_iter_ : int
-        Epochs that were ended.
+        Number of completed epochs.
 
     Notes
     -----
-    Prediction keeps nothing in the object: many threads may predict with one classifier at once.
+    Prediction doesn't change the classifier: several threads may predict with it at once.
 
     Examples
     --------
@@ -180,7 +180,7 @@ class TextClassifier(BaseModel):
         if params["start"] is None:
             return
         if params["vocab_size"] is not None:
-            raise ValueError("vocab_size is given beside start, whose vocabulary is taken over")
+            raise ValueError("vocab_size is given beside start, whose vocabulary is used")
         learnt = params["start"]._fitted.params
         for name in ("embedding_dim", "hidden_size", "num_layers"):
             if params[name] != learnt[name]:
@@ -193,7 +193,7 @@ class TextClassifier(BaseModel):
 
     @property
     def vocabulary_(self) -> Vocabulary:
-        """The words known."""
+        """The known words."""
         return self._fitted.vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
@@ -201,8 +201,8 @@ class TextClassifier(BaseModel):
     def fit(self, texts: Any, labels: Any, validation_data: tuple[Any, Any] | None = None) -> TextClassifier:
         """Learn from texts and their labels.
 
-        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` tells. If an exception ends it, the
-        classifier stays as it was before the call.
+        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` is True then. If `fit` raises, the
+        classifier is as it was before the call.
 
         Parameters
         ----------
@@ -210,8 +210,8 @@ class TextClassifier(BaseModel):
         labels : sequence
             A label for each text: all strings, or all integers, or all booleans; at least two different ones.
         validation_data : (texts, labels), optional
-            The accuracy on them after each epoch decides which epoch's weights are kept (of equal ones, the one with
-            the lower loss). Without them, and without `validation_fraction`, the last epoch's are.
+            The accuracy on them after each epoch decides which epoch's weights are used (if equal, the lower loss
+            does). Without them, and without `validation_fraction`, the last epoch's are.
 
         Returns
         -------
@@ -270,14 +270,14 @@ class TextClassifier(BaseModel):
         return softmax(self._fitted.scores(texts), dtype=np.float64)
 
     def score(self, texts: Any, labels: Any) -> float:
-        """Return the accuracy: the share of the texts whose predicted label is the one given.
+        """Return the accuracy: the share of the texts whose predicted label is the given one.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         TypeError, ValueError
-            As of `fit`; labels that the classifier doesn't know are no error, but never predicted.
+            As of `fit`; labels that the classifier doesn't know aren't errors, but are never predicted.
         """
         self._check_fitted()
         texts = check_texts("texts", texts)
@@ -288,7 +288,7 @@ class TextClassifier(BaseModel):
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
     def __sklearn_tags__(self) -> Any:
-        """Describe the classifier to scikit-learn, the only one who asks."""
+        """Describe the classifier to scikit-learn, which is installed if it calls this."""
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
 
         return Tags(

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from clstm.estimators import sklearn_api as scikit
 from clstm.estimators.fitted_sequence import FittedSequence, TrainingState, make_network
 from clstm.estimators.inference import run
-from clstm.estimators.inputs import KINDS, Input
 from clstm.estimators.optimizers import OPTIMIZERS, SCHEDULES
 from clstm.estimators.random_states import generator_for
-from clstm.estimators.reading import kind_of
-from clstm.estimators.samples import Samples, check_sample_weight
+from clstm.estimators.samples import Samples
 from clstm.estimators.targets import Loss, Targets
+from clstm.estimators.training_data import Data, hold_out, prepared
 from clstm.optim import Optimizer
 from clstm.schedules import Schedule
 from clstm.train.batches import BucketedBatches
@@ -26,27 +24,6 @@ from clstm.train.loop import fit
 
 # Arguments that can't change where training continues with what was learnt.
 LASTING = ("hidden_size", "num_layers", "bidirectional", "pooling", "embedding_dim", "vocab_size", "dtype")
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a call of `fit` or `partial_fit` is given, beside the estimator's arguments.
-
-    Attributes
-    ----------
-    estimator : str
-        The name of its class, for errors.
-    X, y, sample_weight, lengths, eval_set, classes
-        As in the call; None where it has no such argument.
-    """
-
-    estimator: str
-    X: Any
-    y: Any
-    sample_weight: Any = None
-    lengths: Any = None
-    eval_set: Any = None
-    classes: Any = None
 
 
 def learn(
@@ -71,23 +48,26 @@ def learn(
     """
     if previous is not None:
         check_lasting(params, previous)
-    samples, known, targets = _read_samples(params, data, fitted_class.targets_class, previous)
+        inputs, targets = previous.input, previous.targets
+        samples = data.read(params, inputs, targets)
+    else:
+        samples, inputs, targets = data.read_first(params, fitted_class.targets_class)
     # What training continues with is copied, so that what was learnt before stays as it is, whatever happens here.
     state = copy.deepcopy(previous.state) if previous is not None and one_epoch else None
     generator = generator_for(params["random_state"]) if state is None else state.generator
     validation = None
     if data.eval_set is not None:
-        validation = _read_like(params, known, targets, data.estimator, *_check_eval_set(data.eval_set))
+        validation = data.read_eval_set(params, inputs, targets)
     elif params["early_stopping"] and not one_epoch:
-        samples, validation = _hold_out(samples, params["validation_fraction"], generator)
+        samples, validation = hold_out(samples, params["validation_fraction"], generator)
     if previous is None:
-        known = known.measured(samples, params["standardize"])
+        inputs = inputs.measured(samples, params["standardize"])
         targets = targets.measured(samples, params["standardize"])
     loss = targets.loss(params, samples)
-    samples = _prepared(samples, known, targets)
-    validation = None if validation is None else _prepared(validation, known, targets)
+    samples = prepared(samples, inputs, targets)
+    validation = None if validation is None else prepared(validation, inputs, targets)
     if state is None:
-        network = copy.deepcopy(previous.network) if previous else make_network(params, known, targets, generator)
+        network = copy.deepcopy(previous.network) if previous else make_network(params, inputs, targets, generator)
         optimizer = OPTIMIZERS[params["optimizer"]](network, lr=params["lr"], weight_decay=params["weight_decay"])
         state = TrainingState(network, optimizer, generator)
     else:
@@ -96,7 +76,7 @@ def learn(
     if previous is not None and one_epoch:
         history = previous.history.followed_by(history)
     return fitted_class(
-        params=params, network=state.network, history=history, input=known, targets=targets, state=state
+        params=params, network=state.network, history=history, input=inputs, targets=targets, state=state
     )
 
 
@@ -106,79 +86,6 @@ def check_lasting(params: Mapping[str, Any], previous: FittedSequence) -> None:
         now, then = params[name], previous.params[name]
         if not np.array_equal(now, then):
             raise ValueError(f"{name} is {now!r}, but what was learnt before, and is to be continued, has {then!r}")
-
-
-# --------------------------------------------------------------------------------------------------------- the samples
-
-
-def _read_samples(
-    params: Mapping[str, Any], data: Data, targets_class: type[Targets], previous: FittedSequence | None
-) -> tuple[Samples, Input, Targets]:
-    """Return the training samples, and what X and y are."""
-    if data.y is None:
-        raise ValueError(f"This {data.estimator} estimator requires y to be passed, but the target y is None")
-    if previous is not None:
-        known, targets = previous.input, previous.targets
-        again = data.X, data.y, data.sample_weight, data.lengths
-        return _read_like(params, known, targets, data.estimator, *again), known, targets
-    known, rows = KINDS[kind_of(data.X)].learn(data.X, data.lengths, params["vocab_size"], data.estimator)
-    scikit.check_consistent_length(rows, data.y)
-    targets, values = targets_class.learn(data.y, rows, data.lengths, params, data.classes)
-    return _weighted(rows, values, data.sample_weight, np.dtype(params["dtype"])), known, targets
-
-
-def _read_like(
-    params: Mapping[str, Any],
-    known: Input,
-    targets: Targets,
-    estimator: str,
-    X: Any,
-    y: Any,
-    sample_weight: Any = None,
-    lengths: Any = None,
-) -> Samples:
-    """Return samples of the same kinds of X and y."""
-    if y is None:
-        raise ValueError(f"This {estimator} estimator requires y to be passed, but the target y is None")
-    rows = known.read(X, lengths, estimator)
-    scikit.check_consistent_length(rows, y)
-    return _weighted(rows, targets.read(y, rows, lengths), sample_weight, np.dtype(params["dtype"]))
-
-
-def _weighted(rows: Any, values: Any, sample_weight: Any, dtype: np.dtype) -> Samples:
-    """Return the samples that have weight, floats as they are."""
-    weight = check_sample_weight(sample_weight, len(rows), dtype)
-    samples = Samples(rows, values, weight, dtype)
-    return samples if weight is None or weight.all() else samples.take(np.flatnonzero(weight))
-
-
-def _check_eval_set(eval_set: Any) -> tuple[Any, ...]:
-    """Return X, y, no weights, and lengths if there are any."""
-    if not isinstance(eval_set, (tuple, list)) or len(eval_set) not in (2, 3):
-        raise TypeError(f"eval_set is {type(eval_set).__name__}, expected (X, y) or (X, y, lengths)")
-    X, y, *lengths = eval_set
-    return X, y, None, *lengths
-
-
-def _hold_out(samples: Samples, fraction: float, generator: np.random.Generator) -> tuple[Samples, Samples]:
-    """Return the samples to train on, and those to validate on."""
-    count = round(fraction * len(samples))
-    if not 0 < count < len(samples):
-        raise ValueError(
-            f"validation_fraction is {fraction}, which of {len(samples)} samples leaves {len(samples) - count} to "
-            f"train and {count} to validate with; give eval_set, or early_stopping=False"
-        )
-    order = generator.permutation(len(samples))
-    return samples.take(np.sort(order[count:])), samples.take(np.sort(order[:count]))
-
-
-def _prepared(samples: Samples, known: Input, targets: Targets) -> Samples:
-    """Return the samples as network and loss take them."""
-    rows = known.prepared(samples.rows, samples.dtype)
-    return replace(samples, rows=rows, targets=targets.prepared(samples))
-
-
-# -------------------------------------------------------------------------------------------------------- the training
 
 
 def _train(
@@ -193,13 +100,13 @@ def _train(
     """Train the state's network."""
     network = state.network
 
-    def loss_step(some: np.ndarray) -> tuple[float, Mapping[str, np.ndarray]]:
+    def loss_step(some: np.ndarray) -> tuple[float, Mapping[str, Any]]:
         x, row_lengths, some_targets, weight = samples.batch(some)
         out, _, context = network.forward_train(x, lengths=row_lengths)
         value, dout = loss(out, some_targets, weight)
         return value, network.backward(context, dout).weights
 
-    def validate() -> tuple[float, float]:
+    def validate(validation: Samples) -> tuple[float, float]:
         out = run(network, validation.rows)
         correct, weight = validation.flat_targets(), validation.flat_weight()
         return loss(out, correct, weight)[0], targets.metric(loss, out, correct, weight)
@@ -214,7 +121,7 @@ def _train(
         loss_step,
         batches,
         n_epochs=n_epochs,
-        validate=None if validation is None else validate,
+        validate=None if validation is None else partial(validate, validation),
         monitor=targets.monitor,
         patience=params["n_iter_no_change"] if stops_early else None,
         tol=params["tol"],

@@ -88,7 +88,7 @@ def _train(
         encode(vocabulary, texts, params["max_length"]) for texts in (data.texts, data.validation_texts)
     )
 
-    def loss_step(rows: np.ndarray) -> tuple[float, Mapping[str, np.ndarray]]:
+    def loss_step(rows: np.ndarray) -> tuple[float, Mapping[str, Any]]:
         ids, lengths = training.batch(rows)
         if params["word_dropout"]:
             # Padding may become the unknown word here, too, but is never read.

@@ -1,4 +1,4 @@
-"""The characters that a model knows, and their numbers."""
+"""The characters that a model knows, and their ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Characters:
     """The characters that a model knows, each with its id: what `Vocabulary` is to words.
 
     Id 0 is the end of a text (`PADDING`), 1 any unknown character (`UNKNOWN`); then come the characters, sorted.
-    Nothing is lower-cased or left out. Unchanging.
+    Nothing is lower-cased or left out. Immutable.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ class Characters:
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_size: int | None = None) -> Characters:
-        """Return the characters of `texts`; at most `max_size` ids, of the commonest.
+        """Return the characters of `texts`; at most `max_size` ids, for the commonest.
 
         Raises
         ------
         TypeError
-            Not a collection of strings, or a number that isn't whole.
+            Not a collection of strings, or a number that isn't an integer.
         ValueError
             No character at all, or a number below 3.
         """
@@ -66,7 +66,7 @@ class Characters:
         return cls("".join(map(chr, codes.tolist())))
 
     def __len__(self) -> int:
-        """Return how many ids there are, with those of the end and of unknown characters."""
+        """Return the number of ids, those of the end of a text and of unknown characters included."""
         return len(self.characters) + self._FIRST
 
     def __eq__(self, other: object) -> bool:
@@ -92,18 +92,18 @@ class Characters:
         TypeError
             Not integers.
         ValueError
-            An id that there isn't.
+            An id out of range.
         """
         shown = f"\n\ufffd{self.characters}"
         return [shown[number] for number in check_token_ids("ids", ids, len(self)).tolist()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` makes equal characters of, fit for JSON."""
+        """Return a description that JSON can represent, from which `from_dict` makes equal characters."""
         return {"characters": self.characters}
 
     @classmethod
     def from_dict(cls, content: Any) -> Characters:
-        """Return the characters that `to_dict` described.
+        """Return the characters that `to_dict` has described.
 
         Raises
         ------
@@ -120,5 +120,5 @@ class Characters:
 
 def _codes(text: str) -> np.ndarray:
     """Return the code points of a text."""
-    # Lone surrogates, which a Python string may hold, are characters as any other.
+    # Lone surrogates, which a Python string may contain, are characters like any other.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64)

@@ -59,7 +59,7 @@ class FittedLanguageModel(Fitted):
         return ids.T, lengths, [["\n", *split(text)] for text in texts]
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         config = {"vocabulary": self.vocabulary.to_dict(), "history": self.history.as_dict()}
         return config, self.network.parameters()
 

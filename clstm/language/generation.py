@@ -1,8 +1,9 @@
-"""How a language model writes: each token is drawn from the softmax of the scores after those before it."""
+"""How a language model generates text: each token is drawn from the softmax of the scores after those before it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ def generate(
     *read, last = encode(vocabulary, prompt).tolist() if prompt else [vocabulary.PADDING]
     if read:
         stream.run(vectors[read])
-    h = np.empty((1, network.lstm.hidden_size), network.dtype)
+    hidden_size: Any = network.lstm.hidden_size  # one number: all layers have the same size
+    h = np.empty((1, hidden_size), network.dtype)
     noise = _gumbel_noise(generator, n, len(vocabulary), network.dtype)
-    written: list[int] = []
+    generated: list[int] = []
     for _ in range(n):
         scores = network.scores(stream.step(vectors[last : last + 1], h))[0]
         scores[vocabulary.UNKNOWN] = -np.inf
@@ -42,8 +44,8 @@ def generate(
                 keep_likeliest(scores, top_p)
             scores += next(noise)
         last = int(scores.argmax())
-        written.append(last)
-    return fitted.join(written)
+        generated.append(last)
+    return fitted.join(generated)
 
 
 def _gumbel_noise(generator: np.random.Generator, n: int, size: int, dtype: np.dtype) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""LanguageModel: learns from a text which character or word comes next; scores texts and writes them."""
+"""LanguageModel: learns from texts which character or word comes next; scores texts and generates them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _check_cutoffs(name: str, cutoffs: Any) -> None:
 
 @public("clstm")
 class LanguageModel(BaseModel):
-    """An LSTM that learns from a text what comes next, character by character or word by word.
+    """An LSTM that learns to predict the next character or word of a text.
 
     Tokens become vectors, an LSTM reads them, and a softmax over its outputs gives each token's probability of coming
-    next (`LSTMLanguageNetwork`). The text is cut into `batch_size` streams that are read side by side in chunks; the
-    state is carried from chunk to chunk, the gradients are not (truncated back-propagation through time). Adam
+    next (`LSTMLanguageNetwork`). The text is cut into `batch_size` streams, which are read in parallel, chunk by chunk;
+    the state is carried from chunk to chunk, the gradients are not (truncated back-propagation through time). Adam
     minimises the cross-entropy, its rate rising briefly and then falling to zero along a cosine.
 
     Parameters
@@ -50,8 +50,8 @@ class LanguageModel(BaseModel):
     unit : {"character", "word"}, default "character"
         What a token is; words are those of `clstm.text.tokenize`.
     vocab_size : int, optional
-        Number of token ids, those of the end of a text and of unknown tokens included; the commonest tokens of the text
-        get one. All tokens if left out.
+        Number of token ids, those of the end of a text and of unknown tokens included, for the commonest tokens of the
+        text. By default, all tokens have an id.
     embedding_dim : int, default 64
         Size of a token's vector.
     hidden_size : int, default 256
@@ -59,32 +59,32 @@ class LanguageModel(BaseModel):
     num_layers : int, default 1
         Layers of the LSTM.
     tied : bool, default False
-        The softmax's weights are those of the embedding, one array. Where hidden_size isn't embedding_dim a linear
-        layer leads from one to the other.
+        Use the embedding's weights for the softmax, too (one array). If hidden_size isn't embedding_dim, a linear layer
+        maps one to the other.
     softmax : {"plain", "adaptive"}, default "plain"
-        An adaptive one spends little on rare tokens (`clstm.layers.adaptive_softmax`).
+        An adaptive one takes less time for rare tokens (`clstm.layers.adaptive_softmax`).
     cutoffs : sequence of int, optional
-        The first id of each of the adaptive softmax's clusters; an eighth and half of the vocabulary if left out.
+        The first id of each of the adaptive softmax's clusters; by default an eighth and half of the vocabulary.
     dropout : float, default 0.1
         On the embeddings, between layers and on the LSTM's output, in training.
     embedding_std : float, optional
-        Standard deviation of the initial embeddings; 1 for characters, 0.1 for words and tied weights if left out.
+        Standard deviation of the initial embeddings; by default 1 for characters, 0.1 for words and tied weights.
     n_epochs : int, default 10
         Passes over the text.
     batch_size : int, default 16
         Streams; fewer where the text is short.
     chunk_length : int, default 64
-        Time steps through which gradients go back.
+        Time steps that gradients are propagated back through.
     lr : float, default 0.01
-        Greatest learning rate.
+        Highest learning rate.
     clip_norm : float or None, default 1.0
-        Limit of the gradients' common norm.
+        Limit of the norm of all gradients together.
     ema_decay : float or None, default 0.99
-        Decay of the moving average of the weights, which is what predicts. None predicts with the last weights.
+        Decay of the moving average of the weights, which predictions use. None: they use the last weights.
     patience : int, optional
         Stop after so many epochs in a row without a better validation loss.
     validation_fraction : float, default 0.0
-        Share of the text, at its end, kept for validation where `fit` is given none.
+        Share of the text, at its end, that is held out for validation if `fit` gets no validation text.
     num_threads : int, optional
         Threads for the LSTM and the optimiser; None leaves it to `clstm.set_num_threads` and the environment.
     seed : int or numpy.random.Generator, optional
@@ -95,17 +95,17 @@ class LanguageModel(BaseModel):
     Attributes
     ----------
     vocabulary_ : Characters or Vocabulary
-        The tokens known.
+        The known tokens.
     network_ : LSTMLanguageNetwork
         The network.
     history_ : History
-        Losses (nats a token) and times of each epoch.
+        Losses (nats per token) and times of each epoch.
     n_iter_ : int
-        Epochs that were ended.
+        Number of completed epochs.
 
     Notes
     -----
-    All methods but `fit` keep nothing in the object: many threads may use one model at once.
+    No method but `fit` changes the model: several threads may use it at once.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class LanguageModel(BaseModel):
 
     @property
     def vocabulary_(self) -> Characters | Vocabulary:
-        """The tokens known."""
+        """The known tokens."""
         return self._fitted.vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
@@ -187,15 +187,15 @@ class LanguageModel(BaseModel):
     def fit(self, text: Any, validation_text: Any = None) -> LanguageModel:
         """Learn from a text, or from several.
 
-        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` tells. If an exception ends it, the
-        model stays as it was before the call.
+        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` is True then. If `fit` raises, the
+        model is as it was before the call.
 
         Parameters
         ----------
         text : str or collection of str
-            Several texts are read one after another, and their ends are tokens that are learnt, too.
+            Several texts are read one after another; their ends are tokens, too, which the model learns to predict.
         validation_text : str or collection of str, optional
-            The loss on it after each epoch decides which epoch's weights are kept. Without it, and without
+            The loss on it after each epoch decides which epoch's weights are used. Without it, and without
             `validation_fraction`, the last epoch's are.
 
         Returns
@@ -219,10 +219,10 @@ class LanguageModel(BaseModel):
     # --------------------------------------------------------------------------------------------------- scoring
 
     def bits(self, text: Any) -> np.ndarray:
-        """Return how many bits each token of the text takes: -log2 of its probability given all before it.
+        """Return the number of bits that each token takes: -log2 of its probability given all tokens before it.
 
-        The state is carried through the whole text, or texts. A token that the model doesn't know counts as "an unknown
-        one".
+        The state is carried through the whole text, or texts. All tokens that the model doesn't know are the same
+        token here: the unknown one.
 
         Parameters
         ----------
@@ -254,14 +254,14 @@ class LanguageModel(BaseModel):
         """
         unit = self._fitted.params["unit"]
         if unit != "character":
-            raise ValueError(f"unit is {unit!r}: its tokens leave out characters, so ask for the perplexity")
+            raise ValueError(f"unit is {unit!r}: its tokens leave out characters; use perplexity")
         return float(self.bits(text).mean())
 
     def perplexity(self, text: Any) -> float:
-        """Return 2 to the mean of `bits`: among how many equally likely tokens it would be as hard to choose."""
+        """Return 2 ** mean of `bits`: the number of equally likely tokens that would be as hard to predict."""
         return float(2 ** self.bits(text).mean())
 
-    # --------------------------------------------------------------------------------------------------- writing
+    # --------------------------------------------------------------------------------------------------- generation
 
     def generate(
         self,
@@ -273,29 +273,29 @@ class LanguageModel(BaseModel):
         top_p: float | None = None,
         seed: int | np.random.Generator | None = None,
     ) -> str:
-        """Return `n` more tokens behind a prompt, each drawn from its probabilities given all before it.
+        """Generate tokens after a prompt, each drawn from the probabilities given all tokens before it.
 
         Parameters
         ----------
         prompt : str
-            What was read before; may be empty. It isn't in what is returned.
+            Read first; may be empty. It isn't part of the result.
         n : int
-            Characters or words to write.
+            Number of characters or words to generate.
         temperature : float, default 1.0
-            Scores are divided by it: below 1 the likely gets likelier. 0 takes the likeliest each time.
+            Scores are divided by it: below 1, likely tokens become likelier. 0 takes the likeliest each time.
         top_k : int, optional
-            Draw from the k likeliest only.
+            Draw from the k likeliest tokens only.
         top_p : float, optional
-            Draw from the fewest tokens that have this probability together only (Holtzman et al. 2020); above 0, at
-            most 1. After `top_k`, if both are given.
+            Draw only from the smallest set of tokens with at least this probability together (Holtzman et al. 2020);
+            above 0, at most 1. Applied after `top_k`, if both are given.
         seed : int or numpy.random.Generator, optional
             For the draws.
 
         Returns
         -------
         str
-            The characters; or the words, with spaces between. The end of a text, which a model of several texts may
-            write, is a new line. Unknown tokens are never drawn.
+            The characters; or the words, separated by spaces. The end of a text, which a model of several texts may
+            generate, is a new line. Unknown tokens are never drawn.
 
         Raises
         ------
@@ -317,5 +317,5 @@ class LanguageModel(BaseModel):
     # ---------------------------------------------------------------------------------------------- scikit-learn
 
     def __sklearn_clone__(self) -> LanguageModel:
-        """Return the model itself: a classifier that starts from it is cloned with what was learnt here."""
+        """Return the model itself: the clone of a classifier that starts from it needs a fitted model, too."""
         return self

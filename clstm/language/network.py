@@ -1,4 +1,4 @@
-"""The network of a language model: token ids in, the next token's probabilities out."""
+"""The network of a language model: token ids in, the next token's scores out."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from clstm.models.base import LSTMNetwork
 if TYPE_CHECKING:
     from clstm.summary import Axes
 
-# Scores of so many numbers are held at once where a long text is read.
+# A long text is read in parts, so that no more than so many scores are in memory at once.
 READ_SCORES = 1 << 21
 
 
 @public("clstm.language")
 class TiedLinear(Linear):
-    """A `Linear` whose weight is an embedding's (Press & Wolf 2017; Inan et al. 2017); only the bias is its own.
+    """A `Linear` that uses an embedding's weight (Press & Wolf 2017; Inan et al. 2017) and has only a bias itself.
 
-    The weight's gradient, which `backward` returns beside that of the bias, belongs to the embedding. Weights change
-    by the network that both are parts of, the embedding first.
+    `backward` returns the weight's gradient, too: it has to be added to the embedding's. The weights are packed when
+    the bias changes, so the network that contains both layers changes the embedding first.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class TiedLinear(Linear):
 
 @public("clstm.language")
 class LSTMLanguageNetwork(LSTMNetwork):
-    """Embedding, LSTM, softmax over the tokens: reads token ids and tells the probabilities of each next one.
+    """Embedding, LSTM, softmax over the tokens: reads token ids and scores what may come next.
 
-    Weights are named ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``projection.weight`` (where tied weights are of
+    Weights are named ``embedding.weight``, ``lstm.weight_ih_l0``, ..., ``projection.weight`` (if tied weights have
     another size than the LSTM's output), ``decoder.weight``, ``decoder.bias``.
 
     Parameters
@@ -69,10 +69,10 @@ class LSTMLanguageNetwork(LSTMNetwork):
     num_layers : int, default 1
         Layers of the LSTM.
     tied : bool, default False
-        The softmax's weights are those of the embedding. A linear layer without bias stands before it where
-        hidden_size isn't embedding_dim.
+        The softmax's weights are those of the embedding. If hidden_size isn't embedding_dim, a linear layer without
+        bias precedes it.
     cutoffs : sequence of int, optional
-        Makes the softmax an adaptive one, see `AdaptiveLogSoftmax`; not with `tied`.
+        Of an adaptive softmax, see `AdaptiveLogSoftmax`; not with `tied`.
     dropout : float, default 0.0
         On the embeddings, between layers and on the LSTM's output, in training.
     embedding_std : float, default 0.1
@@ -128,9 +128,9 @@ class LSTMLanguageNetwork(LSTMNetwork):
                 self._add_part(name, getattr(self, name))
 
     def scores(self, y: np.ndarray) -> np.ndarray:
-        """Return what the softmax is taken of, from the LSTM's output y (..., hidden_size): (..., vocab_size).
+        """Return the scores (logits) of the tokens, (..., vocab_size), for the LSTM's output y (..., hidden_size).
 
-        Of an adaptive softmax, the logarithms of the probabilities.
+        An adaptive softmax returns the logarithms of the probabilities.
         """
         return self.decoder(y if self.projection is None else self.projection(y))
 
@@ -169,8 +169,8 @@ class LSTMLanguageNetwork(LSTMNetwork):
     ) -> tuple[float, dict[str, np.ndarray], State]:
         """Return the mean of -log p(target) with dropout, its gradients by weight, and the state after the last step.
 
-        The gradients go back to the first step and no further: truncated back-propagation through time. The arguments
-        are those of `losses`.
+        Gradients aren't propagated to the initial state: truncated back-propagation through time. The arguments are
+        those of `losses`.
         """
         ids, targets = self._check(ids, targets)
         x, embedding = self.embedding.forward_train(ids)

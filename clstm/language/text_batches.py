@@ -1,4 +1,4 @@
-"""A long text cut into streams that are read side by side, chunk by chunk: what truncated back-propagation needs."""
+"""A long text cut into streams that are read in parallel, chunk by chunk, for truncated back-propagation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from clstm._package import public
 
 @public("clstm.language")
 class TextStreams:
-    """Chunks of streams, to be iterated over once an epoch: each gives the range of its time steps.
+    """Chunks of parallel streams; each epoch iterates over the ranges of the chunks' time steps.
 
-    The text is cut into `batch_size` pieces of one length, the columns of (time, batch). A chunk begins where the last
-    one ended, so that the state goes on from one to the next; each epoch begins at another of the first steps, so that
-    the cuts fall elsewhere. What doesn't fill a whole row of pieces or the last chunk is left out of the epoch.
+    The text is cut into `batch_size` streams of the same length, the columns of (time, batch). A chunk begins where the
+    one before ended, so that the state can be carried over. Each epoch begins at a random one of the first steps, so
+    that gradients are cut at other places. Tokens that don't fill all streams, or the last chunk, are left out.
 
     Parameters
     ----------
     ids : array_like of int, shape (tokens,)
-        At least two: the first is only read, the last is only guessed.
+        At least two: the first is only read, the last is only predicted.
     batch_size : int
-        Pieces; fewer where a short text has no chunk for each of so many.
+        Number of streams; fewer if a short text has no chunk for each of so many.
     chunk_length : int
-        Steps of a chunk; fewer where the text is shorter.
+        Steps of a chunk; fewer if the text is shorter.
     seed : int or numpy.random.Generator, optional
-        For where the epochs begin.
+        For the steps at which epochs begin.
 
     Examples
     --------
@@ -52,13 +52,13 @@ class TextStreams:
         self.batch_size = max(1, min(batch_size, tokens // chunk_length))
         self.steps = tokens // self.batch_size
         self.chunk_length = min(chunk_length, self.steps)
-        read, guessed = (
+        read, predicted = (
             part[: self.batch_size * self.steps].reshape(self.batch_size, self.steps).T for part in (ids, ids[1:])
         )
-        self._ids, self._targets = np.ascontiguousarray(read), np.ascontiguousarray(guessed)
+        self._ids, self._targets = np.ascontiguousarray(read), np.ascontiguousarray(predicted)
 
     def __len__(self) -> int:
-        """Chunks of an epoch."""
+        """Return the number of chunks of an epoch."""
         return self.steps // self.chunk_length
 
     def __iter__(self) -> Iterator[range]:
@@ -68,6 +68,6 @@ class TextStreams:
             yield range(first, first + self.chunk_length)
 
     def at(self, steps: range) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ids that are read at these steps, and those to be guessed, (len(steps), batch_size) each."""
+        """Return the ids to read at these steps, and those to predict, (len(steps), batch_size) each."""
         part = slice(steps.start, steps.stop)
         return self._ids[part], self._targets[part]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ def _train(
         loss, grads, state = network.train_step(*streams.at(steps), state)
         return loss, grads
 
-    def validate() -> tuple[float, None]:
-        whole = TextStreams(validation_ids, params["batch_size"], params["chunk_length"])
+    def validate(ids: np.ndarray) -> tuple[float, None]:
+        whole = TextStreams(ids, params["batch_size"], params["chunk_length"])
         return float(network.losses(*whole.at(range(whole.steps)))[0].mean()), None
 
     optimizer = Adam(network, lr=params["lr"])
@@ -71,7 +72,7 @@ def _train(
         train_step,
         streams,
         n_epochs=params["n_epochs"],
-        validate=None if validation_ids is None else validate,
+        validate=None if validation_ids is None else partial(validate, validation_ids),
         patience=None if validation_ids is None else params["patience"],
         ema_decay=params["ema_decay"],
         clip_norm=params["clip_norm"],

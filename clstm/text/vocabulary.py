@@ -1,4 +1,4 @@
-"""Words and their numbers: `tokenize` takes texts apart, a `Vocabulary` gives each word an id."""
+"""Words and their ids: `tokenize` splits texts into words, a `Vocabulary` gives each word an id."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# What stands inside words and isn't \w for Python: combining accents, the vowel signs of Hebrew, Arabic, the scripts of
+# What occurs inside words but isn't \w in Python: combining accents, the vowel signs of Hebrew, Arabic, the scripts of
 # India and Tibetan, and the joiners that Persian and those scripts use.
 _MARKS = (
     "\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
@@ -35,10 +35,11 @@ _TOKEN = re.compile(rf"{WORD}(?:'{WORD})*|[!?\u061f{_EMOJI}{_UNSPACED}]")
 def tokenize(text: str) -> list[str]:
     """Return the tokens of a text.
 
-    A token is a word (a run of letters, digits and the marks on them, in any script; apostrophes inside it belong to
+    A token is a word (a run of letters, digits and the marks on them, in any script; apostrophes inside it are part of
     it), one ``!`` or ``?``, one emoji, or, in scripts written without spaces (Chinese, Japanese, Thai, ...), one
-    character. All else separates words: hyphens, underscores, other punctuation. Letters are lower-cased and different
-    encodings of the same text are made one (Unicode's NFKC; a typographic apostrophe is a plain one).
+    character. Everything else separates words: hyphens, underscores, other punctuation. Letters are lower-cased,
+    and different encodings of the same text give the same tokens (Unicode's NFKC; a typographic apostrophe becomes a
+    plain one).
 
     Parameters
     ----------
@@ -47,7 +48,7 @@ def tokenize(text: str) -> list[str]:
     Returns
     -------
     list of str
-        Empty where the text has none.
+        Empty for a text without any.
 
     Examples
     --------
@@ -63,25 +64,26 @@ def tokenize(text: str) -> list[str]:
 class Vocabulary:
     """The words that a model knows, each with its id.
 
-    Id 0 is padding (`PADDING`), 1 any unknown word (`UNKNOWN`); then come the words. Unchanging.
+    Id 0 is padding (`PADDING`), 1 any unknown word (`UNKNOWN`); then come the words. Immutable.
 
     Parameters
     ----------
     words : iterable of str
-        The known words, as `tokenize` gives them, by the order of their ids, from 2 on; each once.
+        The known words, as `tokenize` returns them, in the order of their ids, from 2 on; each once.
 
     Raises
     ------
     TypeError
         Not a collection of strings.
     ValueError
-        No word, an empty one, or one that stands twice.
+        An empty word, or one that occurs twice.
     """
 
     PADDING = 0
     UNKNOWN = 1
-    _NAMES = ("<padding>", "<unknown>")  # no word looks like these: tokens hold no brackets
-    _TOKENIZER = 1  # which `split` a stored vocabulary was made with: raised when a text would give other tokens
+    _NAMES: tuple[str, ...] = ("<padding>", "<unknown>")  # no word looks like these: tokens contain no brackets
+    # The version of `split` that a stored vocabulary was made with; to be raised when `split` returns other tokens
+    _TOKENIZER = 1
 
     def __init__(self, words: Iterable[str]) -> None:
         words = check_texts("words", words)
@@ -103,14 +105,14 @@ class Vocabulary:
         max_size : int, optional
             Greatest number of ids, with those of padding and unknown words: at least 3. The commonest words are kept.
         min_count : int, default 1
-            Words that stand in `texts` less often are left out.
+            Words that occur in `texts` less often are left out.
 
         Raises
         ------
         TypeError
-            Not a collection of strings (the index is named), or a number that isn't whole.
+            Not a collection of strings (the index is named), or a number that isn't an integer.
         ValueError
-            No text, no word that could be kept, or a number out of range.
+            No text, no word, none that occurs often enough, or a number out of range.
         """
         counts: Counter[str] = Counter()
         for text in check_texts("texts", texts):
@@ -137,7 +139,7 @@ class Vocabulary:
         return self._tokens[len(self._NAMES) :]
 
     def __len__(self) -> int:
-        """Return how many ids there are, with padding and unknown: the rows that an embedding needs."""
+        """Return the number of ids, those of padding and unknown words included: the rows that an embedding needs."""
         return len(self._tokens)
 
     def __contains__(self, word: object) -> bool:
@@ -157,7 +159,7 @@ class Vocabulary:
         return tokenize(text)
 
     def tokens(self, text: str) -> list[str]:
-        """Return the tokens whose ids `encode` gives, known or not; of a text without any, the unknown one's name."""
+        """Return the tokens whose ids `encode` returns, known or not; of a text without any, the unknown one's name."""
         return self.split(text) or [self._NAMES[self.UNKNOWN]]
 
     def encode(self, text: str) -> np.ndarray:
@@ -166,8 +168,8 @@ class Vocabulary:
         Returns
         -------
         ndarray of int64, shape (time,)
-            `UNKNOWN` stands for each word that isn't known; a text without any token is one `UNKNOWN`, so time is at
-            least 1.
+            `UNKNOWN` for each word that isn't known. A text without any token is encoded as one `UNKNOWN`, so time is
+            at least 1.
 
         Raises
         ------
@@ -182,7 +184,7 @@ class Vocabulary:
         Returns
         -------
         ids : ndarray of int64, shape (batch, time)
-            `PADDING` stands behind the end of each row.
+            `PADDING` follows the end of each row.
         lengths : ndarray of int64, shape (batch,)
             At least 1 each, as of `encode`.
 
@@ -212,7 +214,7 @@ class Vocabulary:
         TypeError
             Not integers.
         ValueError
-            An id that the vocabulary doesn't have, or another shape.
+            An id out of range, or another shape.
         """
         ids = check_token_ids("ids", ids, len(self))
         if ids.ndim != 1:
@@ -220,12 +222,12 @@ class Vocabulary:
         return [self._tokens[number] for number in ids.tolist() if number != self.PADDING]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` makes an equal vocabulary of, fit for JSON."""
+        """Return a description that JSON can represent, from which `from_dict` makes an equal vocabulary."""
         return {"tokenizer": self._TOKENIZER, "words": list(self.words)}
 
     @classmethod
     def from_dict(cls: type[Self], content: Any) -> Self:
-        """Return the vocabulary that `to_dict` described.
+        """Return the vocabulary that `to_dict` has described.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Encoder and decoder with attention: a sequence of token ids in, the scores of another's next token out."""
+"""Encoder and decoder with attention: a source's token ids in, scores of the target's next token out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clstm._checks import (
 )
 from clstm._package import public
 from clstm.layers.attention import Attention
-from clstm.layers.base import Context, Layer
+from clstm.layers.base import Context
 from clstm.layers.dropout import Dropout
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 @public("clstm.translation")
 @dataclass(frozen=True)
 class Memory:
-    """What the encoder has read: the outputs (batch, time, hidden_size), each row's length, and the last state."""
+    """The encoder's outputs (batch, time, hidden_size), each row's length, and the final state."""
 
     outputs: np.ndarray
     lengths: np.ndarray
     state: State
 
     def take(self, rows: np.ndarray) -> Memory:
-        """Return what was read of some rows."""
-        return Memory(self.outputs[rows], self.lengths[rows], tuple(array[:, rows] for array in self.state))
+        """Return the memory of some of the rows."""
+        h, c = self.state
+        return Memory(self.outputs[rows], self.lengths[rows], (h[:, rows], c[:, rows]))
 
 
 @public("clstm.translation")
@@ -52,9 +53,9 @@ class EncoderDecoderContext(Context):
 
 @public("clstm.translation")
 class EncoderDecoder(LSTMNetwork):
-    """An LSTM that reads the source in both directions, and one that writes the target with an eye on what was read.
+    """An LSTM that reads the source in both directions, and one that generates the target with attention to the source.
 
-    The decoder starts from the encoder's last state, each layer from the same layer's, both directions side by side.
+    Each layer of the decoder starts from the encoder's final state in the same layer, both directions concatenated.
     Its outputs attend to the encoder's (`Attention`), and a linear layer scores the next target token
     (Luong, Pham & Manning 2015, without input feeding, so that training has no loop over time).
 
@@ -63,17 +64,17 @@ class EncoderDecoder(LSTMNetwork):
     source_size, target_size : int
         Token ids are 0 to source_size - 1 and 0 to target_size - 1.
     embedding_dim : int
-        Size of a token's vector, and of what the scores are made of.
+        Size of a token's vector, and of the attention's output.
     hidden_size : int
-        Features of h and c in each layer of the decoder; the encoder's directions have half of them each. Even.
+        Features of h and c in each layer of the decoder; each direction of the encoder has half as many. Even.
     num_layers : int, default 1
     score : {"general", "dot"}, default "general"
         The attention's.
     dropout : float, default 0.0
-        On the vectors, between layers and on the attention's output, in training.
+        On the embeddings, between layers and on the attention's output, in training.
     embedding_std : float, default 1.0
-        Standard deviation of the initial vectors. With 0.1, which suits classifiers, outputs are so small at first that
-        the attention takes long to find anything.
+        Standard deviation of the initial embeddings. With 0.1, which suits classifiers, outputs are so small at first
+        that attention takes long to learn.
     dtype : dtype, default float32
     seed : int or numpy.random.Generator, optional
         For the initial weights and dropout.
@@ -113,8 +114,8 @@ class EncoderDecoder(LSTMNetwork):
         self.dtype = check_dtype("dtype", dtype)
         dropout = check_real("dropout", dropout, low=0.0, high=1.0)
         generator = random_generator(seed)
-        options = {"dtype": self.dtype, "seed": generator}
-        recurrent = {"batch_first": True, "dropout": dropout, "num_threads": num_threads, **options}
+        options: dict[str, Any] = {"dtype": self.dtype, "seed": generator}
+        recurrent: dict[str, Any] = {"batch_first": True, "dropout": dropout, "num_threads": num_threads, **options}
         self.source_embedding = Embedding(source_size, embedding_dim, std=embedding_std, **options)
         self.encoder = LSTM(embedding_dim, hidden_size // 2, num_layers, bidirectional=True, **recurrent)
         self.target_embedding = Embedding(target_size, embedding_dim, std=embedding_std, **options)
@@ -134,7 +135,7 @@ class EncoderDecoder(LSTMNetwork):
         Parameters
         ----------
         source : array_like of int, shape (batch, time)
-            Token ids; also past a row's length, where they don't matter.
+            Token ids; also past a row's length, where they have no effect.
         lengths : array_like of int, shape (batch,), optional
             Real steps of each row, 1 or more; all of them if left out.
 
@@ -145,10 +146,10 @@ class EncoderDecoder(LSTMNetwork):
         """
         source, lengths = _check_ids("source", source, lengths, self.source_size)
         outputs, state = self.encoder(self.source_embedding(source), lengths=lengths)
-        return Memory(outputs, lengths, _side_by_side(state))
+        return Memory(outputs, lengths, _concatenated(state))
 
     def step(self, tokens: Any, memory: Memory, state: State) -> tuple[np.ndarray, np.ndarray, State]:
-        """Score what may come after one more token of each beam.
+        """Read one more token of each beam, and score what may come next.
 
         Parameters
         ----------
@@ -156,35 +157,35 @@ class EncoderDecoder(LSTMNetwork):
             The last token of each of a row's beams, which share the row's memory.
         memory : Memory
         state : (h, c)
-            The decoder's, (num_layers, batch * beams, hidden_size) each: the memory's to begin with.
+            The decoder's, (num_layers, batch * beams, hidden_size) each; initially the memory's.
 
         Returns
         -------
         scores : ndarray of shape (batch, beams, target_size)
-        places : ndarray of shape (batch, beams, time)
-            What the attention took of each place of the source.
+        attention : ndarray of shape (batch, beams, time)
+            The attention weights over the source.
         state : (h, c)
         """
         tokens = check_token_ids("tokens", tokens, self.target_size)
         y, state = self.decoder(self.target_embedding(tokens.reshape(-1, 1)), state)
-        attended, places = self.attention(y.reshape(*tokens.shape, -1), memory.outputs, memory.lengths)
-        return self.fc(attended), places, state
+        attended, attention = self.attention(y.reshape(*tokens.shape, -1), memory.outputs, memory.lengths)
+        return self.fc(attended), attention, state
 
     def __call__(self, source: Any, target: Any, source_lengths: Any = None, target_lengths: Any = None) -> np.ndarray:
-        """Score what may come after each real token of target rows.
+        """Score what may come after each token of target rows, padding excluded.
 
         Parameters
         ----------
         source : array_like of int, shape (batch, source time)
         target : array_like of int, shape (batch, target time)
-            Token ids; also past a row's length, where they don't matter.
+            Token ids; also past a row's length, where they have no effect.
         source_lengths, target_lengths : array_like of int, shape (batch,), optional
             Real steps of each row, 1 or more; all of them if left out.
 
         Returns
         -------
         ndarray of shape (real target tokens, target_size)
-            Row by row, as ``target[real]`` has the tokens: what is padding costs nothing here.
+            Row by row, in the order of ``target[real]``: no time is spent on padding.
 
         Raises
         ------
@@ -202,20 +203,20 @@ class EncoderDecoder(LSTMNetwork):
     def forward_train(
         self, source: Any, target: Any, source_lengths: Any = None, target_lengths: Any = None
     ) -> tuple[np.ndarray, EncoderDecoderContext]:
-        """Score as a call does, with dropout, and keep what `backward` needs."""
+        """Score as a call does, with dropout, and return a context for `backward`, too."""
         source, source_lengths = _check_ids("source", source, source_lengths, self.source_size)
         target, target_lengths = _check_ids("target", target, target_lengths, self.target_size, len(source))
         real = _real(target, target_lengths)
-        contexts = {}
+        contexts: dict[str, Any] = {}
 
-        def run(name: str, part: Layer, *arguments: Any) -> Any:
+        def run(name: str, part: Any, *arguments: Any) -> Any:
             *results, contexts[name] = part.forward_train(*arguments)
             return results[0] if len(results) == 1 else results
 
         embedded = run("source_dropout", self._dropout, run("source_embedding", self.source_embedding, source))
         outputs, state = run("encoder", self.encoder, embedded, None, source_lengths)
         embedded = run("target_dropout", self._dropout, run("target_embedding", self.target_embedding, target))
-        y, _ = run("decoder", self.decoder, embedded, _side_by_side(state), target_lengths)
+        y, _ = run("decoder", self.decoder, embedded, _concatenated(state), target_lengths)
         attended = run("attention", self.attention, y, outputs, source_lengths)
         scores = run("fc", self.fc, run("dropout", self._dropout, attended[real]))
         return scores, EncoderDecoderContext(self, real, kept=contexts)
@@ -238,11 +239,11 @@ class EncoderDecoder(LSTMNetwork):
         decoder = self.decoder.backward(parts["decoder"], attention.queries)
         dembedded = self._dropout.backward(parts["target_dropout"], decoder.x).x
         target_embedding = self.target_embedding.backward(parts["target_embedding"], dembedded)
-        dstate = _apart((decoder.h0, decoder.c0))
+        dstate = _separated((decoder.h0, decoder.c0))
         encoder = self.encoder.backward(parts["encoder"], attention.memory, dstate)
         dembedded = self._dropout.backward(parts["source_dropout"], encoder.x).x
         source_embedding = self.source_embedding.backward(parts["source_embedding"], dembedded)
-        found = {
+        found: dict[str, Any] = {
             "source_embedding": source_embedding, "encoder": encoder, "target_embedding": target_embedding,
             "decoder": decoder, "attention": attention, "fc": fc,
         }  # fmt: skip
@@ -272,21 +273,27 @@ def _check_ids(name: str, ids: Any, lengths: Any, size: int, batch: int | None =
 
 
 def _real(target: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Tell which of the tokens lie within their row's length."""
+    """Return which of the tokens are within their row's length."""
     return np.arange(target.shape[1]) < lengths[:, np.newaxis]
 
 
-def _side_by_side(state: State) -> State:
-    """Return states (layers * 2, batch, half) of two directions as (layers, batch, hidden): side by side."""
-    return tuple(
-        array.reshape(-1, 2, *array.shape[1:]).swapaxes(1, 2).reshape(len(array) // 2, array.shape[1], -1)
-        for array in state
-    )
+def _concatenated(state: State) -> State:
+    """Return states (layers * 2, batch, half) of two directions as (layers, batch, hidden)."""
+
+    def concatenated(array: np.ndarray) -> np.ndarray:
+        by_layer = array.reshape(-1, 2, *array.shape[1:]).swapaxes(1, 2)
+        return by_layer.reshape(len(array) // 2, array.shape[1], -1)
+
+    h, c = state
+    return concatenated(h), concatenated(c)
 
 
-def _apart(state: State) -> State:
-    """Undo `_side_by_side`."""
-    return tuple(
-        array.reshape(*array.shape[:2], 2, -1).swapaxes(1, 2).reshape(2 * len(array), array.shape[1], -1)
-        for array in state
-    )
+def _separated(state: State) -> State:
+    """Return states (layers, batch, hidden) as those of two directions: the inverse of `_concatenated`."""
+
+    def separated(array: np.ndarray) -> np.ndarray:
+        by_direction = array.reshape(*array.shape[:2], 2, -1).swapaxes(1, 2)
+        return by_direction.reshape(2 * len(array), array.shape[1], -1)
+
+    h, c = state
+    return separated(h), separated(c)

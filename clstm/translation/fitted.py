@@ -26,14 +26,14 @@ PREDICT_ROWS, PREDICT_STEPS = 64, 8192
 
 @public("clstm.translation")
 class Alignment(NamedTuple):
-    """What the attention took of each source word when it wrote each target word.
+    """The attention weights of each target word over the source words.
 
     Attributes
     ----------
     source_words, target_words : list of str
-        The source's end and the target's words, punctuation included.
+        The words, punctuation included.
     weights : ndarray of shape (target words, source words)
-        Each row's sum is 1 with what the source's end took, which isn't shown.
+        Each row's sum, with the weight of the source's end (which isn't included), is 1.
     """
 
     source_words: list[str]
@@ -104,7 +104,7 @@ class FittedTranslator(Fitted):
         return *rows.batch(np.arange(len(rows))), tokens
 
     def content(self) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-        """Return what a file holds of it beside the arguments."""
+        """Return what a file contains of it, besides the arguments."""
         config = {
             "source_vocabulary": self.source_vocabulary.to_dict(),
             "target_vocabulary": self.target_vocabulary.to_dict(),
@@ -152,5 +152,5 @@ def check_sentences(sentences: Any) -> list[str]:
 
 
 def _bare(words: Sequence[str]) -> list[str]:
-    """Return words without the marks that join them to their neighbours."""
+    """Return words without joiners."""
     return [word.replace(JOINER, "") for word in words]

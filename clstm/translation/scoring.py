@@ -9,7 +9,7 @@ from clstm.text.vocabulary import check_texts
 
 
 def bleu(translations: Sequence[str], references: Any) -> float:
-    """Return sacrebleu's BLEU of translations, each of which may have one reference or several."""
+    """Return sacrebleu's BLEU of translations, each of which may have one or several references."""
     try:
         from sacrebleu.metrics import BLEU
     except ImportError:
@@ -24,8 +24,8 @@ def bleu(translations: Sequence[str], references: Any) -> float:
         check_texts(f"references[{index}]", [some] if isinstance(some, str) else some)
         for index, some in enumerate(references)
     ]
-    # sacrebleu's form: first references, second ones, and so on, None where a sentence has no more
-    streams = [
+    # sacrebleu expects all first references, all second ones and so on, None where a sentence has no more of them.
+    streams: Any = [
         [some[place] if place < len(some) else None for some in several] for place in range(max(map(len, several)))
     ]
     return BLEU().corpus_score(list(translations), streams).score

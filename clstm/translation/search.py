@@ -1,4 +1,4 @@
-"""Beam search: the likeliest targets that an encoder-decoder finds for sources, many sources at once."""
+"""Beam search: the likeliest targets of an encoder-decoder for sources, for a batch of sources at once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def beam_search(
     end: int,
     never: tuple[int, ...],
 ) -> list[Found]:
-    """Return for each source row the best target that was found.
+    """Return the best target found for each source row.
 
-    All beams of all rows take a step together. A beam that has written `end` stays among its row's beams with the score
-    that it has; a row is left when all of its beams have ended. Beams are ranked by their log-probability divided by
+    All beams of all rows take each step together. A beam that has generated `end` remains one of its row's beams, with
+    its score; a row is finished when all of its beams have ended. Beams are ranked by their log-probability divided by
     ((5 + length) / 6) ** length_penalty (Wu et al. 2016).
 
     Parameters
@@ -36,63 +36,75 @@ def beam_search(
     beam_size : int
         1 is greedy search.
     length_penalty : float
-        0 or more; the more, the longer the targets.
+        0 or more; higher values prefer longer targets.
     max_steps : ndarray of int64, shape (batch,)
-        Most tokens of each row's target, 1 or more.
+        Highest number of tokens of each row's target, 1 or more.
     start, end : int
         The tokens that begin and end a target.
     never : tuple of int
-        Tokens that are not written.
+        Tokens that must not be generated.
 
     Returns
     -------
-    list of (tokens, places)
-        Of each row: ndarray of int64, shape (target length,), without `end`; and what the attention took of each place
-        of the source when it wrote each of them, shape (target length, source length).
+    list of (tokens, attention)
+        For each row: ndarray of int64, shape (target length,), without `end`; and the attention weights of each of
+        these tokens over the source, shape (target length, source length).
     """
     n, time = source.shape
     beams = min(beam_size, network.target_size - len(never))
     memory = network.encode(source, lengths)
-    state = tuple(np.repeat(array, beams, axis=1) for array in memory.state)
+    h, c = (np.repeat(array, beams, axis=1) for array in memory.state)
     rows = np.arange(n)
     tokens = np.full((n, beams), start)
-    totals = np.where(np.arange(beams) == 0, 0.0, -np.inf) * np.ones((n, 1))  # all beams are the same one at first
+    # All beams of a row are equal at first, so only one of them may be extended.
+    totals = np.where(np.arange(beams) == 0, 0.0, -np.inf) * np.ones((n, 1))
     ended = np.zeros((n, beams), bool)
     sizes = np.zeros((n, beams), np.int64)
-    trail: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    trail: list[tuple[np.ndarray, ...]] = []
     found: list[Found] = [(np.zeros(0, np.int64), np.zeros((0, time), network.dtype))] * n
 
     for step in range(1, max_steps.max(initial=0) + 1):
-        scores, places, state = network.step(tokens, memory, state)
+        scores, attention, (h, c) = network.step(tokens, memory, (h, c))
         scores[..., never] = -np.inf
-        # The best of a row are among the best of each of its beams. One that has ended goes on in one way only.
-        next_tokens, gains = _best_tokens(scores, beams)
-        next_tokens[ended], gains[ended] = end, -np.inf
-        gains[ended, 0] = 0
-        next_totals = (totals[..., np.newaxis] + gains).reshape(len(rows), -1)
-        sizes += ~ended
-        ranks = next_totals / np.repeat(((5 + sizes) / 6) ** length_penalty, beams, axis=1)
-        chosen = np.argsort(-ranks, axis=1, kind="stable")[:, :beams]
-        parents = chosen // beams
-
-        tokens = np.take_along_axis(next_tokens.reshape(len(rows), -1), chosen, axis=1)
-        totals = np.take_along_axis(next_totals, chosen, axis=1)
-        sizes = np.take_along_axis(sizes, parents, axis=1)
+        parents, tokens, totals, sizes = _extended(scores, totals, sizes, ended, end, length_penalty)
         ended = tokens == end
-        trail.append(_spread(n, rows, parents, tokens, np.take_along_axis(places, parents[..., np.newaxis], axis=1)))
+        trail.append(_spread(n, rows, parents, tokens, np.take_along_axis(attention, parents[..., np.newaxis], axis=1)))
 
         done = ended.all(axis=1) | (step >= max_steps[rows])
         for row in rows[done]:
-            found[row] = _trace(trail, row, end, lengths[row])
-        left = np.flatnonzero(~done)
-        beam_rows = (left[:, np.newaxis] * beams + parents[left]).reshape(-1)
-        state = tuple(array[:, beam_rows] for array in state)
-        if len(left) < len(rows):
-            memory, rows = memory.take(left), rows[left]
-            tokens, totals, ended, sizes = tokens[left], totals[left], ended[left], sizes[left]
+            found[row] = _best_target(trail, row, end, lengths[row])
+        unfinished = np.flatnonzero(~done)
+        beam_rows = (unfinished[:, np.newaxis] * beams + parents[unfinished]).reshape(-1)
+        h, c = h[:, beam_rows], c[:, beam_rows]
+        if len(unfinished) < len(rows):
+            memory, rows = memory.take(unfinished), rows[unfinished]
+            tokens, totals = tokens[unfinished], totals[unfinished]
+            ended, sizes = ended[unfinished], sizes[unfinished]
         if not len(rows):
             break
     return found
+
+
+def _extended(
+    scores: np.ndarray, totals: np.ndarray, sizes: np.ndarray, ended: np.ndarray, end: int, length_penalty: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return each row's best beams with one more token: the beam that each extends, its token, total and size."""
+    n, beams = totals.shape
+    # A row's best beams are among the best extensions of each of its beams. One that has ended has one extension only.
+    next_tokens, gains = _best_tokens(scores, beams)
+    next_tokens[ended], gains[ended] = end, -np.inf
+    gains[ended, 0] = 0
+    next_totals = (totals[..., np.newaxis] + gains).reshape(n, -1)
+    sizes = sizes + ~ended
+    ranks = next_totals / np.repeat(((5 + sizes) / 6) ** length_penalty, beams, axis=1)
+    chosen = np.argsort(-ranks, axis=1, kind="stable")[:, :beams]
+    parents = chosen // beams
+    return (
+        parents,
+        np.take_along_axis(next_tokens.reshape(n, -1), chosen, axis=1),
+        np.take_along_axis(next_totals, chosen, axis=1),
+        np.take_along_axis(sizes, parents, axis=1),
+    )
 
 
 def _best_tokens(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +117,7 @@ def _best_tokens(scores: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _spread(n: int, rows: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return arrays of some rows as such of all `n`."""
+    """Return arrays of some rows as arrays of all `n` rows, with zeros for the others."""
     if len(rows) == n:
         return arrays
     spread = tuple(np.zeros((n, *array.shape[1:]), array.dtype) for array in arrays)
@@ -114,14 +126,14 @@ def _spread(n: int, rows: np.ndarray, *arrays: np.ndarray) -> tuple[np.ndarray, 
     return spread
 
 
-def _trace(trail: list[tuple[np.ndarray, ...]], row: int, end: int, length: int) -> Found:
-    """Follow a row's best beam back to its start; return its tokens before `end`, and what it looked at."""
-    beam, steps = 0, []
-    for parents, tokens, places in reversed(trail):
-        steps.append((tokens[row, beam], places[row, beam, :length]))
+def _best_target(trail: list[tuple[np.ndarray, ...]], row: int, end: int, length: int) -> Found:
+    """Return the tokens of a row's best beam before `end`, and their attention weights."""
+    beam, steps = 0, []  # the best beam is the first one; each step has the index of the beam that it extended
+    for parents, tokens, attention in reversed(trail):
+        steps.append((tokens[row, beam], attention[row, beam, :length]))
         beam = parents[row, beam]
-    written = [(token, place) for token, place in reversed(steps) if token != end]
-    if not written:
+    generated = [(token, weights) for token, weights in reversed(steps) if token != end]
+    if not generated:
         return np.zeros(0, np.int64), np.zeros((0, length), trail[0][2].dtype)
-    tokens, places = zip(*written, strict=True)
-    return np.array(tokens, np.int64), np.stack(places)
+    tokens, attention = zip(*generated, strict=True)
+    return np.array(tokens, np.int64), np.stack(attention)

@@ -1,4 +1,4 @@
-"""Pairs of sentences as ids, made into what the network takes batch by batch."""
+"""Pairs of sentences as ids, in batches for the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clstm.translation.sentences import SentenceVocabulary
 
 @public("clstm.translation")
 class SentencePairs:
-    """Pairs of sentences as ids, made into what the network takes batch by batch."""
+    """Pairs of sentences as ids, in batches for the network."""
 
     def __init__(self, source: SentenceVocabulary, target: SentenceVocabulary, sources: list[str], targets: list[str]):
         self._sources = pad(source.encode_tokens(source.split(text)) for text in sources)
@@ -22,13 +22,13 @@ class SentencePairs:
         self.lengths = self._sources.lengths + self._targets.lengths
 
     def batch(self, rows: np.ndarray) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """Return the arguments of a call of the network, and the token that is right at each place it scores."""
+        """Return the arguments of a call of the network, and the correct token for each of its scores."""
         source, source_lengths = self._sources.batch(rows)
-        wanted, lengths = self._targets.batch(rows)
-        given = np.empty_like(wanted)
-        given[:, 0], given[:, 1:] = self._start, wanted[:, :-1]
-        real = np.arange(wanted.shape[1]) < lengths[:, np.newaxis]
-        return (source, given, source_lengths, lengths), wanted[real]
+        correct, lengths = self._targets.batch(rows)
+        read = np.empty_like(correct)
+        read[:, 0], read[:, 1:] = self._start, correct[:, :-1]
+        real = np.arange(correct.shape[1]) < lengths[:, np.newaxis]
+        return (source, read, source_lengths, lengths), correct[real]
 
 
 def pad(rows: Iterable[np.ndarray]) -> PaddedRows:

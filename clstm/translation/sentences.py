@@ -1,6 +1,6 @@
-"""Sentences as words that can be put together again: cut with punctuation and case kept, and joined to what it was.
+"""Sentences as tokens that can be joined again: `cut` preserves punctuation, case and where there is no space.
 
-`clstm.text.tokenize` throws away what a classifier doesn't need; a translation needs all of it back.
+`clstm.text.tokenize` drops what a classifier doesn't need; a translation needs all of it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from clstm._package import public
 from clstm.text.vocabulary import LETTER, WORD, Vocabulary, check_texts
 
-# Stands where a token is joined to its neighbour without a space, as in OpenNMT's tokeniser; no text holds it.
+# Marks where a token is joined to its neighbour without a space, as in OpenNMT's tokeniser; no text contains it.
 JOINER = "\uffed"
 
-# One or two letters keep the apostrophe that follows them (l', qu', I'), longer words leave it to what comes after it
-# ('s, 't): so neither names nor the words of French have a second form beside an apostrophe.
+# After one or two letters an apostrophe is part of their token (l', qu', I'), after longer words of the next ('s, 't):
+# so neither names nor French words have a second form, with an apostrophe.
 _TOKEN = re.compile(rf"\b{LETTER}{{1,2}}'(?={LETTER})|(?<={LETTER})'{WORD}|(?P<word>{WORD})|\S")
 
 
 def cut(text: str) -> list[str]:
     """Return the tokens of a text: words, parts of words at an apostrophe, and each mark of punctuation.
 
-    A mark or part that stands beside its neighbour without a space holds a joiner on that side, so that `join` gives
-    the text back, but for this: white space becomes one plain space, different encodings of the same letters are made
-    one (Unicode's NFC), and a typographic apostrophe becomes a plain one.
+    A mark or part without a space between it and its neighbour has a joiner on that side, so that `join` returns the
+    text, with these differences: white space becomes one plain space, different encodings of the same letters become
+    the same (Unicode's NFC), and a typographic apostrophe becomes a plain one.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def cut(text: str) -> list[str]:
     Returns
     -------
     list of str
-        Empty where the text has none.
+        Empty for a text without any.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def cut(text: str) -> list[str]:
 
 
 def join(tokens: Iterable[str]) -> str:
-    """Return the text that `cut` gave these tokens of."""
+    """Return the text that `cut` has split into these tokens."""
     text = " ".join(tokens)
     for joined in (f"{JOINER} {JOINER}", f"{JOINER} ", f" {JOINER}", JOINER):
         text = text.replace(joined, "")
@@ -69,7 +69,7 @@ def join(tokens: Iterable[str]) -> str:
 
 
 def capitalised(token: str) -> str:
-    """Return the token with its first letter a capital one."""
+    """Return the token with a capital as its first letter."""
     return token[:1].upper() + token[1:]
 
 
@@ -79,14 +79,14 @@ class SentenceVocabulary(Vocabulary):
 
     Ids 0 and 1 are `Vocabulary`'s padding and unknown word, 2 and 3 begin and end a sentence; then come the words.
 
-    A sentence's first word is written with a capital whatever it is. It is taken as lower-case where the training
-    sentences have it so further in, and more often than with a capital ("truecasing": Lita et al. 2003).
+    A sentence's first word has a capital whatever word it is. It is read as lower-case if it is more often lower-case
+    than capitalised inside the training sentences ("truecasing": Lita et al. 2003).
     """
 
     START = 2
     END = 3
     _NAMES = ("<padding>", "<unknown>", "<start>", "<end>")
-    _TOKENIZER = 1  # as `Vocabulary` has it, here of `cut`
+    _TOKENIZER = 1  # the version of `cut`
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], max_size: int | None = None, min_count: int = 1) -> SentenceVocabulary:
@@ -105,11 +105,11 @@ class SentenceVocabulary(Vocabulary):
         if tokens:
             first, lower = tokens[0], tokens[0].lower()
             unseen = len(self)
-            # Ids go by falling count: the smaller one is that of the commoner form.
+            # Ids are in the order of falling counts, so the commoner form has the smaller one.
             if self._ids.get(lower, unseen) < self._ids.get(first, unseen):
                 tokens[0] = lower
         return tokens
 
     def encode_tokens(self, tokens: Iterable[str]) -> np.ndarray:
-        """Return the ids of a sentence's tokens, and the end's after them: int64."""
+        """Return the ids of a sentence's tokens, followed by that of the end: int64."""
         return np.array([*(self._ids.get(token, self.UNKNOWN) for token in tokens), self.END], np.int64)

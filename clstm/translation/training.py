@@ -57,7 +57,7 @@ def _train(
         return loss, network.backward(context, dscores)
 
     def validate() -> tuple[float, None]:
-        total = words = 0
+        total, words = 0.0, 0
         for rows in batches_by_length(validation.lengths, PREDICT_ROWS, PREDICT_STEPS):
             arguments, correct = validation.batch(rows)
             total += cross_entropy(network(*arguments), correct)[0] * len(correct)

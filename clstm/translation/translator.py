@@ -33,41 +33,47 @@ def _check_hidden_size(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value}, expected an even number: half for each direction")
 
 
+def _check_search(beam_size: Any, length_penalty: Any) -> tuple[int, float]:
+    """Return the arguments of the beam search, checked."""
+    return check_index("beam_size", beam_size, low=1), check_real("length_penalty", length_penalty, low=0.0)
+
+
 @public("clstm")
 class Translator(BaseModel):
     """An LSTM that learns from sentences and their translations and translates others.
 
-    An encoder reads the source's words in both directions; a decoder writes the target's one by one, and looks with
-    each of them at all of the source's (`EncoderDecoder`; Luong, Pham & Manning 2015). Training gives the decoder the
-    right words so far and minimises the cross-entropy of the next one, with Adam at a rate that falls to zero along a
-    cosine. Translation looks for the likeliest sentence by beam search. A word that the target vocabulary lacks is
-    taken from the source, where the attention was highest.
+    An encoder reads the source's words in both directions; a decoder generates the target's one by one, with attention
+    over the source (`EncoderDecoder`; Luong, Pham & Manning 2015). In training the decoder reads the correct words
+    (teacher forcing), and Adam minimises the cross-entropy of the next word at a rate that falls to zero along a
+    cosine. Translation searches for the likeliest sentence with a beam search. For an unknown word the source word with
+    the highest attention is copied.
 
     Parameters
     ----------
     vocab_size : int or None, default 8000
-        Most ids of each language, with the four that aren't words; its commonest words get one. None: all words.
+        Highest number of ids in each language, the four that aren't words included; its commonest words have one.
+        None: all words.
     min_count : int, default 2
-        Words that stand less often in the training sentences get none, so that the unknown word is learnt from them.
+        Words that occur less often in the training sentences have no id; the unknown word is learnt from them.
     embedding_dim : int, default 128
         Size of a word's vector.
     hidden_size : int, default 256
-        Features of h and c in each layer of the decoder; half of them in each direction of the encoder. Even.
+        Features of h and c in each layer of the decoder, and half of that in each direction of the encoder. Even.
     num_layers : int, default 1
     attention : {"general", "dot"}, default "general"
-        How decoder and encoder are compared; see `clstm.layers.attention.Attention`.
+        The attention's score; see `clstm.layers.attention.Attention`.
     dropout : float, default 0.2
-        On the vectors, between layers and on what the words are chosen by, in training.
+        On the embeddings, between layers and on the attention's output, in training.
     label_smoothing : float, default 0.1
-        Share of each right word spread over all words, in training.
+        Share of the probability of each correct word that is spread over all words, in training.
     n_epochs : int, default 8
         Passes over the training sentences.
     batch_size : int, default 32
-        Pairs a step; of similar length.
+        Pairs per step; of similar length.
     lr : float, default 1e-2
-        Learning rate to begin with.
+        Initial learning rate.
     clip_norm : float or None, default 1.0
-        Limit of the gradients' common norm.
+        Limit of the norm of all gradients together.
     patience : int, optional
         Stop after so many epochs in a row without a lower validation loss.
     num_threads : int, optional
@@ -80,17 +86,17 @@ class Translator(BaseModel):
     Attributes
     ----------
     source_vocabulary_, target_vocabulary_ : SentenceVocabulary
-        The words known.
+        The known words.
     network_ : EncoderDecoder
-        The network, for what this class doesn't offer.
+        The network, for what this class has no method for.
     history_ : History
         Losses and times of each epoch.
     n_iter_ : int
-        Epochs that were ended.
+        Number of completed epochs.
 
     Notes
     -----
-    Translation keeps nothing in the object: many threads may translate with one model at once.
+    Translation doesn't change the model: several threads may translate with it at once.
 
     Examples
     --------
@@ -148,12 +154,12 @@ class Translator(BaseModel):
 
     @property
     def source_vocabulary_(self) -> SentenceVocabulary:
-        """The words known of the source's language."""
+        """The known words of the source's language."""
         return self._fitted.source_vocabulary
 
     @property
     def target_vocabulary_(self) -> SentenceVocabulary:
-        """The words known of the target's language."""
+        """The known words of the target's language."""
         return self._fitted.target_vocabulary
 
     # ------------------------------------------------------------------------------------------------- training
@@ -161,15 +167,15 @@ class Translator(BaseModel):
     def fit(self, sources: Any, targets: Any, validation_data: tuple[Any, Any] | None = None) -> Translator:
         """Learn from sentences and their translations.
 
-        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` tells. If an exception ends it, the
-        model stays as it was before the call.
+        Ctrl-C ends the training and keeps what was learnt; `history_.interrupted` is True then. If `fit` raises, the
+        model is as it was before the call.
 
         Parameters
         ----------
         sources, targets : collection of str
-            Each source with its target; a source may stand several times, with other targets.
+            Each source with its target; a source may occur several times, with different targets.
         validation_data : (sources, targets), optional
-            The loss on them after each epoch decides which epoch's weights are kept. Without them the last epoch's are.
+            The loss on them after each epoch decides which epoch's weights are used. Without them the last epoch's are.
 
         Returns
         -------
@@ -205,12 +211,12 @@ class Translator(BaseModel):
         sentences : collection of str
             May be empty. A sentence without words is translated as an empty one.
         beam_size : int, default 5
-            How many beginnings of a translation are followed at once; 1 takes the likeliest word each time.
+            Number of unfinished translations that are extended in parallel; 1 takes the likeliest word each time.
         length_penalty : float, default 1.0
-            0 or more. 0 ranks translations by their probability, which is higher the shorter they are; 1 nearly by
-            that of a word.
+            0 or more. 0 ranks translations by their probability, which is higher for shorter ones; 1 approximately by
+            the mean probability of their words.
         return_attention : bool, default False
-            Return an `Alignment` for each sentence, too: `clstm.plot.attention` draws it.
+            Whether to return an `Alignment` for each sentence, too: `clstm.plot.attention` draws it.
 
         Returns
         -------
@@ -226,8 +232,7 @@ class Translator(BaseModel):
             An argument out of range.
         """
         fitted = self._fitted
-        beam_size = check_index("beam_size", beam_size, low=1)
-        length_penalty = check_real("length_penalty", length_penalty, low=0.0)
+        beam_size, length_penalty = _check_search(beam_size, length_penalty)
         return_attention = check_flag("return_attention", return_attention)
         translations, alignments = fitted.translate(sentences, beam_size, length_penalty)
         return (translations, alignments) if return_attention else translations
@@ -252,5 +257,6 @@ class Translator(BaseModel):
         TypeError, ValueError
             As of `translate`; not as many references as sources, or a source without one.
         """
-        self._check_fitted()
-        return bleu(self.translate(sources, beam_size, length_penalty), references)
+        fitted = self._fitted
+        beam_size, length_penalty = _check_search(beam_size, length_penalty)
+        return bleu(fitted.translate(sources, beam_size, length_penalty)[0], references)

@@ -29,7 +29,7 @@ BOTH = pytest.mark.parametrize("estimator", [LSTMClassifier, LSTMRegressor])
 
 
 def small_ones(**options):
-    """Estimators that learn fast what the checks want to be learnt."""
+    """Return estimators that learn quickly what the checks expect."""
     return [
         LSTMClassifier(hidden_size=12, n_epochs=40, **options),
         LSTMRegressor(hidden_size=12, n_epochs=60, lr=2e-2, **options),
@@ -58,7 +58,7 @@ def test_scikit_learn_in_float32(estimator, check):
 
 @pytest.fixture(scope="module")
 def data():
-    """Ragged sequences whose first channel drifts up or down, and which of both they do."""
+    """Return ragged sequences with a mean above or below zero, and which of the two it is."""
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 60)
     X = [(rng.normal(size=(rng.integers(4, 12), 3)) + (2 * c - 1)).astype(np.float32) for c in y]
@@ -91,7 +91,7 @@ def assert_same(some, others):
 
 
 @BOTH
-def test_forms_of_sequences_are_one(data, estimator):
+def test_all_forms_of_sequences_give_the_same_results(data, estimator):
     X, y = data
     expected = small(estimator).fit(X, y)
     objects = np.empty(len(X), object)
@@ -255,7 +255,7 @@ def test_warm_start_and_partial_fit(data):
     weights = network.state_dict()
     classifier.fit(X, y)
     assert classifier.loss_curve_[0] < 2 * before
-    assert_same(network.state_dict()["fc.weight"], weights["fc.weight"])  # what others hold stays as it was
+    assert_same(network.state_dict()["fc.weight"], weights["fc.weight"])  # the earlier network is unchanged
     with pytest.raises(ValueError, match="y holds the class 7, expected one of"):
         classifier.fit(X, y + 7)
     with pytest.raises(ValueError, match="X has 2 features, but LSTMClassifier is expecting 3"):
@@ -268,7 +268,7 @@ def test_warm_start_and_partial_fit(data):
     assert online.classes_.tolist() == [0, 1, 2]
     assert online.score(X, y) > 0.9
     regressor = small(LSTMRegressor, n_epochs=1).fit(X, y)
-    for _ in range(30):  # at the rate of lr, not at the 0 that the schedule ended with
+    for _ in range(30):  # with lr as learning rate, not with the 0 that the schedule ended at
         regressor.partial_fit(X, y)
     assert regressor.score(X, y) > 0.5
 
@@ -306,7 +306,7 @@ def test_cross_validation_of_ragged_lists(data, backend):
     X, y = data
     pipeline = make_pipeline(FunctionTransformer(lambda X: [x[:, :2] for x in X]), small(LSTMClassifier))
     if backend == "loky":
-        pipeline = small(LSTMClassifier)  # lambdas can't be sent
+        pipeline = small(LSTMClassifier)  # lambdas can't be pickled
     expected = cross_val_score(pipeline, X, y, cv=3)
     with parallel_config(backend, n_jobs=2):
         np.testing.assert_array_equal(cross_val_score(pipeline, X, y, cv=3), expected)
@@ -440,7 +440,7 @@ def test_bad_files(data, tmp_path, change, message):
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "max"])
-def test_stream_says_what_the_prefix_gets(data, pooling):
+def test_stream_returns_the_prediction_for_each_prefix(data, pooling):
     X, y = data
     classifier = small(LSTMClassifier, bidirectional=False, pooling=pooling, num_layers=2).fit(X, y)
     x = X[0]
@@ -466,7 +466,7 @@ def test_streams_of_other_input(data):
     steps = small(LSTMRegressor, bidirectional=False).fit(X, [x[:, :2] for x in X])
     stream = steps.stream()
     expected = steps.predict(X[:1])[0]
-    steps.fit(X, y)  # the stream goes on with what was learnt before
+    steps.fit(X, y)  # the stream continues with what was learnt before
     np.testing.assert_allclose(stream.run(X[0]), expected, rtol=1e-5)
 
     options = {"bidirectional": False, "embedding_dim": 4}

@@ -31,8 +31,8 @@ def reviews():
 
 @pytest.fixture(scope="module")
 def fitted(reviews):
-    """A classifier that has learnt something of 2,800 reviews."""
-    training, validation = reviews.train, reviews.validation  # in no random order, hence the steps
+    """Return a classifier that is fitted to 2,800 reviews."""
+    training, validation = reviews.train, reviews.validation  # not in random order, hence the steps
     return TextClassifier(**SMALL, lr=4e-3, n_epochs=6).fit(
         training.texts[::3], training.labels[::3], (validation.texts[::4], validation.labels[::4])
     )
@@ -68,7 +68,7 @@ def test_it_learns_real_reviews(fitted, reviews):
 
 
 def test_few_texts_are_learnt_too():
-    """An epoch has one step here; 8 of them would teach nothing."""
+    """An epoch has one step here, and 8 steps are too few to learn anything."""
     classifier = TextClassifier(**SMALL).fit(TEXTS, LABELS)
     assert classifier.n_iter_ == 1000
     assert classifier.score(TEXTS, LABELS) == 1.0
@@ -134,7 +134,7 @@ def test_every_pooling_fits(pooling, bidirectional):
     assert shapes_of(classifier.network_) == shapes_of(expected)
 
 
-def test_validation_fraction_holds_texts_back():
+def test_validation_fraction_holds_out_texts():
     classifier = make_tiny(validation_fraction=0.25).fit([*TEXTS, "unheard"], [*LABELS, "good"])
     assert len(classifier.history_.validation_score) == 2
     assert all(round(score * 6) == pytest.approx(score * 6) for score in classifier.history_.validation_score)
@@ -341,7 +341,7 @@ def altered(config, *keys, value):
     ],
 )
 def test_hostile_files(keys, value, tiny, tmp_path):
-    """What the file says is well-formed, but not what a classifier says."""
+    """The files are well-formed, but don't describe a classifier."""
     tiny.save(tmp_path / "model")
     content = load_model(tmp_path / "model")
     save_model(tmp_path / "hostile", content.kind, altered(content.config, *keys, value=value), content.arrays)

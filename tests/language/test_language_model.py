@@ -107,7 +107,7 @@ def test_losses_carry_the_state(monkeypatch):
     np.testing.assert_allclose(network.losses(ids, targets)[0], whole, atol=1e-12)
 
 
-def test_network_refuses_what_does_not_fit():
+def test_network_refuses_wrong_arguments():
     network = LSTMLanguageNetwork(11, 5, 6, seed=0)
     with pytest.raises(ValueError, match=r"ids has shape \(3,\), expected \(time, batch\)"):
         network.losses([1, 2, 3], [1, 2, 3])
@@ -171,7 +171,7 @@ def test_adaptive_softmax_refuses_cutoffs(cutoffs, error, message):
 # ------------------------------------------------------------------------------------------------ streams, characters
 
 
-def test_streams_hold_every_token_once_and_go_on():
+def test_streams_contain_every_token_once_and_continue():
     streams = TextStreams(np.arange(101), batch_size=4, chunk_length=7, seed=0)
     assert (streams.steps, len(streams)) == (25, 3)
     starts = set()
@@ -213,7 +213,7 @@ def test_characters():
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("unit", ["character", "word"])
-def test_every_kind_learns_and_comes_back_from_its_file(unit, kind, tmp_path):
+def test_every_kind_learns_and_can_be_saved_and_loaded(unit, kind, tmp_path):
     options = SMALL | {"unit": unit} | KINDS[kind]
     model = LanguageModel(**(options | {"n_epochs": 40, "lr": 0.03})).fit(TEXT)
     assert model.perplexity(TEXT) < 0.7 * len(model.vocabulary_)
@@ -278,7 +278,7 @@ def test_generate_keeps_the_likeliest(characters):
     assert characters.generate("Call", 30, seed=3)[:10] == characters.generate("Call", 10, seed=3)
 
 
-def test_top_p_keeps_the_fewest_with_the_share():
+def test_top_p_keeps_the_fewest_tokens_with_that_probability():
     from clstm.language.generation import keep_likeliest
 
     for share, kept in ((0.5, 1), (0.51, 2), (0.8, 2), (0.9, 3), (1.0, 4)):
@@ -345,7 +345,7 @@ def test_wrong_texts_are_named(characters, words):
         model.perplexity("x")
     with pytest.raises(ValueError, match="text has no tokens"):
         characters.perplexity("")
-    with pytest.raises(ValueError, match="ask for the perplexity"):
+    with pytest.raises(ValueError, match="leave out characters; use perplexity"):
         words.bits_per_character("a film")
 
 
@@ -360,7 +360,7 @@ def test_wrong_texts_are_named(characters, words):
         ({"top_p": 1.1}, ValueError, "top_p is 1.1, expected at most 1"),
     ],
 )
-def test_wrong_wishes_of_generate_are_named(characters, arguments, error, message):
+def test_wrong_arguments_of_generate_are_named(characters, arguments, error, message):
     with pytest.raises(error, match=message):
         characters.generate(**{"prompt": "Call", "n": 3} | arguments)
 
@@ -411,7 +411,7 @@ def test_clones_of_the_classifier_start_from_the_same_model(words):
     assert base.clone(TextClassifier(start=words)).start is words
 
 
-def test_wrong_starts_are_named(words, characters):
+def test_wrong_models_to_start_from_are_refused(words, characters):
     for start, options, error, message in (
         (Vocabulary(["a"]), {}, TypeError, "start is Vocabulary, expected a LanguageModel"),
         (characters, {}, ValueError, "start has unit 'character', expected 'word'"),

@@ -1,6 +1,6 @@
 """Tokens and vocabularies."""
 
-# Letters of other scripts stand here on purpose.
+# Letters of other scripts are here on purpose.
 # ruff: noqa: RUF001
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def test_tokenize_takes_strings_only(text):
 # ------------------------------------------------------------------------------------------------- Vocabulary
 
 
-def test_words_stand_by_falling_count_then_alphabetically():
+def test_words_are_in_the_order_of_falling_counts_then_alphabetical():
     vocabulary = Vocabulary.from_texts(TEXTS)
     assert vocabulary.words == ("the", "a", "cat", "dog", "!", "and", "bird")
     assert len(vocabulary) == 9
@@ -236,7 +236,7 @@ def test_vocabularies_of_other_words_or_order_differ():
         ({"tokenizer": 1, "words": [""]}, r"words\[0\] is empty"),
     ],
 )
-def test_from_dict_refuses_all_else(content, message):
+def test_from_dict_refuses_everything_else(content, message):
     with pytest.raises(ValueError, match=message):
         Vocabulary.from_dict(content)
 

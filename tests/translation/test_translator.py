@@ -1,4 +1,4 @@
-"""The translator: sentences taken apart and put together, the network, beam search, learning, files, errors."""
+"""The translator: sentences split and joined, the network, beam search, learning, files, errors."""
 
 import copy
 import gzip
@@ -79,7 +79,7 @@ def test_join_undoes_cut(text):
     assert join(cut(text)) == " ".join(plain.split())
 
 
-def test_first_words_are_taken_in_the_case_they_have_inside():
+def test_first_words_are_read_in_the_case_that_they_have_inside_sentences():
     vocabulary = SentenceVocabulary.from_texts(["The dog saw Tom.", "Tom saw the dog.", "Never again."])
     assert vocabulary.split("The dog") == ["the", "dog"]
     assert vocabulary.split("Tom saw The dog") == ["Tom", "saw", "The", "dog"]
@@ -168,7 +168,7 @@ def search(network, source, lengths, **options):
 
 
 def sharp_network():
-    """A network whose scores lie far apart, so that there is something to find."""
+    """Return a network with very different scores, so that targets have clearly different ranks."""
     network = make_network(num_layers=1)
     with network.updating() as weights:
         for name in weights:
@@ -177,7 +177,7 @@ def sharp_network():
 
 
 def rank(network, source, tokens, length_penalty, max_steps=3):
-    """Return the rank of one target, its end included where there is a step left for it."""
+    """Return the rank of one target, its end included if there is a step left for it."""
     target = [2, *tokens]
     wanted = [*tokens, 3][:max_steps]
     scores = network(source[np.newaxis], np.array([target[: len(wanted)]]))
@@ -228,7 +228,7 @@ def test_a_wider_beam_ranks_no_worse_than_a_greedy_one_and_rows_dont_mix():
 # ------------------------------------------------------------------------------------------------------- learning
 
 
-def test_it_learns_and_puts_words_together_as_it_never_saw_them(fitted):
+def test_it_translates_combinations_of_words_that_it_has_never_seen(fitted):
     assert fitted.translate(SOURCES) == TARGETS
     sources, targets = zip(*HELD_OUT, strict=True)
     right = sum(found == target for found, target in zip(fitted.translate(sources), targets, strict=True))
@@ -250,7 +250,7 @@ def test_unknown_words_are_copied(fitted):
     assert join(alignments[0].target_words).replace(" .", ".") == translations[0]
 
 
-def test_sentences_are_translated_in_any_company_and_order(fitted):
+def test_translations_dont_depend_on_the_batch_and_its_order(fitted):
     sources = [source for source, _ in PAIRS]
     together = fitted.translate(sources)
     assert fitted.translate(sources[::-1]) == together[::-1]
@@ -261,8 +261,8 @@ def test_sentences_are_translated_in_any_company_and_order(fitted):
         assert all(some == together for some in pool.map(lambda _: fitted.translate(sources), range(4)))
 
 
-def test_attention_finds_its_places_in_real_sentences():
-    """Scores that grow too fast are certain of one place, mostly the sentence's end, and never learn another."""
+def test_attention_aligns_real_sentences():
+    """If scores grow too fast, all attention is on one token, mostly the sentence's end, and never learns another."""
     with gzip.open(DATA / "sentence_pairs" / "en_fr.tsv.gz", "rt", encoding="utf-8") as file:
         pairs = [line.rstrip("\n").split("\t") for line in file][:3000]
     sources, targets = ([pair[side] for pair in pairs] for side in (0, 1))
@@ -271,7 +271,7 @@ def test_attention_finds_its_places_in_real_sentences():
     weights = [alignment.weights[:-1] for alignment in alignments if len(alignment.target_words) > 4]
     centres = [rows @ np.arange(rows.shape[1]) / rows.sum(axis=1) for rows in weights]
     assert np.mean([rows[:, -1].mean() for rows in weights]) < 0.5
-    # Both languages say things in much the same order
+    # Both languages have nearly the same word order
     assert np.mean([np.corrcoef(centre, np.arange(len(centre)))[0, 1] for centre in centres]) > 0.6
 
 
