@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clstm.cli.data_files import LABEL_NAMES, Table, read_table
+from clstm.cli.example_files import LABEL_NAMES
+from clstm.cli.tables import Table, read_table
 
 # Names by which a header tells its columns, in order of preference.
 ID_NAMES = ("id", "unique_id", "sequence", "series")
@@ -90,7 +91,7 @@ def read_sequences(
         If left out, the extension or the first line tells.
     id_column, label_column : str, optional
         A column's name, or its number from 1. If left out, the names in `ID_NAMES` and in
-        `clstm.cli.data_files.LABEL_NAMES` are looked for. All other columns hold values.
+        `clstm.cli.example_files.LABEL_NAMES` are looked for. All other columns hold values.
     numeric : bool, default False
         Whether labels are numbers.
     labelled : bool, default True

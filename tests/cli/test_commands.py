@@ -15,7 +15,7 @@ import pytest
 import clstm
 from clstm import cli
 from clstm._core import backend
-from clstm.cli.options import TEXT
+from clstm.cli.tasks import TASKS
 from clstm.datasets import load_movie_reviews
 from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
@@ -165,16 +165,9 @@ def test_wrong_usage_of_the_program():
     assert "clstm predict: error: " in err
 
 
-def test_help_tells_the_defaults_of_the_classifier():
-    defaults = TextClassifier().get_params()
-    options = {name: text for _, name, _, text in TEXT}
-    assert set(options) == set(defaults) - {"seed", "verbose", "num_threads"}
-    for name, text in options.items():
-        default = defaults[name]
-        if default is None:
-            assert "(default: all)" in text or name in ("n_epochs", "patience", "start")
-        else:
-            assert f"(default: {'yes' if default is True else default})" in text
+def test_every_argument_of_the_classifier_is_an_option():
+    names = {setting.name for setting in TASKS["text"].settings}
+    assert names == set(TextClassifier().get_params()) - {"seed", "verbose", "num_threads"}
 
 
 # -------------------------------------------------------------------------------------------------------- training

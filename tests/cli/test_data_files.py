@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from clstm.cli.data_files import DataError, line_batches, read_examples
+from clstm.cli.data_files import DataError, line_batches
+from clstm.cli.example_files import read_examples
 
 EXPECTED = (["a fine film", "dull, and long"], ["pos", "neg"])
 

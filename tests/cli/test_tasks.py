@@ -14,7 +14,6 @@ import pytest
 import clstm
 from clstm import cli
 from clstm.cli.data_files import DataError
-from clstm.cli.options import settings
 from clstm.cli.series_files import read_sequences, read_series
 from clstm.cli.tasks import TASKS
 from tests.cli.test_commands import fails, posix, read_line, run, start
@@ -135,7 +134,7 @@ def test_help_of_each_task(capsys, monkeypatch, task, defaults):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["train", "--task", task, "--help"]) == 0
     out, _ = capsys.readouterr()
-    assert all(option in out for option, *_ in settings(task))
+    assert all(setting.flag in out for setting in TASKS[task].settings)
     assert all(text in " ".join(out.split()) for text in defaults)
     assert max(map(len, out.splitlines())) <= 80
 
@@ -143,8 +142,8 @@ def test_help_of_each_task(capsys, monkeypatch, task, defaults):
 @pytest.mark.parametrize("task", ["forecast", "language", *(["classify", "regress"] if SKLEARN else [])])
 def test_every_setting_is_an_argument(task):
     known = getattr(clstm, TASKS[task].model)().get_params()
-    for _, name, kind, _ in settings(task):
-        assert isinstance(known[name], bool) == (kind is bool)
+    for setting in TASKS[task].settings:
+        assert isinstance(known[setting.name], bool) == (setting.kind is bool)
 
 
 @pytest.mark.parametrize(
@@ -489,7 +488,7 @@ def test_several_series_without_names_are_for_python(hours, tmp_path):
 
 @needs_sklearn
 def test_sequences_are_no_arguments(classifier):
-    fails("reads sequences, which stand in a file", "predict", classifier, "text")
+    fails("reads sequences, from a file", "predict", classifier, "text")
 
 
 def test_load_chooses_the_class_and_knows_only_models(tmp_path):
