@@ -1,4 +1,4 @@
-"""Models and weights from Keras and back to it: ``.keras`` and ``.weights.h5`` files, and live models.
+"""Models and weights from and to Keras: ``.keras`` and ``.weights.h5`` files, and models in memory.
 
 Files are read with h5py (``pip install clstm-cpu[keras]``), without Keras, and nothing in them is run. docs/keras.md
 says what can be read.
@@ -27,7 +27,7 @@ def load(model: Any, weights: Path | None = None) -> KerasNetwork:
         A ``.keras`` file, a file with the JSON of ``model.to_json()`` (then `weights` are needed too), or a model that
         is in memory. Sequential, or Functional as one chain of layers, of those in docs/keras.md.
     weights : path-like, optional
-        A ``.weights.h5`` or ``.keras`` file, whose weights are taken instead.
+        A ``.weights.h5`` or ``.keras`` file whose weights are used instead.
 
     Returns
     -------
@@ -83,9 +83,9 @@ def load_weights(layers: KerasNetwork | Iterable[Layer], source: Any) -> None:
     Parameters
     ----------
     layers : KerasNetwork, or iterable of Embedding, LSTM and Linear
-        Layers stand for those of the Keras model that have weights, in its order: an `Embedding` for an Embedding, a
-        `Linear` for a Dense, an `LSTM` for as many LSTM layers as it has, or Bidirectional ones if it is. So the parts
-        of any network can be loaded: ``[network.embedding, network.lstm, network.fc]``.
+        A network, or a layer for each one of the Keras model that has weights, in its order: an `Embedding` for an
+        Embedding, a `Linear` for a Dense, an `LSTM` for as many LSTM or Bidirectional layers as it has layers. So the
+        parts of any network can be loaded: ``[network.embedding, network.lstm, network.fc]``.
     source : path-like or keras.Model
         A ``.weights.h5`` or ``.keras`` file, or a model that is in memory.
 
@@ -120,7 +120,8 @@ def save_weights(layers: KerasNetwork | Iterable[Layer], path: Path) -> None:
     layers : KerasNetwork, or iterable of Embedding, LSTM and Linear
         As for `load_weights`.
     path : path-like
-        Its name must end in ``.weights.h5``, as Keras wants it. An earlier file is replaced when the new one is whole.
+        Its name must end in ``.weights.h5``, as Keras requires. An earlier file stays complete until the new one has
+        replaced it.
 
     Raises
     ------

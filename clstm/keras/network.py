@@ -1,4 +1,4 @@
-"""A Keras model as a network of clstm: its layers in a row, with Keras's masks."""
+"""A Keras model as a network of clstm: a chain of layers, with Keras's masks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from clstm._checks import as_array, check_array, check_lengths
 from clstm._package import public
-from clstm.keras.stages import Lookup, Recurrent, Stage
+from clstm.keras.recurrent import Recurrent
+from clstm.keras.stages import Lookup, Stage
 from clstm.layers.base import Layer, LayerGradients
 
 
 class Step(NamedTuple):
-    """A stage, and which of the outputs before it it is given."""
+    """A stage, and which output of the stage before it is its input."""
 
     stage: Stage
     source: int = 0
@@ -23,7 +24,7 @@ class Step(NamedTuple):
 
 @dataclass
 class KerasContext:
-    """What one `forward_train` leaves for one `backward`; opaque."""
+    """What one `forward_train` stores for one `backward`; opaque."""
 
     owner: Layer
     contexts: list[Any] | None
@@ -46,8 +47,8 @@ class KerasNetwork(Layer):
 
     Notes
     -----
-    Calls keep nothing in the object, so that many threads may call one network at once; `forward_train` draws dropout
-    from one generator, so training is for one thread.
+    A call changes nothing in the object, so many threads may call one network at once. `forward_train` draws dropout
+    masks from one generator, so training is for one thread.
     """
 
     def __init__(self, steps: Sequence[Step], outputs: Sequence[int], single: bool) -> None:
@@ -79,7 +80,7 @@ class KerasNetwork(Layer):
         lengths: Any = None,
         initial_state: Mapping[str, Sequence[np.ndarray]] | None = None,
     ) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Return what the Keras model does, in inference.
+        """Return the outputs of the Keras model in inference.
 
         Parameters
         ----------
@@ -87,10 +88,10 @@ class KerasNetwork(Layer):
             Token ids where the first layer is an embedding, else floats of its dtype. A model without a recurrent layer
             may take other shapes.
         mask : array_like of bool, shape (batch, time), optional
-            Steps that count: with this, any may be left out, as in Keras. A mask that the model makes itself
-            (Embedding(mask_zero=True), Masking) leaves out further ones.
+            True for the steps that count; as in Keras, any step may be masked. A mask that the model makes itself
+            (Embedding(mask_zero=True), Masking) masks further ones.
         lengths : array_like of int, shape (batch,), optional
-            Instead of a mask: how many steps of each row count, from its beginning.
+            Instead of a mask: how many steps of each row count, from the first on.
         initial_state : dict of str to sequence of ndarray, optional
             By the name of a recurrent layer: h and c, each (batch, units), of a bidirectional one h, c of the forward
             direction, then of the backward direction. Zeros where left out.
@@ -118,7 +119,7 @@ class KerasNetwork(Layer):
         lengths: Any = None,
         initial_state: Mapping[str, Sequence[np.ndarray]] | None = None,
     ) -> tuple[Any, KerasContext]:
-        """Run the network with dropout and keep what `backward` needs; else as a call.
+        """Run the network with dropout, and return the outputs with a context for `backward`.
 
         Returns
         -------

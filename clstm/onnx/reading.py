@@ -14,7 +14,8 @@ from clstm.layers.lstm import LSTM
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.lstm_node import NodeOptions, make_layer, run_layer
 from clstm.onnx.model import Declared, Model, Step
-from clstm.onnx.operators import MANY, OPERATORS, Node, Reads
+from clstm.onnx.node import MANY, Node, PartialFunction
+from clstm.onnx.operators import OPERATORS
 from clstm.onnx.package import DecodeError, onnx
 from clstm.onnx.types import dtype_of, tensor_array
 
@@ -192,7 +193,7 @@ class _Builder:
             raise ValueError("an input that it needs has no name")
         function = operator.make(Node(attributes, self.opset, constants, outputs))
         attributes.expect_all_read()
-        if isinstance(function, Reads):
+        if isinstance(function, PartialFunction):
             return function.function, [inputs[place] for place in function.places]
         return function, inputs
 
