@@ -10,11 +10,11 @@ from typing import Any
 from clstm.cli.options import Setting
 
 # Options that name a column of the data.
-TEXT_COLUMN = ("--text-column", "the text's column by name, or by number from 1; its key")
-ID_COLUMN = ("--id-column", "the column that names each row's sequence or series, by name, or by number from 1")
-LABEL_COLUMN = ("--label-column", "the label's, likewise")
-DATE_COLUMN = ("--date-column", "the date's column by name, or by number from 1")
-VALUE_COLUMN = ("--value-column", "the value's, likewise")
+TEXT_COLUMN = ("--text-column", "the column of texts: its name, its number from 1, or its key in JSON")
+LABEL_COLUMN = ("--label-column", "the column of labels, likewise")
+ID_COLUMN = ("--id-column", "the column of ids, of sequences or series: its name, or its number from 1")
+DATE_COLUMN = ("--date-column", "the column of dates: its name, or its number from 1")
+VALUE_COLUMN = ("--value-column", "the column of values, likewise")
 
 
 class Task:
@@ -60,7 +60,9 @@ class Task:
         ImportError
             It needs a package that isn't installed.
         """
-        return getattr(importlib.import_module("clstm"), self.model)
+        from clstm._load import MODELS
+
+        return getattr(importlib.import_module(MODELS[self.model]), self.model)
 
     def make(self, arguments: dict[str, Any]) -> Any:
         """Return an unfitted model with these arguments."""

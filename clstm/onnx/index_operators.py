@@ -25,6 +25,7 @@ OPERATORS = Operators()
 
 
 def _indices(indices: Array, size: int) -> Array:
+    """Return indices if all are in range."""
     if indices.size and not (-size <= indices.min() and indices.max() < size):
         wrong = indices.min() if indices.min() < -size else indices.max()
         raise ValueError(f"the indices hold {wrong}, expected {-size} to {size - 1}")
@@ -73,13 +74,13 @@ def _scatter_elements(node: Node) -> Function:
 @OPERATORS.add("TopK", 2, outputs=2)
 def _top_k(node: Node) -> Function:
     axis, largest = node.attributes.integer("axis", -1), node.attributes.flag("largest", True)
-    node.attributes.flag("sorted", True)  # sorted they are allowed to be in any case
+    node.attributes.flag("sorted", True)  # a sorted result is allowed in any case
 
     def run(x: Array, k: Array) -> tuple[Array, Array]:
         (count,) = integers_of(k)
         if not 0 <= count <= x.shape[check_axis(axis, x.ndim)]:
             raise ValueError(f"k is {count}, expected 0 to {x.shape[axis]}")
-        # Of equals the first one comes first, also among the largest.
+        # Among equal values the first one comes first, also if the largest are picked.
         order = np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
         order = x.shape[axis] - 1 - order if largest else np.argsort(x, axis=axis, kind="stable")
         order = np.take(order, np.arange(count), axis=axis)
@@ -107,7 +108,7 @@ def _reduction(function: Function) -> Make:
 
 
 def _extreme(function: Function, of_floats: float, place: int) -> Function:
-    """Return a maximum or minimum that has a value for no numbers at all: the lowest or highest of the type."""
+    """Return a maximum or minimum that is defined for no elements too: the lowest or highest value of the type."""
 
     def run(x: Array, **options: Any) -> Array:
         if x.dtype.kind == "f":

@@ -36,7 +36,7 @@ def _divide(a: Array, b: Array) -> Array:
         return a / b
     if (b == 0).any():
         raise ValueError("an integer is divided by 0")
-    # towards zero, as C does
+    # Rounded towards zero, as in C
     quotient = np.floor_divide(a, b)
     return quotient + ((a - quotient * b != 0) & ((a < 0) != (b < 0))).astype(a.dtype)
 
@@ -164,7 +164,7 @@ def _softmax_of(function: Callable[[Array, int], Array]) -> Make:
         if node.opset >= 13:
             axis = node.attributes.integer("axis", -1)
             return lambda x: function(x, axis)
-        # before: of a matrix, whose columns are all axes from this one on
+        # Before version 13 x is a matrix, whose columns are all axes from `axis` on.
         axis = node.attributes.integer("axis", 1)
         return lambda x: function(as_matrix(x, axis), 1).reshape(x.shape)
 
@@ -218,8 +218,8 @@ def _batch_normalization(node: Node) -> Function:
     return run
 
 
-def _with_known(weight: Array, bias: Array | None, few_columns: bool) -> PartialFunction:
-    """Return x weight^T + bias over the last axis, for a known weight (out, in) that is packed once."""
+def _known_product(weight: Array, bias: Array | None, few_columns: bool) -> PartialFunction:
+    """Return the function x @ weight.T + bias, for a known weight (out, in), which is packed once."""
     weight = np.ascontiguousarray(weight)
     shape, dtype = weight.shape, weight.dtype
     product = None if few_columns else dense.pack(weight, bias)
@@ -243,30 +243,30 @@ def _is_matrix(array: Array | None) -> bool:
 def _matmul(node: Node) -> Function | PartialFunction:
     weight = node.constants.get(1)
     if _is_matrix(weight):
-        return _with_known(weight.T, None, few_columns=weight.shape[1] <= FEW_COLUMNS)
+        return _known_product(weight.T, None, few_columns=weight.shape[1] <= FEW_COLUMNS)
     return elementwise(np.matmul)(node)
 
 
 @OPERATORS.add("Gemm", 2, 3)
 def _gemm(node: Node) -> Function | PartialFunction:
     alpha, beta = node.attributes.real("alpha", 1.0), node.attributes.real("beta", 1.0)
-    turn_a, turn_b = node.attributes.flag("transA", False), node.attributes.flag("transB", False)
+    transpose_a, transpose_b = node.attributes.flag("transA", False), node.attributes.flag("transB", False)
     weight, bias = node.constants.get(1), node.constants.get(2)
     if (
         _is_matrix(weight)
         and (alpha, beta) == (1, 1)
-        and not turn_a
+        and not transpose_a
         and bias is not None
-        and bias.shape == (weight.shape[0 if turn_b else 1],)
+        and bias.shape == (weight.shape[0 if transpose_b else 1],)
         and bias.dtype == weight.dtype
     ):
-        return _with_known(weight if turn_b else weight.T, bias, few_columns=False)
+        return _known_product(weight if transpose_b else weight.T, bias, few_columns=False)
 
     def run(a: Array, b: Array, c: Array | None = None) -> Array:
         check_same_types(a, b, *(() if c is None else (c,)))
         if a.ndim != 2 or b.ndim != 2:
             raise ValueError(f"inputs are of shape {a.shape} and {b.shape}, expected matrices")
-        y = np.matmul(a.T if turn_a else a, b.T if turn_b else b)
+        y = np.matmul(a.T if transpose_a else a, b.T if transpose_b else b)
         if alpha != 1:
             y = y * y.dtype.type(alpha)
         if c is None:

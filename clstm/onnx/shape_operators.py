@@ -37,7 +37,7 @@ def _reshape(node: Node) -> Function:
         sizes = integers_of(shape)
         if not keep_zero:
             if any(size == 0 and axis >= x.ndim for axis, size in enumerate(sizes)):
-                raise ValueError(f"the shape {sizes} asks for sizes of axes that {x.shape} doesn't have")
+                raise ValueError(f"the shape {sizes} refers to axes that {x.shape} doesn't have")
             sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
         return x.reshape(sizes)
 
@@ -96,7 +96,7 @@ def _split(node: Node) -> Function:
         x, given = arrays[0], sizes(*arrays)
         size = x.shape[check_axis(axis, x.ndim)]
         if given is None:
-            part = -(-size // count)  # the last one may be smaller
+            part = -(-size // count)  # the last part may be smaller
             given = [max(0, min(part, size - part * place)) for place in range(count)]
         if len(given) != count or sum(given) != size or min(given) < 0:
             raise ValueError(f"the parts {given} aren't {count} that make up the {size} of axis {axis}")
@@ -124,7 +124,7 @@ def _slice(node: Node) -> Function:
             raise ValueError("a step is 0")
         cuts = [slice(None)] * x.ndim
         for axis, first, last, step in zip(axes, begin, end, steps, strict=True):
-            # Going backwards, a last one before the first element means that the first is taken too.
+            # With a negative step, an end before the first element means that the first element is taken too.
             past = step < 0 and last < -x.shape[axis]
             cuts[axis] = slice(first, None if past else last, step)
         return x[tuple(cuts)]

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """The same random numbers for each test, and one thread of PyTorch, which is soonest done with so little."""
+    """The same random numbers for each test, and one thread of PyTorch, the fastest number for such small models."""
     torch.manual_seed(0)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -320,7 +320,7 @@ def test_a_training_takes_the_same_course(name):
 def test_nothing_is_kept_of_a_module_that_is_gone():
     lstm = clstm.torch.LSTM(3, 4)
     lstm(torch.randn(5, 2, 3))[0].sum().backward()
-    layer = weakref.ref(clstm.torch.autograd.packed_layers(lstm, clstm.torch.autograd.weights_of(lstm), False)[0])
+    layer = weakref.ref(clstm.torch.packed_weights.packed_layers(lstm, clstm.torch.packed_weights.weights_of(lstm), False)[0])
     assert layer() is not None
     del lstm
     gc.collect()
