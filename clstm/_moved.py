@@ -63,13 +63,19 @@ class _Finder:
     """
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return the spec of an old name."""
         package, _, name = fullname.rpartition(".")
-        return ModuleSpec(fullname, self) if package == "clstm" and name in MOVED else None
+        if package != "clstm" or name not in MOVED:
+            return None
+        loader: Any = self  # it has a loader's methods, but not its base class
+        return ModuleSpec(fullname, loader)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return an empty module."""
         return ModuleType(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Let the module forward every attribute to the new one."""
         new = importlib.import_module("clstm." + MOVED[module.__name__.rpartition(".")[2]])
         warnings.warn(f"{module.__name__} is now {new.__name__}", DeprecationWarning, stacklevel=2)
         module.__doc__ = new.__doc__

@@ -6,11 +6,11 @@ the line.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 FORMATS = ("tsv", "csv", "jsonl", "fasttext")
 
@@ -45,7 +45,7 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, str]:
     return name, text
 
 
-def line_batches(stream: io.BufferedReader, name: str) -> Iterator[list[str]]:
+def line_batches(stream: Any, name: str) -> Iterator[list[str]]:
     """Yield the lines of a binary stream in batches: those that are available, without waiting for more.
 
     What a person types, or another program writes, is yielded line by line, a large file in large batches. Line ends

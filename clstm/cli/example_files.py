@@ -30,7 +30,7 @@ Example = tuple[int, str, str]
 
 
 @dataclass(frozen=True)
-class Examples:
+class LabelledTexts:
     """Labelled texts.
 
     Attributes
@@ -40,7 +40,7 @@ class Examples:
     source : str
         The file's name.
     layout : str
-        In a few words, how the file was read.
+        How the file was read, in a few words.
     """
 
     texts: list[str]
@@ -57,7 +57,7 @@ def read_examples(
     label_column: str | None = None,
     header: bool | None = None,
     known_labels: Collection[str] = (),
-) -> Examples:
+) -> LabelledTexts:
     """Read labelled texts.
 
     Parameters
@@ -65,22 +65,21 @@ def read_examples(
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv", "jsonl", "fasttext"}, optional
-        If left out, the extension tells (.tsv, .tab, .csv, .jsonl, .ndjson, .json), and for any other the first
+        If left out, the extension decides (.tsv, .tab, .csv, .jsonl, .ndjson, .json), and for any other the first
         line: an opening brace, a ``__label__``, a tab or a comma.
     text_column, label_column : str, optional
-        A column's name in the header, or its number from 1; a key of the JSON objects. If left out, the names
-        in `TEXT_NAMES` and `LABEL_NAMES` are looked for. Of two columns, one that is known tells the other; of two
-        columns without a header, the label is that with more values in `known_labels`, else with fewer
-        different values.
+        A column's name in the header, or its number from 1; a key of the JSON objects. If left out, the names in
+        `TEXT_NAMES` and `LABEL_NAMES` are looked for. If a table has two columns, one is enough; if it has two and no
+        header, the label is the column with more values in `known_labels`, or else with fewer different values.
     header : bool, optional
-        Whether the first row of a TSV or CSV file names the columns. If left out, it does where a column is
-        asked for by name, or where it has one of the usual names and that column never holds it again.
+        Whether the first row of a TSV or CSV file names the columns. If left out, it does if a column
+        is given by name, or if one of its cells is a usual name that the column never holds again.
     known_labels : collection of str, optional
         The labels of the model to be tested.
 
     Returns
     -------
-    Examples
+    LabelledTexts
 
     Raises
     ------
@@ -93,6 +92,7 @@ def read_examples(
     name, text = read_text(path)
     if format is None:
         format = guess_format(name, text)
+    pairs: Iterable[Example]
     if format == "fasttext":
         layout, pairs = "fastText lines", _read_fasttext(name, text)
     elif format == "jsonl":
@@ -107,7 +107,7 @@ def read_examples(
         labels.append(label.strip())
     if not texts:
         raise DataError(name, None, "has a header but no example")
-    return Examples(texts, labels, name, layout)
+    return LabelledTexts(texts, labels, name, layout)
 
 
 def _read_fasttext(name: str, text: str) -> Iterator[Example]:
@@ -185,8 +185,10 @@ def _find_columns(
     label = _find_column(name, first, names, label_column, LABEL_NAMES)
     if width == 2 and text is None and label is None and body:
         label = _label_of_two(body, known_labels)
-    if width == 2 and (text is None) != (label is None):
-        text, label = (1 - label, label) if text is None else (text, 1 - text)
+    if width == 2 and text is None and label is not None:
+        text = 1 - label
+    elif width == 2 and label is None and text is not None:
+        label = 1 - text
     if text is None or label is None:
         missing = " or ".join(what for what, column in (("text", text), ("label", label)) if column is None)
         found = f"columns {quoted(names)}" if names else f"{counted(width, 'column')} and no header"
@@ -204,7 +206,7 @@ def _has_header(rows: list[Row], names: list[str], text_column: str | None, labe
 
 
 def _find_column(name: str, first: Row, names: list[str], asked: str | None, usual: tuple[str, ...]) -> int | None:
-    """Return the index of the column asked for, or of the first that has a usual name; None if there is none."""
+    """Return the index of the column that is asked for, or of the first with a usual name; None if there is none."""
     if asked is None:
         lowered = [column.lower() for column in names]
         return next((lowered.index(column) for column in usual if column in lowered), None)
@@ -232,7 +234,7 @@ def _check(name: str, line: int, text: str, label: str) -> None:
     for what, value in (("text", text), ("label", label)):
         try:
             value.encode()
-        except UnicodeEncodeError:  # half of a pair, escaped in JSON
+        except UnicodeEncodeError:  # an escape in JSON can be half of a surrogate pair
             raise DataError(name, line, f"the {what} holds half of a surrogate pair") from None
     if not label.strip():
         raise DataError(name, line, "has an empty label")

@@ -54,14 +54,12 @@ class Forecasts(Task):
 
     def read(self, path: str, arguments: Namespace, known_labels: Iterable[str] = ()) -> Any:
         """Return one series or several."""
-        import numpy as np
-
         from clstm.cli.series_files import read_series
 
         columns = {f"{name}_column": getattr(arguments, f"{name}_column") for name in ("id", "date", "value")}
         series = read_series(path, format=arguments.format, **columns)
         span = "" if series.dates is None else f", {series.dates.min()} to {series.dates.max()}"
-        number = f" of {len(np.unique(series.ids)):,} series" if series.several else ""
+        number = f" of {len(set(series.ids.tolist())):,} series" if series.ids is not None and series.several else ""
         say(f"{series.source}: {len(series.values):,} steps{number}{span} ({series.layout})")
         return series
 

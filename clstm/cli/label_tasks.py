@@ -181,7 +181,7 @@ class Sequences(Task):
             label_column=arguments.label_column,
             numeric=self.numeric,
         )
-        labels = "" if self.numeric else f"; labels {listed(sorted(set(data.labels)))}"
+        labels = "" if self.numeric or data.labels is None else f"; labels {listed(sorted(set(data.labels)))}"
         say(f"{data.source}: {len(data.values):,} sequences, {_steps(data):,} steps{labels} ({data.layout})")
         return data
 

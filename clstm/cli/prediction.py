@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from clstm.cli.console import DONE, CommandError, emit, flush
@@ -30,7 +30,7 @@ def predict(arguments: Namespace) -> int:
     return DONE
 
 
-def _text_batches(arguments: Namespace) -> Iterator[Batch]:
+def _text_batches(arguments: Namespace) -> Generator[Batch, None, None]:
     """Yield the texts to predict, which have no names."""
     for texts in _texts(arguments):
         yield [{}] * len(texts), texts
@@ -51,7 +51,7 @@ def _texts(arguments: Namespace) -> Iterator[list[str]]:
             yield from line_batches(file, arguments.file)
 
 
-def _sequence_batches(arguments: Namespace) -> Iterator[Batch]:
+def _sequence_batches(arguments: Namespace) -> Generator[Batch, None, None]:
     """Yield the names and values of a file's sequences."""
     from clstm.cli.series_files import read_sequences
 

@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 # All metadata is in one entry: safetensors writes several in no fixed order, and the same model must give the same
 # bytes.
 _ENTRY = "clstm"
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
 _MAX_HEADER = 100_000_000  # the largest that safetensors reads
 _LENGTH_BYTES = 8
 
@@ -312,7 +312,7 @@ def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> i
     for name in sorted(arrays):
         array = arrays[name]
         checksum = zlib.crc32(f"{name}:{array.dtype.str}:{array.shape}".encode(), checksum)
-        checksum = zlib.crc32(array, checksum)
+        checksum = zlib.crc32(array.data, checksum)
     return checksum
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 import zipfile
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
 from clstm.files.model_file import ModelFileError, shown
+
+ByteOrder = Literal["<", ">", "="]
 
 # The code of each kind of storage: NumPy's, but for bfloat16, which NumPy doesn't have.
 STORAGES = {
@@ -31,7 +34,7 @@ STORAGES = {
 }
 
 
-def stored_as(code: str, byteorder: str) -> np.dtype:
+def stored_as(code: str, byteorder: ByteOrder) -> np.dtype:
     """Return the dtype in which elements of a code are stored; bfloat16 is the upper half of a float32."""
     return np.dtype("u2" if code == "bf16" else code).newbyteorder(byteorder)
 
@@ -57,9 +60,10 @@ class Archive:
             raise ModelFileError("it is a zip archive, but not one that torch.save wrote")
         self._folder = pickles[0].partition("/")[0]
         order = bytes(self.record("byteorder")) if f"{self._folder}/byteorder" in names else b"little"
-        if order not in (b"little", b"big"):
+        orders: dict[bytes, ByteOrder] = {b"little": "<", b"big": ">"}
+        if order not in orders:
             raise ModelFileError(f"its byte order is {order[:20]!r}")
-        self._byteorder = {b"little": "<", b"big": ">"}[order]
+        self._byteorder = orders[order]
         self._storages: dict[str, np.ndarray] = {}
 
     def record(self, name: str) -> bytearray:
@@ -74,6 +78,7 @@ class Archive:
         if self._left < 0:
             raise ModelFileError("its records are longer than the file")
         data = bytearray(record.file_size)
+        content: Any
         with self._records.open(record) as content:
             position, view = 0, memoryview(data)
             while got := content.readinto(view[position:]):

@@ -68,10 +68,10 @@ def load(model: Any, weights: Path | None = None) -> KerasNetwork:
     if weights is None and data is None:
         read_into(variables, live.read_variables(model, variables), assign=True)
         return network
-    source = model if weights is None else weights
-    with files.naming(source):
+    with files.naming(model if weights is None else weights):
         if weights is not None:
             data = files.read_bytes(weights)
+        assert data is not None
         arrays = files.read_weights(data, {part.path: part.shapes() for part in variables})
         read_into(variables, arrays, assign=True)
     return network

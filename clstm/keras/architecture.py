@@ -95,8 +95,10 @@ def _masks_after(stage: Stage, layer: LayerConfig, mask: MaskSource | None, coun
     if isinstance(stage, Masking) or (isinstance(stage, Lookup) and stage.mask_zero):
         if mask is not None:
             raise layer.error("it makes a mask, but there is one already")
-        masking = isinstance(stage, Masking)
-        mask = MaskSource(masking, layer.input, stage.mask_value if masking else 0)
+        if isinstance(stage, Masking):
+            mask = MaskSource(True, layer.input, stage.mask_value)
+        else:
+            mask = MaskSource(False, layer.input, 0)
     return (mask,)
 
 

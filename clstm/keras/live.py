@@ -13,8 +13,9 @@ from clstm.keras.weights import KINDS, Arrays, Variables, numbered
 
 def check_model(model: Any) -> Any:
     """Return Keras; raise TypeError for what isn't a model of it."""
-    keras = sys.modules.get("keras")  # without it there is no model of Keras
-    if keras is None or not isinstance(model, getattr(keras, "Model", ())):
+    keras: Any = sys.modules.get("keras")  # without it there is no model of Keras
+    kinds: Any = getattr(keras, "Model", ())
+    if not isinstance(model, kinds):
         raise TypeError(f"model is {type(model).__name__}, expected a path or a keras.Model")
     if not keras.__version__.startswith("3."):
         raise TypeError(f"model is of Keras {keras.__version__}, expected 3")

@@ -40,6 +40,7 @@ class Steps:
     @cached_property
     def _latest(self) -> np.ndarray:
         """For each step, how many real steps there are up to it: (batch, time, 1)."""
+        assert self.mask is not None
         return np.cumsum(self.mask, axis=1)[:, :, np.newaxis]
 
     def gather(self, x: np.ndarray) -> np.ndarray:
@@ -81,4 +82,5 @@ class Steps:
 
     def _real(self, zero_output: bool) -> np.ndarray:
         """Return which steps have an output: (batch, time, 1)."""
+        assert self.mask is not None
         return self.mask[:, :, np.newaxis] if zero_output else self._latest > 0

@@ -107,7 +107,7 @@ class KerasNetwork(Layer):
             A wrong dtype, shape, id, length or name.
         """
         arrays, mask, states = self._check(x, mask, lengths, initial_state)
-        masks: tuple = (mask,)
+        masks: tuple[Any, ...] = (mask,)
         for stage, source in zip(self.layers, self._sources, strict=True):
             arrays, masks, _ = stage.forward(arrays[source], masks[source], states.get(stage.name))
         return arrays[self._outputs[0]] if self._single else tuple(arrays[place] for place in self._outputs)
@@ -128,15 +128,15 @@ class KerasNetwork(Layer):
             For one `backward`.
         """
         arrays, mask, states = self._check(x, mask, lengths, initial_state)
-        masks: tuple = (mask,)
-        context = KerasContext(self, [], [], [])
+        masks: tuple[Any, ...] = (mask,)
+        contexts: list[Any] = []
+        counts: list[int] = []
         for stage, source in zip(self.layers, self._sources, strict=True):
-            arrays, masks, kept = stage.forward(arrays[source], masks[source], states.get(stage.name), train=True)
-            context.contexts.append(kept)
-            context.counts.append(len(arrays))
+            arrays, masks, context = stage.forward(arrays[source], masks[source], states.get(stage.name), train=True)
+            contexts.append(context)
+            counts.append(len(arrays))
         outputs = tuple(arrays[place] for place in self._outputs)
-        context.outputs = list(outputs)
-        return outputs[0] if self._single else outputs, context
+        return outputs[0] if self._single else outputs, KerasContext(self, contexts, counts, list(outputs))
 
     def backward(self, context: KerasContext, dy: Any) -> LayerGradients:
         """Return the gradients of a loss, given its gradients at the outputs of one `forward_train`.
@@ -186,7 +186,7 @@ class KerasNetwork(Layer):
             douts[self._sources[place]] = dx
         return LayerGradients({name: weights[name] for name in self.parameters()}, dx)
 
-    def _check(self, x: Any, mask: Any, lengths: Any, initial_state: Any) -> tuple[tuple[np.ndarray], Any, dict]:
+    def _check(self, x: Any, mask: Any, lengths: Any, initial_state: Any) -> tuple[tuple[np.ndarray, ...], Any, dict]:
         x = as_array("x", x)
         if mask is not None and lengths is not None:
             raise ValueError("mask and lengths are both given, expected one of them")

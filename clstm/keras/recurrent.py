@@ -9,7 +9,7 @@ import numpy as np
 
 from clstm._checks import check_state
 from clstm.keras.masks import Steps
-from clstm.keras.stages import Mask, Outputs, Stage, StageGradients, StepDropout
+from clstm.keras.stages import Gradients, Mask, Outputs, Stage, StageGradients, StepDropout
 from clstm.layers.lstm import LSTM
 
 
@@ -47,6 +47,7 @@ class Recurrent(Stage):
         self._dropout = StepDropout(name, dropout) if dropout > 0 else None
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Run the LSTM over each row's real steps; `state` is Keras's [h, c], of both directions [h, c, h, c]."""
         lstm = self.layer
         context: Any = None
         dropped: Any = None
@@ -69,7 +70,8 @@ class Recurrent(Stage):
             masks += (None,) * (2 * len(h_n))
         return Outputs(arrays, masks, (context, steps, parts, y.shape, dropped) if train else None)
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradients of the input and the weights."""
         lstm_context, steps, parts, y_shape, dropped = context
         lstm = self.layer
         shape = (lstm.num_directions, y_shape[0], parts[0].shape[-1])
@@ -103,7 +105,9 @@ class Recurrent(Stage):
         name, count = f"initial_state[{self.name!r}]", 2 * self.layer.num_directions
         if not isinstance(state, (list, tuple)) or len(state) != count:
             raise TypeError(f"{name} is {_count(state)}, expected {count} arrays: h, c of each direction")
-        shape = [("batch", batch), ("units", self.layer.hidden_size)]
+        units = self.layer.hidden_size
+        assert isinstance(units, int)  # Keras's layers are single ones
+        shape = [("batch", batch), ("units", units)]
         pairs = [
             check_state("(h, c)", state[place : place + 2], self.layer.dtype, shape) for place in (0, 2)[: count // 2]
         ]

@@ -21,6 +21,9 @@ from clstm.layers.row_gradient import RowGradient
 
 Mask = np.ndarray | None
 
+# The gradients of a stage's outputs. Only a `Recurrent` may get None, in place of zeros.
+Gradients = Sequence[Any]
+
 
 class Outputs(NamedTuple):
     """The outputs of a stage: arrays, the mask of each, and the context for `backward` (None in inference)."""
@@ -57,8 +60,8 @@ class Stage:
         """Return the outputs; with `train`, with dropout and a context."""
         raise NotImplementedError
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
-        """Return the gradients, given those of the outputs, in which None means zeros."""
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradients, given those of the outputs."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -75,12 +78,14 @@ class Lookup(Stage):
         self.layer, self.mask_zero = layer, mask_zero
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Look the ids up; with `mask_zero` the id 0 is masked."""
         y, context = self.layer.forward_train(x) if train else (self.layer(x), None)
         if self.mask_zero:
             mask = _both(mask, np.asarray(x) != 0)
         return Outputs((y,), (mask,), context)
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradient of the weights; ids have none."""
         return StageGradients(None, self.layer.backward(context, douts[0]).weights)
 
 
@@ -92,11 +97,13 @@ class Masking(Stage):
         self.mask_value = mask_value
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Return x with zeros at the masked steps, and the mask."""
         x = check_floats("x", x)
         real = (x != self.mask_value).any(axis=-1)
         return Outputs((np.where(real[..., np.newaxis], x, 0),), (_both(mask, real),), real)
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradient, which is zero at the masked steps."""
         return StageGradients(np.where(context[..., np.newaxis], douts[0], 0), {})
 
 
@@ -110,11 +117,13 @@ class Dense(Stage):
         self.layer, self.activation, self.time_distributed = layer, activation, time_distributed
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Apply the weights and the activation."""
         z, context = self.layer.forward_train(x) if train else (self.layer(x), None)
         y = ACTIVATIONS[self.activation].forward(z)
         return Outputs((y,), (mask,), (context, z, y))
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradients of the input and the weights."""
         context, z, y = context
         dz = ACTIVATIONS[self.activation].backward(z, y, douts[0])
         grads = self.layer.backward(context, dz.astype(z.dtype, copy=False))
@@ -132,12 +141,15 @@ class Activation(Stage):
         self.activation = activation
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Apply the activation."""
         x = check_floats("x", x)
         y = ACTIVATIONS[self.activation].forward(x)
         return Outputs((y,), (mask,), (x, y))
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
-        return StageGradients(ACTIVATIONS[self.activation].backward(*context, douts[0]), {})
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradient of the input."""
+        x, y = context
+        return StageGradients(ACTIVATIONS[self.activation].backward(x, y, douts[0]), {})
 
     def __repr__(self) -> str:
         return f"{super().__repr__()}, {self.activation}"
@@ -151,12 +163,14 @@ class ElementDropout(Stage):
         self._dropout = Dropout(rate)
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Zero elements at random in training."""
         if not train:
             return Outputs((self._dropout(x),), (mask,))
         y, context = self._dropout.forward_train(x)
         return Outputs((y,), (mask,), context)
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradient, with the same elements zeroed."""
         return StageGradients(self._dropout.backward(context, douts[0]).x, {})
 
     def __repr__(self) -> str:
@@ -167,12 +181,14 @@ class StepDropout(ElementDropout):
     """SpatialDropout1D, and the dropout of an LSTM's input: a row has one dropout mask for all steps."""
 
     def forward(self, x: np.ndarray, mask: Mask, state: Any = None, train: bool = False) -> Outputs:
+        """Zero features at random in training, in each row the same ones at every step."""
         if not train:
             return Outputs((self._dropout(x),), (mask,))
         dropout_mask, _ = self._dropout.forward_train(np.ones((len(x), 1, x.shape[-1]), x.dtype))
         return Outputs((x * dropout_mask,), (mask,), dropout_mask)
 
-    def backward(self, context: Any, douts: Sequence[np.ndarray | None]) -> StageGradients:
+    def backward(self, context: Any, douts: Gradients) -> StageGradients:
+        """Return the gradient, with the same features zeroed."""
         return StageGradients(douts[0] * context, {})
 
 

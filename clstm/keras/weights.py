@@ -14,7 +14,7 @@ import numpy as np
 
 from clstm._checks import check_state_dict
 from clstm.keras.network import KerasNetwork
-from clstm.keras.stages import Dense
+from clstm.keras.stages import Dense, Stage
 from clstm.layers.base import Layer
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -80,7 +80,9 @@ def variables_of(layers: Any) -> list[Variables]:
         An `LSTM` of several layers is as many layers in Keras.
     """
     if isinstance(layers, KerasNetwork):
-        found = [(stage.layer, stage) for stage in layers.layers if stage.layer is not None]
+        found: list[tuple[Any, Stage | None]] = [
+            (stage.layer, stage) for stage in layers.layers if stage.layer is not None
+        ]
     elif isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"layers is {type(layers).__name__}, expected a KerasNetwork or a list of layers")
     else:

@@ -73,7 +73,9 @@ def read_activations(names: Sequence[str], alphas: Sequence[float], betas: Seque
 
 def write_activations(activations: Sequence[Activation]) -> dict[str, list[Any]]:
     """Return ONNX's attributes for clstm's activations; ValueError for one that ONNX doesn't have."""
-    names, alphas, betas = [], [], []
+    names: list[str] = []
+    alphas: list[float] = []
+    betas: list[float] = []
     for activation in activations:
         name, *parameters = (activation,) if isinstance(activation, str) else activation
         if name == "linear":
@@ -84,7 +86,7 @@ def write_activations(activations: Sequence[Activation]) -> dict[str, list[Any]]
         names.append(_SPELLING[name])
         for value, found in zip(values, (alphas, betas), strict=False):
             found.append(float(value))
-    attributes = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}
+    attributes: dict[str, list[Any]] = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}
     return {name: values for name, values in attributes.items() if values}
 
 

@@ -62,7 +62,7 @@ def _scatter_elements(node: Node) -> Function:
         check_same_types(x, updates)
         if indices.shape != updates.shape or indices.ndim != x.ndim:
             raise ValueError(f"indices {indices.shape} and updates {updates.shape} don't fit data {x.shape}")
-        places = list(np.indices(indices.shape, sparse=True))
+        places: list[Array] = list(np.indices(indices.shape, sparse=True))
         places[check_axis(axis, x.ndim)] = _indices(indices, x.shape[axis])
         y = x.copy()
         y[tuple(places)] = updates

@@ -7,7 +7,7 @@ and nothing else; with `input_forget` the forget gate is 1 - i; the final states
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +153,7 @@ def run_layer(
     With layout 1 the batch is the first axis of all of them, and of the inputs.
     """
     D, H = options.directions, layer.hidden_size
+    assert isinstance(H, int)  # a node is one layer
     if x.ndim != 3:
         raise ValueError(f"X has shape {x.shape}, expected three axes")
     if options.batch_first:
@@ -208,6 +209,6 @@ def _reversed(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     return np.take_along_axis(x, steps[:, :, np.newaxis], axis=0)
 
 
-def _short(values: Sequence[Any]) -> str:
-    text = str(np.asarray(values).tolist())
+def _short(values: np.ndarray) -> str:
+    text = str(values.tolist())
     return text if len(text) <= 60 else f"{text[:57]}..."

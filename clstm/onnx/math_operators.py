@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeGuard
 
 import numpy as np
 
@@ -79,9 +80,9 @@ for _name, _function, _arity in (
 ):
     OPERATORS[_name] = Operator(elementwise(_function), (_arity, _arity))
 
-for _name, _function in (("Max", np.maximum), ("Min", np.minimum)):
+for _name, _fold_function in (("Max", np.maximum), ("Min", np.minimum)):
 
-    def _fold(*arrays: Array, function: Function = _function) -> Array:
+    def _fold(*arrays: Array, function: Function = _fold_function) -> Array:
         result = arrays[0]
         for array in arrays[1:]:
             result = function(result, array)
@@ -100,10 +101,10 @@ def _clip(node: Node) -> Function:
     low, high = node.attributes.real("min", None), node.attributes.real("max", None)
 
     def run(x: Array, least: Array | None = None, most: Array | None = None) -> Array:
-        least, most = low if least is None else least, high if most is None else most
-        if least is not None:
-            x = np.maximum(x, np.asarray(least, x.dtype))
-        return x if most is None else np.minimum(x, np.asarray(most, x.dtype))
+        lowest, highest = low if least is None else least, high if most is None else most
+        if lowest is not None:
+            x = np.maximum(x, np.asarray(lowest, x.dtype))
+        return x if highest is None else np.minimum(x, np.asarray(highest, x.dtype))
 
     return run
 
@@ -235,7 +236,7 @@ def _known_product(weight: Array, bias: Array | None, few_columns: bool) -> Part
     return PartialFunction((0,), run)
 
 
-def _is_matrix(array: Array | None) -> bool:
+def _is_matrix(array: Array | None) -> TypeGuard[Array]:
     return array is not None and array.ndim == 2 and array.dtype.kind == "f" and array.size > 0
 
 

@@ -176,7 +176,7 @@ class Model:
             if array.dtype != dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
             if not _fits(array.shape, declared.shape):
-                expected = ", ".join("any" if size is None else str(size) for size in declared.shape)
+                expected = ", ".join("any" if size is None else str(size) for size in declared.shape or ())
                 raise ValueError(f"{name} has shape {array.shape}, expected ({expected})")
             arrays[name] = array.view()
             arrays[name].flags.writeable = False

@@ -209,7 +209,9 @@ class _Builder:
         data = [_LSTM_INPUTS.index(name) for name in ("X", "sequence_lens", "initial_h", "initial_c")]
 
         if all(place in constants for place in weights if inputs[place]):
-            layer = make_layer(options, *(constants.get(place) for place in weights), self.num_threads)
+            W, R, B, P = (constants.get(place) for place in weights)
+            assert W is not None and R is not None  # noqa: PT018 (their names were checked above)
+            layer = make_layer(options, W, R, B, P, self.num_threads)
             name = str(node.name or next(filter(None, node.output), "LSTM"))
             while name in self.lstms:
                 name += "_"

@@ -113,10 +113,10 @@ def _slice(node: Node) -> Function:
     def run(x: Array, *inputs: Array | None) -> Array:
         parts = [None if part is None else integers_of(part) for part in (*inputs, *[None] * 4)[:4]]
         begin, end = parts[0] if starts is None else starts, parts[1] if ends is None else ends
-        axes = parts[2] if given_axes is None else given_axes
+        chosen = parts[2] if given_axes is None else given_axes
         if begin is None or end is None:
             raise ValueError("starts or ends is missing")
-        axes = check_axes(range(len(begin)) if axes is None else axes, x.ndim)
+        axes = check_axes(range(len(begin)) if chosen is None else chosen, x.ndim)
         steps = parts[3] or [1] * len(axes)
         if not len(begin) == len(end) == len(steps) == len(axes):
             raise ValueError("starts, ends, axes and steps are of unequal length")

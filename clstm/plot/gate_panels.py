@@ -111,7 +111,7 @@ def gates(
         else:
             _draw_panel(ax, name, values, None, True)
     for ax in axes[-1:] if new else axes:
-        _label_steps(ax, tokens, trace.lengths)
+        _label_steps(ax, tokens, int(trace.lengths))
     return axes
 
 
@@ -215,7 +215,7 @@ def _label_steps(ax: Axes, tokens: Sequence[str] | None, steps: int) -> None:
     every = max(1, math.ceil(1.1 * size / room))
     shown = [_visible(str(token)) for token in tokens[::every]]
     if 0.65 * size * max(map(len, shown)) < room * every:
-        style = {}
+        style: dict[str, Any] = {}
     elif room < 18:
         style = {"rotation": 90}
     else:

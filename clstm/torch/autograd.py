@@ -60,12 +60,14 @@ class _Function(torch.autograd.Function):
         with torch.no_grad():
             if context is None:
                 _, _, context = _forward_train(ctx.layer, ctx.lengths, x, h0, c0)
-            dy, dh_n, dc_n = (
-                np.zeros(shape, ctx.layer.dtype) if grad is None else _numpy(grad)
-                for grad, shape in zip((dy, dh_n, dc_n), (y.shape, *ctx.state_shapes), strict=True)
-            )
+            gradients = [
+                np.zeros(shape, ctx.layer.dtype) if gradient is None else _numpy(gradient)
+                for gradient, shape in zip((dy, dh_n, dc_n), (y.shape, *ctx.state_shapes), strict=True)
+            ]
             with torch_threads():
-                grads = ctx.layer.backward(context, dy, (dh_n, dc_n), need_input_grad=ctx.needs_input_grad[2])
+                grads = ctx.layer.backward(
+                    context, gradients[0], (gradients[1], gradients[2]), need_input_grad=ctx.needs_input_grad[2]
+                )
             found = [grads.x, grads.h0, grads.c0, *grads.weights.values()]
             tensors = [
                 torch.from_numpy(array) if needed else None

@@ -10,7 +10,7 @@ noticed.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 try:
     import torch
@@ -31,11 +31,11 @@ class _Computed:
 
     def forward(self, input: Any, hx: State | None = None) -> Any:
         """Run the module, as PyTorch's own of its name does."""
-        return _run_eagerly(self, input, hx)
+        return _run_eagerly(cast("LSTM | LSTMCell", self), input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Refuse torch.jit.script, which calls this."""
-        raise _unsupported(self)
+        raise _unsupported(cast("LSTM | LSTMCell", self))
 
 
 @public("clstm.torch")

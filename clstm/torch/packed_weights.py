@@ -46,7 +46,7 @@ def packed_layers(module: nn.Module, weights: dict[str, Tensor], each: bool) -> 
     options = _options(module, each)
     now = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in weights.values()]
     last = _last.get(module)
-    if last is None or last[0] != options or not all(map(bytearray.__eq__, last[1], map(memoryview, now))):
+    if last is None or last[0] != options or not all(map(bytearray.__eq__, last[1], (array.data for array in now))):
         copies = [bytearray(array) for array in now]
         last = _last[module] = (options, copies, list(_new_layers(*options, now, copies)))
     return last[2]
@@ -59,7 +59,8 @@ def _options(module: nn.Module, each: bool) -> Options:
         return 1, options
     options |= {"batch_first": module.batch_first and not each, "bidirectional": module.bidirectional}
     options["proj_size"] = module.proj_size
-    return (module.num_layers, options) if each else (1, options | {"num_layers": module.num_layers})
+    num_layers: Any = module.num_layers
+    return (num_layers, options) if each else (1, options | {"num_layers": num_layers})
 
 
 def _new_layers(

@@ -511,7 +511,7 @@ def test_model_with_functions_of_its_own():
     x = floats(np.random.default_rng(0), 2, 3)
     (z,) = clstm.onnx.load(model_with("Add", "")).run(None, {"x": x})
     np.testing.assert_array_equal(z, 2 * x)
-    with pytest.raises(ValueError, match="its functions can't be put in their places"):
+    with pytest.raises(ValueError, match="its functions can't be inlined"):
         clstm.onnx.load(model_with("Twice", "mine"))
     with pytest.raises(ValueError, match=r"\(Thrice\): operators of the domain 'mine' aren't supported"):
         clstm.onnx.load(model_with("Thrice", "mine"))
@@ -523,7 +523,7 @@ def test_weights_in_files_of_their_own(tmp_path):
     onnx.save_model(node.model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     found = clstm.onnx.load(tmp_path / "m.onnx").run(None, node.feed)
     assert_same_bits(found, clstm.onnx.load(whole).run(None, node.feed))
-    with pytest.raises(ValueError, match=r"initializer 'W' is kept in a file of its own; load the model by its path"):
+    with pytest.raises(ValueError, match=r"initializer 'W' is in a separate file; load the model by its path"):
         clstm.onnx.load((tmp_path / "m.onnx").read_bytes())
     (tmp_path / "w.bin").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"m\.onnx"):
@@ -801,11 +801,11 @@ REFUSALS = {
     ),
     "alpha missing": (
         lambda: with_node(lambda _: None, activations=["Sigmoid", "Affine", "Tanh"]),
-        "the activation Affine has no activation_alpha, for which runtimes take different values",
+        "the activation Affine has no activation_alpha, for which runtimes have different defaults",
     ),
     "alphas": (
         lambda: with_node(lambda _: None, activations=["HardSigmoid", "Tanh", "Tanh"], activation_alpha=[0.2, 0.0]),
-        "activation_alpha has 1 values more than there are functions that take one",
+        "activation_alpha has 1 more values than there are functions with this parameter",
     ),
     "coupled": (
         lambda: with_node(lambda _: None, activations=["Relu", "Tanh", "Tanh"], input_forget=1),

@@ -320,7 +320,8 @@ def test_a_training_takes_the_same_course(name):
 def test_nothing_is_kept_of_a_module_that_is_gone():
     lstm = clstm.torch.LSTM(3, 4)
     lstm(torch.randn(5, 2, 3))[0].sum().backward()
-    layer = weakref.ref(clstm.torch.packed_weights.packed_layers(lstm, clstm.torch.packed_weights.weights_of(lstm), False)[0])
+    packed = clstm.torch.packed_weights
+    layer = weakref.ref(packed.packed_layers(lstm, packed.weights_of(lstm), False)[0])
     assert layer() is not None
     del lstm
     gc.collect()
