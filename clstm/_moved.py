@@ -1,6 +1,6 @@
-"""Module names of versions before 0.2: importing one still works, warns, and says what replaces it.
+"""Module names of versions before 0.2: importing one still works, and warns of its replacement.
 
-Pickles of those versions name some of them, too.
+Pickles of those versions have some of these names too.
 """
 
 from __future__ import annotations
@@ -84,6 +84,6 @@ class _Finder:
 
 
 def install() -> None:
-    """Have Python's imports find the old names; once a process."""
+    """Let imports find the old names; once in a process."""
     if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from argparse import ArgumentParser, BooleanOptionalAction, Namespace
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from clstm.cli.options import defaults_of, integer, percent, real
 
 DEMO_MODEL = "clstm-demo.safetensors"
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command.
 
     Attributes
@@ -177,6 +174,8 @@ def _forecast(parser: ArgumentParser, task: str) -> None:
 
 
 def _generate(parser: ArgumentParser, task: str) -> None:
+    import inspect
+
     from clstm.language.language_model import LanguageModel
 
     temperature = inspect.signature(LanguageModel.generate).parameters["temperature"].default

@@ -1,4 +1,4 @@
-"""Data files as text and lines: reading them in UTF-8, and telling their format.
+"""Data files as text and lines: reading them in UTF-8, and recognizing their format.
 
 Lines may end in LF or CRLF, and a byte order mark may come first. Every error names the file and, where there is one,
 the line.

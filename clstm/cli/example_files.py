@@ -21,7 +21,7 @@ from clstm.cli.data_files import (
 )
 from clstm.cli.tables import Row, rows_of
 
-# Names by which a header, or a JSON object, names its columns, in order of preference.
+# The usual names of columns, and of keys in JSON, in order of preference.
 TEXT_NAMES = ("text", "sentence", "review", "comment", "message", "content")
 LABEL_NAMES = ("label", "class", "category", "sentiment", "target")
 

@@ -22,7 +22,7 @@ has a row for each step, in order of time, at a constant step. Usual names:
             narwhals with pandas, polars or pyarrow
   date      ds, date, datetime, timestamp, time: 2026-11-24, 2026-11-24 13:00;
             there may be none
-  value     y, value; or the only column beside the date"""
+  value     y, value; or the only column besides the date"""
 
 
 def _epochs() -> str:
@@ -155,7 +155,7 @@ def frame_of(data: Series, model: Any = None, unseen: bool = False) -> Any:
     from clstm.forecasting.frames import DS, ID, Y, make_frame, read_columns
 
     if data.dates is None or data.ids is None:
-        raise CommandError(f"{data.source}: has no column of dates, expected one beside the ids of several series")
+        raise CommandError(f"{data.source}: has no column of dates, which several series need besides ids")
     rows: Any = slice(None)
     if unseen:
         ahead = read_columns(model.predict(1))
@@ -193,7 +193,7 @@ def update_from(model: Any, series: Series) -> None:
         wrong = np.flatnonzero(dates != expected)
         if len(wrong):
             found, wanted = date_texts(dates[wrong])[0], date_texts(expected[wrong])[0]
-            raise CommandError(f"{series.source}: goes on at {found}, expected {wanted}")
+            raise CommandError(f"{series.source}: continues at {found}, expected {wanted}")
     if len(values):
         model.update(values)
 

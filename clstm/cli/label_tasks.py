@@ -11,8 +11,8 @@ from clstm.cli.options import Setting, common, epochs_for_steps, integer, real
 from clstm.cli.task import ID_COLUMN, LABEL_COLUMN, TEXT_COLUMN, Task, listed
 
 TEXT_FORMATS = """\
-DATA is a file in UTF-8, or - for standard input. Its extension tells the
-format (.tsv .tab .csv .jsonl .ndjson .json); for any other its first line does:
+DATA is a file in UTF-8, or - for standard input. Its extension decides on the
+format (.tsv .tab .csv .jsonl .ndjson .json); for others, its first line does:
   tsv       columns between tabs; quotes are plain characters
   csv       columns between commas; quotes around what holds commas, quotes
             or line breaks

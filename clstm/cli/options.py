@@ -6,11 +6,9 @@ The default that ``--help`` prints for an argument of a model is read from the m
 from __future__ import annotations
 
 import argparse
-import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def integer(low: int) -> Callable[[str], int]:
@@ -44,8 +42,7 @@ def percent(text: str) -> float:
     return int(value) if value.is_integer() else value
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """An option of ``clstm train`` that is an argument of the task's model.
 
     Attributes
@@ -118,6 +115,8 @@ def common(*names: str) -> tuple[Setting, ...]:
 
 def defaults_of(model: type) -> dict[str, Any]:
     """Return the default of each argument of a model's class."""
+    import inspect  # takes longer to import than `clstm --version` to run
+
     return {name: parameter.default for name, parameter in inspect.signature(model).parameters.items()}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from clstm.cli.example_files import LABEL_NAMES
 from clstm.cli.tables import Table, read_table
 
-# Names by which a header tells its columns, in order of preference.
+# The usual names of columns, in order of preference.
 ID_NAMES = ("id", "unique_id", "sequence", "series")
 SERIES_NAMES = ("unique_id",)  # for forecasting: an "id" may also be the number of a row
 DATE_NAMES = ("ds", "date", "datetime", "timestamp", "time")
@@ -88,7 +88,7 @@ def read_sequences(
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
-        If left out, the extension or the first line tells.
+        If left out, the extension or the first line decides.
     id_column, label_column : str, optional
         A column's name, or its number from 1. If left out, the names in `ID_NAMES` and in
         `clstm.cli.example_files.LABEL_NAMES` are looked for. All other columns hold values.
@@ -111,7 +111,7 @@ def read_sequences(
     label = find("labels", label_column, LABEL_NAMES)
     columns = [name for name in table.columns if name not in (by, label)]
     if not columns:
-        raise table.error(None, "has no column of values beside ids and labels")
+        raise table.error(None, "has no column of values besides ids and labels")
     ids = [cell.strip() for cell in table.columns[by]]
     place = {name: number for number, name in enumerate(dict.fromkeys(ids))}
     rows = np.array([place[name] for name in ids])
@@ -138,7 +138,7 @@ def read_series(
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
-        If left out, the extension or the first line tells.
+        If left out, the extension or the first line decides.
     id_column, date_column, value_column : str, optional
         A column's name, or its number from 1. If left out, the names in `SERIES_NAMES`, `DATE_NAMES` and `VALUE_NAMES`
         are looked for; there need be no ids and no dates, and where one column is left it has the values.

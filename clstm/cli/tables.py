@@ -129,12 +129,12 @@ def read_table(path: str | os.PathLike[str], format: str | None = None) -> Table
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
-        If left out, the extension or the first line tells, as of `read_examples`.
+        If left out, the extension or the first line decides, as for `read_examples`.
 
     Raises
     ------
     DataError
-        As of `read_text`; or it is no table, has rows of another width, no rows, or two columns of one name.
+        As `read_text`; or it is no table, has rows of another width, no rows, or two columns of one name.
     OSError
         It can't be opened or read.
     """

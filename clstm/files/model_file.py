@@ -303,10 +303,8 @@ def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> i
     """Return the CRC-32 of a model file's content, which doesn't depend on the layout of its JSON."""
     try:
         text = json.dumps(content, allow_nan=False)
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # JSON that can be read but not written: 1e999, or nested up to the limit
+    except (ValueError, RecursionError) as error:
+        # Some JSON can be read but not written: 1e999, or nesting up to the limit.
         raise ModelFileError(f"its metadata isn't valid ({error})") from None
     checksum = zlib.crc32(text.encode())
     for name in sorted(arrays):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from clstm.keras.network import KerasNetwork
+from clstm.keras.network import KerasNetwork as KerasNetwork
 from clstm.layers.base import Layer
 
 __all__ = ["KerasNetwork", "copy_to", "load", "load_weights", "save_weights"]
@@ -19,7 +19,7 @@ Path = str | os.PathLike[str]
 
 
 def load(model: Any, weights: Path | None = None) -> KerasNetwork:
-    """Return a Keras model as a network of clstm that gives the same outputs.
+    """Return a Keras model as a network of clstm that computes the same outputs.
 
     Parameters
     ----------

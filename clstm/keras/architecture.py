@@ -26,7 +26,7 @@ def network_of(config: Any) -> KerasNetwork:
     Parameters
     ----------
     config : dict
-        As ``keras.saving.serialize_keras_object(model)`` gives it, and as JSON in ``.keras`` files and from
+        As ``keras.saving.serialize_keras_object(model)`` returns it, and as JSON in ``.keras`` files and from
         ``model.to_json()``.
 
     Raises

@@ -34,7 +34,7 @@ class KerasContext:
 
 @public("clstm.keras")
 class KerasNetwork(Layer):
-    """A Keras model that `clstm.keras.load` has read; it gives Keras's outputs.
+    """A Keras model that `clstm.keras.load` has read; it computes Keras's outputs.
 
     Weights have the names of clstm's layers behind the Keras layer's: ``lstm.weight_ih_l0``, ``dense.bias``. Of the two
     biases of an LSTM the first holds Keras's, the second zeros; their sum counts.

@@ -28,7 +28,7 @@ from clstm.onnx.types import dtype_of
 OPERATORS = Operators()
 
 # Products with at most this many columns are computed as `SequenceNetwork.head` computes them, so that a row gets the
-# same bits whatever rows are beside it.
+# same bits in any batch.
 FEW_COLUMNS = 64
 
 

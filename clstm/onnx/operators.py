@@ -1,4 +1,4 @@
-"""The operators besides LSTM, in NumPy: what networks around an LSTM are made of.
+"""The operators other than LSTM, in NumPy: those of the usual layers around an LSTM.
 
 Each is a function of the node's attributes and the version of the operator set, which returns the function of the
 node's inputs. Where versions from 7 on differ, the version decides, or where a parameter is found: the axes of Squeeze,

@@ -30,7 +30,7 @@ def forecast(
     history : array_like of shape (time,)
         The values before the forecast; as many of them as shall be drawn, or none.
     forecast : clstm.forecasting.results.Forecast or array_like of shape (h,)
-        Of one series and column, as `LSTMForecaster.predict` gives it, with ``level`` or without.
+        Of one series and column, as `LSTMForecaster.predict` returns it, with ``level`` or without.
     actual : array_like of shape (h,), optional
         The values that the forecast is of.
     dates : array_like of shape (time + h,), optional
@@ -89,5 +89,5 @@ def _draw(ax: Axes, x: np.ndarray, history: np.ndarray, forecast: Forecast, actu
             linewidth=0, label=f"{level:g}%",
         )  # fmt: skip
     if actual is not None:
-        ax.plot(ahead, actual, color=BLACK, linewidth=1.2, linestyle="--", label="what came")
+        ax.plot(ahead, actual, color=BLACK, linewidth=1.2, linestyle="--", label="actual")
     ax.plot(ahead, forecast.point, color=ORANGE, linewidth=1.6, label=label)

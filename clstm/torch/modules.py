@@ -177,7 +177,7 @@ def _unsupported(module: LSTM | LSTMCell) -> RuntimeError:
     )
 
 
-# torch.compiler.disable imports the compiler when it is called, which takes a second; this only when the result is.
+# torch.compiler.disable would import the compiler here, which takes a second; this imports it when the result is called.
 _uncompiled_forward = torch._disable_dynamo(_checked_forward)
 
 

@@ -173,7 +173,7 @@ def test_every_argument_of_the_classifier_is_an_option():
 # -------------------------------------------------------------------------------------------------------- training
 
 
-def test_train_keeps_the_best_epoch_and_json_tells_all(work, tmp_path):
+def test_train_saves_the_best_epoch_and_prints_json(work, tmp_path):
     out, err = run(
         "train", work / "train.tsv", "-o", tmp_path / "a.model", "--validation", work / "validation.tsv", "--json",
         "--quiet", *SMALL,
@@ -275,7 +275,7 @@ def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
 
 
 @posix
-def test_interrupted_training_keeps_what_was_learnt(work, tmp_path):
+def test_interrupted_training_saves_the_model(work, tmp_path):
     path = tmp_path / "model"
     process = start("train", work / "train.tsv", "-o", path, *SMALL, "--epochs", "5000")
     while not (line := read_line(process.stderr)).startswith("epoch "):

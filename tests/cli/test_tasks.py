@@ -271,7 +271,7 @@ def test_forecast(forecaster, ask):
     assert result["lo-80"] == expected.lower[80].tolist()
 
 
-def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask):
+def test_forecast_continues_from_values_after_the_training(forecaster, hours, tmp_path, ask):
     dates, values = hours
     write_series(tmp_path / "new.csv", dates[300:340], values[300:340])
     expected = clstm.load(forecaster).update(values[300:340]).predict(3)
@@ -283,9 +283,9 @@ def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask)
     seen, _ = ask("forecast", forecaster, forecaster.parent / "train.csv")
     assert seen == ask("forecast", forecaster)[0]
     write_series(tmp_path / "gap.csv", dates[310:340], values[310:340])
-    fails("goes on at 2010-01-13T22:00, expected 2010-01-13T12:00", "forecast", forecaster, tmp_path / "gap.csv")
+    fails("continues at 2010-01-13T22:00, expected 2010-01-13T12:00", "forecast", forecaster, tmp_path / "gap.csv")
     write_series(tmp_path / "gap.csv", np.delete(dates[:340], 320), np.delete(values[:340], 320))
-    fails("goes on at 2010-01-14T09:00, expected 2010-01-14T08:00", "forecast", forecaster, tmp_path / "gap.csv")
+    fails("continues at 2010-01-14T09:00, expected 2010-01-14T08:00", "forecast", forecaster, tmp_path / "gap.csv")
     (tmp_path / "bare.csv").write_text("y,z\n1,2\n")
     fails(
         "has no dates, but the model was trained on a series with dates", "forecast", forecaster, tmp_path / "bare.csv"
@@ -444,7 +444,7 @@ def test_start_from_a_language_model(writer, tmp_path, ask):
 
 
 @posix
-def test_interrupted_language_training_keeps_what_was_learnt(writer, tmp_path):
+def test_interrupted_language_training_saves_the_model(writer, tmp_path):
     process = start(
         "train", "--task", "language", writer.parent / "train.txt", "-o", tmp_path / "model", "--hidden-size", "8",
         "--epochs", "400",
@@ -487,7 +487,7 @@ def test_several_series_without_names_are_for_python(hours, tmp_path):
 
 
 @needs_sklearn
-def test_sequences_are_no_arguments(classifier):
+def test_sequences_must_be_in_a_file(classifier):
     fails("reads sequences, from a file", "predict", classifier, "text")
 
 

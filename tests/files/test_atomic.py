@@ -188,7 +188,7 @@ def test_too_long_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("path", [None, 3, ["file"]])
-def test_what_is_no_path(path):
+def test_other_types_than_paths(path):
     with pytest.raises(TypeError):
         write_atomically(path, b"new")
 
@@ -353,7 +353,7 @@ def test_a_kill_at_any_call_leaves_the_old_file_or_the_new(tmp_path):
 
 
 @POSIX
-def test_kills_at_random_moments_leave_a_whole_file(tmp_path):
+def test_kills_at_random_moments_leave_a_complete_file(tmp_path):
     interrupted, seen = map(int, run(KILLED_ANYWHERE, tmp_path / "file").split())
     assert interrupted > 0  # some kills came in the middle of writing
     assert seen == 2  # and some writes were completed
