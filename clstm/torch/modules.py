@@ -177,7 +177,7 @@ def _unsupported(module: LSTM | LSTMCell) -> RuntimeError:
     )
 
 
-# torch.compiler.disable would import the compiler here, which takes a second; this imports it when the result is called.
+# torch.compiler.disable would import the compiler here, which takes a second; this does so when the result is called.
 _uncompiled_forward = torch._disable_dynamo(_checked_forward)
 
 
