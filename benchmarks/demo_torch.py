@@ -19,7 +19,7 @@ from peers.sentiment import run_torch
 
 import clstm
 from clstm import TextClassifier
-from clstm.cli.commands import FAQ
+from clstm.cli.training import FAQ
 from clstm.datasets import load_movie_reviews
 
 

@@ -1,6 +1,6 @@
-"""What the public functions check of their arguments, and the errors they raise.
+"""Checks of the arguments of public functions, and the errors that they raise.
 
-Checked once, here at the edge; everything below trusts its input.
+Public functions check their arguments; the functions that they call trust them.
 """
 
 from __future__ import annotations
@@ -8,21 +8,23 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 # One axis of an expected shape: its name and, where it is fixed, its size.
 Axis = tuple[str, int | None]
 
-# Infinity and NaN that pass the checks are results further in, as in the kernels: NumPy needn't warn of them.
+_Number = TypeVar("_Number", int, float)
+
+# Infinity and NaN are valid inputs and results, as in the kernels: NumPy shouldn't warn about them.
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def check_dtype(name: str, dtype: Any) -> np.dtype:
     """Return `dtype` as float32 or float64; raise TypeError for any other."""
     try:
-        result = None if dtype is None else np.dtype(dtype)  # numpy's own default would be float64
+        result = None if dtype is None else np.dtype(dtype)  # np.dtype(None) would be float64
     except (TypeError, ValueError):
         result = None
     if result is None or result not in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -79,18 +81,18 @@ def check_floats(name: str, value: Any) -> np.ndarray:
 
 
 def as_array(name: str, value: Any) -> np.ndarray:
-    """Return `value` as an ndarray; raise TypeError for what NumPy can't make one of, or for a masked array."""
-    masked = sys.modules.get("numpy.ma")  # np.ma would load it
+    """Return `value` as an ndarray; raise TypeError if NumPy can't convert it, or if it is a masked array."""
+    masked = sys.modules.get("numpy.ma")  # the attribute np.ma would import it
     if masked is not None and isinstance(value, masked.MaskedArray):
         raise TypeError(f"{name} is a masked array, expected a plain array; fill it first, or pass lengths")
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} can't be made an array: {error}") from None
+        raise TypeError(f"{name} can't be converted to an array: {error}") from None
 
 
 def dense_rows(array: np.ndarray) -> np.ndarray:
-    """Return `array`, or a copy if it is misaligned or its last axis isn't contiguous; other strides stay."""
+    """Return `array`, or a copy if it is misaligned or its last axis isn't contiguous; others may have any strides."""
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
@@ -171,7 +173,7 @@ def check_lengths(lengths: Any, batch: int, time: int) -> np.ndarray | None:
     if lengths is None:
         return None
     array = as_array("lengths", lengths)
-    if array.size == 0 and array.dtype == np.float64:  # numpy's dtype for []
+    if array.size == 0 and array.dtype == np.float64:  # NumPy's dtype for []
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"lengths has dtype {array.dtype}, expected integers")
@@ -197,9 +199,9 @@ def check_state(
     Parameters
     ----------
     names : str
-        What the pair is called in errors: ``"(h0, c0)"``.
+        The pair's name in errors: ``"(h0, c0)"``.
     shape, c_shape : sequence of (str, int)
-        Of both arrays, or of the second where it has another.
+        The shape of both arrays, and that of the second if it is another.
 
     Raises
     ------
@@ -286,7 +288,7 @@ def random_generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def _in_range(name, value, low, high):
+def _in_range(name: str, value: _Number, low: float | None, high: float | None) -> _Number:
     if low is not None and value < low:
         raise ValueError(f"{name} is {value}, expected at least {low}")
     if high is not None and value > high:
@@ -294,7 +296,7 @@ def _in_range(name, value, low, high):
     return value
 
 
-def _fits(shape, axes):
+def _fits(shape: Sequence[int], axes: Sequence[Axis]) -> bool:
     if len(shape) != len(axes):
         return False
     for axis, (_, size) in enumerate(axes):  # noqa: SIM110 (a third of the time that all() takes)
@@ -303,6 +305,6 @@ def _fits(shape, axes):
     return True
 
 
-def _describe(axes):
+def _describe(axes: Sequence[Axis]) -> str:
     inner = ", ".join(name if size is None else f"{name}={size}" for name, size in axes)
     return f"({inner},)" if len(axes) == 1 else f"({inner})"

@@ -1,6 +1,6 @@
-"""Module names of versions before 0.2: importing one still works, warns, and says what replaces it.
+"""Module names of versions before 0.2: importing one still works, and warns of its replacement.
 
-Pickles of those versions name some of them, too.
+Pickles of those versions have some of these names too.
 """
 
 from __future__ import annotations
@@ -63,13 +63,19 @@ class _Finder:
     """
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return the spec of an old name."""
         package, _, name = fullname.rpartition(".")
-        return ModuleSpec(fullname, self) if package == "clstm" and name in MOVED else None
+        if package != "clstm" or name not in MOVED:
+            return None
+        loader: Any = self  # it has a loader's methods, but not its base class
+        return ModuleSpec(fullname, loader)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return an empty module."""
         return ModuleType(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
+        """Let the module forward every attribute to the new one."""
         new = importlib.import_module("clstm." + MOVED[module.__name__.rpartition(".")[2]])
         warnings.warn(f"{module.__name__} is now {new.__name__}", DeprecationWarning, stacklevel=2)
         module.__doc__ = new.__doc__
@@ -78,6 +84,6 @@ class _Finder:
 
 
 def install() -> None:
-    """Have Python's imports find the old names; once a process."""
+    """Let imports find the old names; once in a process."""
     if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

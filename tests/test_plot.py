@@ -25,7 +25,7 @@ POINT = np.arange(3.0)
 FORECAST = Forecast(POINT, {80: POINT - 1, 95: POINT - 2}, {80: POINT + 1, 95: POINT + 2})
 
 
-def test_a_forecast_is_drawn_beside_what_came():
+def test_a_forecast_is_drawn_with_actual_values():
     import matplotlib.pyplot as plt
 
     dates = np.datetime64("2024-01-01") + np.arange(8)
@@ -34,7 +34,7 @@ def test_a_forecast_is_drawn_beside_what_came():
         "history",
         "95%",
         "80%",
-        "what came",
+        "actual",
         "forecast",
     ]
     history, came, forecast = ax.get_lines()
@@ -56,7 +56,7 @@ def test_a_forecast_is_drawn_beside_what_came():
         ({"dates": np.arange(9)}, r"dates has shape \(9,\), expected \(8,\)"),
     ],
 )
-def test_wrong_shapes_get_one_line(arguments, message):
+def test_wrong_shapes(arguments, message):
     with pytest.raises(ValueError, match=message):
         plot.forecast(**{"history": np.ones(5), "forecast": FORECAST} | arguments)
 
@@ -120,7 +120,7 @@ def test_units_in_order_and_sorted():
     np.testing.assert_array_equal(picture(ax).get_array(), trace[0].c.T[[4]])
 
 
-def test_units_that_behave_alike_stand_together():
+def test_similar_units_are_next_to_each_other():
     trace = traced(T=30, hidden_size=64)
     shown = picture(plot.gates(trace, gates="c")[0]).get_array().data
     assert sorted(map(tuple, shown)) == sorted(map(tuple, trace[0].c.T))
@@ -211,7 +211,7 @@ def test_colours_go_further_where_values_do():
         plot.gates(trace, sort="h")
 
 
-def test_gates_on_axes_of_ones_own():
+def test_gates_on_given_axes():
     figure, own = matplotlib.pyplot.subplots(1, 2)
     axes = plot.gates(traced(), list("abcde"), gates="fc", axes=own)
     assert list(axes) == list(own)
@@ -243,7 +243,7 @@ def test_gates_refuse(arguments, error, message):
     assert not matplotlib.pyplot.get_fignums()
 
 
-def test_gates_refuse_as_many_axes():
+def test_gates_refuse_a_wrong_number_of_axes():
     _, own = matplotlib.pyplot.subplots(1, 2)
     with pytest.raises(ValueError, match="axes holds 2, expected 6, one a panel"):
         plot.gates(traced(), axes=own)
@@ -254,7 +254,7 @@ def test_gates_refuse_as_many_axes():
 HISTORY = History([3.0, 2.0, 1.5], [3.1, 2.2, 2.4], [0.5, 0.7, 0.6], [0.1, 0.05, 0.01], [1.0] * 3, best_epoch=2)
 
 
-def test_all_that_a_history_kept_is_drawn():
+def test_everything_in_a_history_is_drawn():
     axes = plot.history(HISTORY)
     assert [ax.get_ylabel() for ax in axes] == ["loss", "validation score", "learning rate"]
     drawn = [[(line.get_label(), list(line.get_ydata())) for line in ax.get_lines()[:-1]] for ax in axes]
@@ -292,7 +292,7 @@ def test_one_epoch_is_a_point():
     assert [place for place in ax.get_xticks() if low <= place <= high] == [1]
 
 
-def test_what_no_history_is():
+def test_history_refuses_other_types():
     with pytest.raises(TypeError, match="model is list, expected a fitted model or a History"):
         plot.history([1.0])
     with pytest.raises(ValueError, match="the history has no epochs"):

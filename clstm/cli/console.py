@@ -9,14 +9,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+# Exit statuses that commands return.
+DONE = 0
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
 
 class CommandError(Exception):
-    """A command can't be done; the message is all that is said."""
+    """A command can't be done. Users see the message alone, without a traceback."""
 
 
 def say(message: str) -> None:
-    """Write a line to standard error; where that can't be, the command goes on without."""
-    if sys.stderr is not None:  # print would take None for standard output
+    """Write a line to standard error; if that fails, the command goes on without it."""
+    if sys.stderr is not None:  # print(file=None) would write to standard output
         with contextlib.suppress(OSError):
             print(message, file=sys.stderr, flush=True)
 
@@ -27,7 +31,7 @@ def emit(line: str = "") -> None:
     Raises
     ------
     BrokenPipeError
-        Nothing reads it any more.
+        Its reader has ended.
     CommandError
         It is closed, or can't be written to.
     """
@@ -41,7 +45,7 @@ def emit_json(value: Any) -> None:
 
 
 def flush() -> None:
-    """Hand on what was emitted."""
+    """Flush standard output."""
     if sys.stdout is not None:
         with writing():
             sys.stdout.flush()
@@ -49,7 +53,7 @@ def flush() -> None:
 
 @contextlib.contextmanager
 def writing() -> Iterator[None]:
-    """Name standard output in the errors of writing to it."""
+    """Raise errors of writing to standard output as ones that name it."""
     if sys.stdout is None:
         raise CommandError("standard output is closed")
     try:
@@ -61,7 +65,10 @@ def writing() -> Iterator[None]:
 
 
 def end_output() -> None:
-    """Write out what is left; what can't be is dropped, for Python would try again at its end, and complain."""
+    """Flush standard output; if that fails, drop what is buffered.
+
+    Otherwise Python would try again when it exits, and print a traceback.
+    """
     if sys.stdout is None:
         return
     try:
@@ -71,7 +78,7 @@ def end_output() -> None:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error has to say, in one line."""
+    """Return an error's message in one line."""
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     elif isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Series from tables: many short sequences with a label each, or long series with their dates.
+"""Sequences and series from tables: many short sequences with a label each, or long series with their dates.
 
 A file is CSV or TSV with a header, and has a row for each step. Every error names the file and, where there is one, the
 line.
@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clstm.cli.data_files import LABEL_NAMES, Table, read_table
+from clstm.cli.example_files import LABEL_NAMES
+from clstm.cli.tables import Table, read_table
 
-# Names by which a header tells its columns, in order of preference.
+# The usual names of columns, in order of preference.
 ID_NAMES = ("id", "unique_id", "sequence", "series")
-SERIES_NAMES = ("unique_id",)  # of series that are forecast: an "id" may as well count their rows
+SERIES_NAMES = ("unique_id",)  # for forecasting: an "id" may also be the number of a row
 DATE_NAMES = ("ds", "date", "datetime", "timestamp", "time")
 VALUE_NAMES = ("y", "value")
 
@@ -33,7 +34,7 @@ class Sequences:
         The ids, in the order in which they first come.
     values : list of ndarray of float64, shape (steps, columns)
     labels : list of str, ndarray of float64, or None
-        One for each sequence; numbers where they were asked for; None where the file has none.
+        One for each sequence; numbers if `numeric` is True; None if the file has none.
     source, layout : str
         The file's name, and in a few words how it was read.
     """
@@ -87,14 +88,14 @@ def read_sequences(
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
-        If left out, the extension or the first line tells.
+        If left out, the extension or the first line decides.
     id_column, label_column : str, optional
         A column's name, or its number from 1. If left out, the names in `ID_NAMES` and in
-        `clstm.cli.data_files.LABEL_NAMES` are looked for. All other columns hold values.
+        `clstm.cli.example_files.LABEL_NAMES` are looked for. All other columns hold values.
     numeric : bool, default False
         Whether labels are numbers.
     labelled : bool, default True
-        Whether there must be labels; if not, a column that has them is passed over.
+        Whether there must be labels; if not, a column of labels is skipped.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def read_sequences(
     label = find("labels", label_column, LABEL_NAMES)
     columns = [name for name in table.columns if name not in (by, label)]
     if not columns:
-        raise table.error(None, "has no column of values beside ids and labels")
+        raise table.error(None, "has no column of values besides ids and labels")
     ids = [cell.strip() for cell in table.columns[by]]
     place = {name: number for number, name in enumerate(dict.fromkeys(ids))}
     rows = np.array([place[name] for name in ids])
@@ -118,7 +119,7 @@ def read_sequences(
     first = np.flatnonzero(np.diff(rows[order], prepend=-1))
     values = np.column_stack([table.numbers(name) for name in columns])[order]
     layout = f"{table.kind}, ids in {by!r}, {f'labels in {label!r}, ' if label else ''}values in {_listed(columns)}"
-    labels = _labels(table, label, rows, order[first], numeric) if labelled else None
+    labels = _labels(table, label, rows, order[first], numeric) if labelled and label is not None else None
     return Sequences(list(place), np.split(values, first[1:]), labels, table.source, layout)
 
 
@@ -137,7 +138,7 @@ def read_series(
     path : path
         The file; ``-`` for standard input.
     format : {"tsv", "csv"}, optional
-        If left out, the extension or the first line tells.
+        If left out, the extension or the first line decides.
     id_column, date_column, value_column : str, optional
         A column's name, or its number from 1. If left out, the names in `SERIES_NAMES`, `DATE_NAMES` and `VALUE_NAMES`
         are looked for; there need be no ids and no dates, and where one column is left it has the values.
@@ -162,7 +163,7 @@ def read_series(
 
 
 def _labels(table: Table, column: str, rows: np.ndarray, first: np.ndarray, numeric: bool) -> list[str] | np.ndarray:
-    """Return the label of each sequence, of which `first` is the first row."""
+    """Return the label of each sequence; `first` has the first row of each."""
     cells = table.numbers(column) if numeric else np.array([cell.strip() for cell in table.columns[column]])
     labels = cells[first]
     wrong = np.flatnonzero(cells != labels[rows])
@@ -177,7 +178,7 @@ def _labels(table: Table, column: str, rows: np.ndarray, first: np.ndarray, nume
 
 
 def _dates(table: Table, column: str) -> np.ndarray:
-    """Return a column as datetime64, in the unit of what all its cells tell."""
+    """Return a column as datetime64, in the finest unit that a cell has."""
     texts = []
     for row, cell in enumerate(table.columns[column]):
         found = _DATE.fullmatch(cell.strip())

@@ -12,7 +12,7 @@ _FILE = "movie_reviews.tsv.gz"
 @public("clstm.datasets")
 @dataclass
 class Reviews:
-    """One part of the movie reviews: four lists in step.
+    """One part of the movie reviews: four lists with an entry for each review.
 
     Attributes
     ----------
@@ -30,6 +30,7 @@ class Reviews:
     ratings: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
+        """Return the number of reviews."""
         return len(self.texts)
 
     def __repr__(self) -> str:

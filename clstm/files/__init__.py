@@ -1,4 +1,4 @@
-"""Files: models and weights, written whole or not at all, read without running anything in them."""
+"""Files of models and weights: written atomically, and read without running anything in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing a file so that its name always stands for something whole: the old content or the new one."""
+"""Writing a file atomically: its name always has the complete old content or the complete new content."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import suppress
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Make `data` the content of the file at `path`, all at once.
+    """Replace the content of the file at `path` by `data` in one step.
 
-    It goes to a temporary file in the same folder, is synced to the disk, and takes the name by a rename; then the
-    folder is synced. Whatever stops this (an error, Ctrl-C, a kill, a crash of the system), the earlier file is whole
-    until the new one has replaced it. Only a kill can leave the temporary file (``.clstm-*.tmp``) behind.
+    The data is written to a temporary file in the same folder and synced to the disk. Then the file is renamed to
+    `path` and the folder is synced. Whatever stops this (an error, Ctrl-C, a kill, a crash of the system), the earlier
+    file is complete until the new one has replaced it. Only a kill can leave the temporary file (``.clstm-*.tmp``)
+    behind.
 
     As with `open`, a symbolic link is followed, a new file gets the permissions of the umask, and an existing one keeps
     its own (its owner too, where the system lets us). Unlike with `open`, other hard links keep the old content.
@@ -34,10 +35,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     temporary = os.path.join(folder, f".clstm-{os.urandom(8).hex()}.tmp")
     mode = 0o666 if old is None else stat.S_IMODE(old.st_mode) & 0o777
     try:
-        # The mode stands from the start, so that what was private never is open to others.
+        # The file has its mode from the start, so that private content is never readable by others.
         with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if old is not None:
-                _take_over(file.fileno(), old, mode)
+                _copy_owner_and_mode(file.fileno(), old, mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -52,23 +53,24 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _writable_file(path: str, target: str) -> os.stat_result | None:
-    """Return what the system knows of the file that will be replaced, None where there is none."""
+    """Return the status of the file that will be replaced, None if there is none; refuse what can't be replaced."""
     try:
         old = os.lstat(target)
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(old.st_mode):  # realpath gave up
+    if stat.S_ISLNK(old.st_mode):  # a loop of links, which realpath leaves as it is
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
     if stat.S_ISDIR(old.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not stat.S_ISREG(old.st_mode):  # a rename would put a file where a device was
+    if not stat.S_ISREG(old.st_mode):  # a rename would replace a device by a file
         raise OSError(errno.EINVAL, "not a regular file", path)
-    if not os.access(target, os.W_OK):  # a rename wouldn't ask
+    if not os.access(target, os.W_OK):  # a rename needs no permission to write the file
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return old
 
 
-def _take_over(descriptor: int, old: os.stat_result, mode: int) -> None:
+def _copy_owner_and_mode(descriptor: int, old: os.stat_result, mode: int) -> None:
+    """Give the new file the old one's owner, where the system allows it, and its mode."""
     if not hasattr(os, "fchown"):  # Windows
         return
     new = os.fstat(descriptor)
@@ -80,17 +82,17 @@ def _take_over(descriptor: int, old: os.stat_result, mode: int) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Let the rename last beyond a crash of the system, where it has such a call."""
+    """Make the rename survive a crash of the system, where the system has a call for that."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # a folder may be writable and yet not readable
+    except PermissionError:  # a folder can be writable but not readable
         return
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems can't
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems can't sync folders
             raise OSError(error.errno, error.strerror, folder) from error
     finally:
         os.close(descriptor)

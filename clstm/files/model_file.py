@@ -19,17 +19,17 @@ from clstm.files.atomic import write_atomically
 
 FORMAT_VERSION = 1
 
-# All metadata stands in one entry: safetensors keeps several in no certain order, and the same model must give the
-# same bytes.
+# All metadata is in one entry: safetensors writes several in no fixed order, and the same model must give the same
+# bytes.
 _ENTRY = "clstm"
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
-_MAX_HEADER = 100_000_000  # safetensors reads no larger one
+_DTYPES: dict[str, np.dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I64": np.dtype("<i8")}
+_MAX_HEADER = 100_000_000  # the largest that safetensors reads
 _LENGTH_BYTES = 8
 
 
 @public("clstm.files")
 class ModelFileError(ValueError):
-    """A model file can't be read: it is truncated, corrupt, of a newer version, of another kind or no model at all."""
+    """A model file can't be read: it is truncated, corrupt, of a newer version, of another kind, or no model at all."""
 
 
 @public("clstm.files")
@@ -42,7 +42,7 @@ class ModelFile:
     kind : str
         The class whose model it is.
     config : dict
-        What it was saved with. The file may come from anyone: check what you take from it.
+        What the model was saved with. The file may come from anyone: check the values that you use.
     arrays : dict of str to ndarray
         Fresh and writable; names and shapes are for `load_state_dict` to check.
     version : str
@@ -58,7 +58,7 @@ class ModelFile:
 def save_model(
     path: str | os.PathLike[str], kind: str, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 ) -> None:
-    """Write a model file, so that the earlier file is whole until the new one has replaced it.
+    """Write a model file; an earlier file stays complete until the new one has replaced it.
 
     Parameters
     ----------
@@ -93,14 +93,22 @@ def load_model(path: str | os.PathLike[str], kind: str | None = None) -> ModelFi
     OSError
         There is no such file (`FileNotFoundError`), it is a folder (`IsADirectoryError`), or can't be read.
     ModelFileError
-        Anything is wrong with what it holds; the file and the reason are named.
+        Its content is wrong in any way; the file and the reason are named.
     """
     with regular_file(path) as file:
         return _read(file, os.fstat(file.fileno()).st_size, repr(os.fsdecode(path)), kind)
 
 
 def regular_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file to read it; what isn't one raises OSError, or ModelFileError where open could wait for ever."""
+    """Open a file to read it.
+
+    Raises
+    ------
+    OSError
+        There is no such file, it is a folder, or can't be read.
+    ModelFileError
+        It isn't a regular file: opening a pipe, for one, could wait for ever.
+    """
     path = os.fsdecode(path)
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe, for one
@@ -116,7 +124,7 @@ def model_to_bytes(kind: str, config: Mapping[str, Any], arrays: Mapping[str, np
     kind : str
         The class whose model it is.
     config : mapping
-        Configuration, vocabulary and whatever else isn't an array: only dicts with string keys, lists, strings, finite
+        What isn't an array, such as options and the vocabulary: only dicts with string keys, lists, strings, finite
         numbers, booleans and None, so that what is loaded equals it.
     arrays : mapping of str to ndarray
         float32, float64 or int64, of any shape.
@@ -150,7 +158,7 @@ def model_to_bytes(kind: str, config: Mapping[str, Any], arrays: Mapping[str, np
 
 
 def model_from_bytes(data: bytes, kind: str | None = None) -> ModelFile:
-    """Return the model that `model_to_bytes` described.
+    """Return the model in bytes that `model_to_bytes` returned.
 
     Raises
     ------
@@ -183,7 +191,7 @@ def _read(file: BinaryIO, size: int, name: str, kind: str | None) -> ModelFile:
 
 
 def _read_content(file: BinaryIO, size: int) -> dict[str, Any]:
-    """Return what the header says of the model, before anything else is read."""
+    """Return the model's description, from the header alone, before anything else is read."""
     length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
     if not 0 < length <= size - _LENGTH_BYTES:
         raise ModelFileError(f"it is truncated or no model file ({size:,} bytes)")
@@ -213,7 +221,7 @@ def _read_content(file: BinaryIO, size: int) -> dict[str, Any]:
 def _parsed(text: str | bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
+    except (ValueError, RecursionError) as error:  # ValueError: not UTF-8, not JSON, or an integer with too many digits
         raise ModelFileError(f"its {what} isn't JSON ({error or 'nested too deeply'})") from None
     if not isinstance(value, dict):
         raise ModelFileError(f"its {what} isn't a JSON object")
@@ -225,7 +233,20 @@ def _refuse_constant(name: str) -> None:
 
 
 def read_safetensors(data: bytes, dtypes: Mapping[str, np.dtype] = _DTYPES) -> dict[str, np.ndarray]:
-    """Return the arrays of a safetensors file, as it stores them; `dtypes` has those allowed, by safetensors' names."""
+    """Return the arrays of a safetensors file, in the dtypes that it stores.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    dtypes : mapping of str to dtype
+        The dtypes that are allowed, by safetensors' names.
+
+    Raises
+    ------
+    ModelFileError
+        The file is corrupt, or has an array of another dtype.
+    """
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -239,13 +260,13 @@ def read_safetensors(data: bytes, dtypes: Mapping[str, np.dtype] = _DTYPES) -> d
             raise ModelFileError(f"array {shown(name)} is {part['dtype']}, expected {', '.join(dtypes)}")
         try:
             arrays[name] = np.frombuffer(part["data"], dtype).reshape(part["shape"])
-        except (ValueError, OverflowError):  # more axes or elements than NumPy can have
+        except (ValueError, OverflowError):  # more axes or elements than NumPy allows
             raise ModelFileError(f"array {shown(name)} has an impossible shape") from None
     return arrays
 
 
 def _little_endian(arrays: Any) -> dict[str, np.ndarray]:
-    """Return `arrays` as safetensors wants them: little-endian and contiguous."""
+    """Return `arrays` as safetensors takes them: little-endian and contiguous."""
     if not isinstance(arrays, Mapping):
         raise TypeError(f"arrays is {type(arrays).__name__}, expected a mapping of names to arrays")
     result = {}
@@ -279,21 +300,22 @@ def _checked_config(config: Any) -> dict[str, Any]:
 
 
 def _checksum(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
-    """Return the CRC-32 of all that a model file says, whatever the layout of its JSON."""
+    """Return the CRC-32 of a model file's content, which doesn't depend on the layout of its JSON."""
     try:
         text = json.dumps(content, allow_nan=False)
-    except (ValueError, RecursionError) as error:  # read, but not to be written: 1e999, or nested up to the limit
+    except (ValueError, RecursionError) as error:
+        # Some JSON can be read but not written: 1e999, or nesting up to the limit.
         raise ModelFileError(f"its metadata isn't valid ({error})") from None
     checksum = zlib.crc32(text.encode())
     for name in sorted(arrays):
         array = arrays[name]
         checksum = zlib.crc32(f"{name}:{array.dtype.str}:{array.shape}".encode(), checksum)
-        checksum = zlib.crc32(array, checksum)
+        checksum = zlib.crc32(array.data, checksum)
     return checksum
 
 
 def shown(value: Any) -> str:
-    """Return a short text for any value, whoever wrote it."""
+    """Return a short text for any value of a file that isn't trusted, for an error."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
         return "a huge number"
     text = repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__

@@ -1,4 +1,4 @@
-"""Models and weights from Keras and back to it: ``.keras`` and ``.weights.h5`` files, and live models.
+"""Models and weights from and to Keras: ``.keras`` and ``.weights.h5`` files, and models in memory.
 
 Files are read with h5py (``pip install clstm-cpu[keras]``), without Keras, and nothing in them is run. docs/keras.md
 says what can be read.
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from clstm.keras.network import KerasNetwork
+from clstm.keras.network import KerasNetwork as KerasNetwork
 from clstm.layers.base import Layer
 
 __all__ = ["KerasNetwork", "copy_to", "load", "load_weights", "save_weights"]
@@ -19,7 +19,7 @@ Path = str | os.PathLike[str]
 
 
 def load(model: Any, weights: Path | None = None) -> KerasNetwork:
-    """Return a Keras model as a network of clstm that gives the same outputs.
+    """Return a Keras model as a network of clstm that computes the same outputs.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def load(model: Any, weights: Path | None = None) -> KerasNetwork:
         A ``.keras`` file, a file with the JSON of ``model.to_json()`` (then `weights` are needed too), or a model that
         is in memory. Sequential, or Functional as one chain of layers, of those in docs/keras.md.
     weights : path-like, optional
-        A ``.weights.h5`` or ``.keras`` file, whose weights are taken instead.
+        A ``.weights.h5`` or ``.keras`` file whose weights are used instead.
 
     Returns
     -------
@@ -68,10 +68,10 @@ def load(model: Any, weights: Path | None = None) -> KerasNetwork:
     if weights is None and data is None:
         read_into(variables, live.read_variables(model, variables), assign=True)
         return network
-    source = model if weights is None else weights
-    with files.naming(source):
+    with files.naming(model if weights is None else weights):
         if weights is not None:
             data = files.read_bytes(weights)
+        assert data is not None
         arrays = files.read_weights(data, {part.path: part.shapes() for part in variables})
         read_into(variables, arrays, assign=True)
     return network
@@ -83,9 +83,9 @@ def load_weights(layers: KerasNetwork | Iterable[Layer], source: Any) -> None:
     Parameters
     ----------
     layers : KerasNetwork, or iterable of Embedding, LSTM and Linear
-        Layers stand for those of the Keras model that have weights, in its order: an `Embedding` for an Embedding, a
-        `Linear` for a Dense, an `LSTM` for as many LSTM layers as it has, or Bidirectional ones if it is. So the parts
-        of any network can be loaded: ``[network.embedding, network.lstm, network.fc]``.
+        A network, or a layer for each one of the Keras model that has weights, in its order: an `Embedding` for an
+        Embedding, a `Linear` for a Dense, an `LSTM` for as many LSTM or Bidirectional layers as it has layers. So the
+        parts of any network can be loaded: ``[network.embedding, network.lstm, network.fc]``.
     source : path-like or keras.Model
         A ``.weights.h5`` or ``.keras`` file, or a model that is in memory.
 
@@ -120,7 +120,8 @@ def save_weights(layers: KerasNetwork | Iterable[Layer], path: Path) -> None:
     layers : KerasNetwork, or iterable of Embedding, LSTM and Linear
         As for `load_weights`.
     path : path-like
-        Its name must end in ``.weights.h5``, as Keras wants it. An earlier file is replaced when the new one is whole.
+        Its name must end in ``.weights.h5``, as Keras requires. An earlier file stays complete until the new one has
+        replaced it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Keras's activations by name: for the LSTM as the kernels know them, for everything else in NumPy with a way back."""
+"""Keras's activations by name: for the LSTM those of the kernels, for other layers NumPy functions with gradients."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clstm._core.dense import quiet
+from clstm._checks import quiet
 from clstm._core.numerics import log_softmax, sigmoid, softmax
 from clstm._core.variant import SELU_ALPHA, SELU_SCALE
+
+Array = np.ndarray
 
 # What clstm.LSTM(activations=) takes for each. Keras 3's hard sigmoid is relu6(x + 3) / 6, its leaky slope 0.2.
 RECURRENT = {
@@ -34,11 +36,11 @@ class Activation(NamedTuple):
     backward: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _selu(x):
+def _selu(x: Array) -> Array:
     return SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0)))
 
 
-def _silu_backward(x, y, dy):
+def _silu_backward(x: Array, y: Array, dy: Array) -> Array:
     gate = sigmoid(x)
     return dy * gate * (1 + x * (1 - gate))
 
@@ -46,13 +48,13 @@ def _silu_backward(x, y, dy):
 _HALF = 0.5**0.5
 
 
-def _gelu(x):
+def _gelu(x: Array) -> Array:
     from scipy.special import erf
 
     return 0.5 * x * (1 + erf(x * _HALF))
 
 
-def _gelu_backward(x, y, dy):
+def _gelu_backward(x: Array, y: Array, dy: Array) -> Array:
     from scipy.special import erf
 
     return dy * (0.5 * (1 + erf(x * _HALF)) + x * np.exp(-0.5 * x * x) * (0.5 / np.pi) ** 0.5)
@@ -83,5 +85,5 @@ _FUNCTIONS: dict[str, tuple[Callable, Callable]] = {
     "gelu": (_gelu, _gelu_backward),
 }
 
-# What isn't finite passes through in silence, as through the kernels.
+# NaN and infinity cause no warnings, as in the kernels.
 ACTIVATIONS = {name: Activation(quiet(forward), quiet(backward)) for name, (forward, backward) in _FUNCTIONS.items()}

@@ -1,4 +1,4 @@
-"""Keras's files: ``.keras`` archives and ``.weights.h5``, read and written by h5py; nothing in them is ever run."""
+"""Keras's files, ``.keras`` archives and ``.weights.h5``, read and written by h5py; nothing in them is ever run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clstm.files.model_file import ModelFileError
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# What is packed more tightly than this isn't weights, but made to fill the memory.
+# A higher ratio isn't that of weights, but of a file that is made to fill the memory.
 _MAX_EXPANSION = 100
 # What h5py raises for files that are corrupt
 _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError)
@@ -27,7 +27,7 @@ _HDF5_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError, Attri
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the errors of what is wrong with a file's content into a `ModelFileError` that names it."""
+    """Raise errors about a file's content as a `ModelFileError` that names the file."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -36,19 +36,19 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return a file's content."""
-    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):  # open could wait for a pipe
+    if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):  # opening a pipe could wait for ever
         raise ValueError("it isn't a regular file")
     with open(path, "rb") as file:
         return file.read()
 
 
 def is_archive(data: bytes) -> bool:
-    """Tell whether it is a ``.keras`` file, by its first bytes."""
+    """Return whether data is a ``.keras`` file, by its first bytes."""
     return data.startswith(b"PK\x03\x04")
 
 
 def read_config(data: bytes) -> Any:
-    """Return the configuration of a model in a ``.keras`` archive, or in JSON by itself."""
+    """Return the configuration of a model in a ``.keras`` archive, or in JSON alone."""
     if data.startswith(_HDF5_MAGIC):
         raise ValueError(
             "it is HDF5: weights alone, or a whole model as Keras 2 saved it. Give the model's JSON (model.to_json()) "
@@ -95,7 +95,7 @@ def read_weights(data: bytes, wanted: Mapping[str, Sequence[tuple[int, ...]]]) -
 
 
 def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """Write a ``.weights.h5`` file as Keras does, so that an earlier one is whole until the new one has replaced it.
+    """Write a ``.weights.h5`` file as Keras does; an earlier one stays complete until the new one has replaced it.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _variables(h5py: Any, file: Any, path: str, shapes: Sequence[tuple[int, ...]
 
 
 def _child(h5py: Any, group: Any, name: str, kind: type, path: str) -> Any:
-    """Return a member of a group, which must be of the file's own: a link could lead out of it."""
+    """Return a member of a group. It must be in this file: a link could lead to another."""
     if name not in group:
         raise ValueError(f"it has no {path} (no {name!r} there); it has {', '.join(_paths(h5py, group.file))}")
     if group.get(name, getlink=True, getclass=True) is not h5py.HardLink:
@@ -145,7 +145,7 @@ def _child(h5py: Any, group: Any, name: str, kind: type, path: str) -> Any:
 
 
 def _paths(h5py: Any, file: Any) -> list[str]:
-    """Return the layers that a file has, for an error."""
+    """Return the layers in a file, for an error."""
     layers = file.get("layers")
     return [f"layers/{name}" for name in list(layers)[:20]] if isinstance(layers, h5py.Group) else ["no layers"]
 
@@ -160,7 +160,7 @@ def _archive(data: bytes) -> Iterator[zipfile.ZipFile]:
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a file of an archive, whose checksum is right."""
+    """Return a file of an archive; its checksum is verified."""
     if name not in archive.namelist():
         raise ValueError(f"it has no {name}; it has {', '.join(archive.namelist()[:20]) or 'nothing'}")
     info = archive.getinfo(name)
@@ -168,7 +168,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise ValueError(f"its {name} has {info.file_size:,} bytes, packed in {info.compress_size:,}")
     try:
         return archive.read(name)
-    except Exception as error:  # zlib.error and what else the decompressors raise
+    except Exception as error:  # zlib.error and others that the decompressors raise
         raise ValueError(f"its {name} is corrupt ({error})") from None
 
 

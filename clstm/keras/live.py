@@ -1,4 +1,4 @@
-"""Keras models that are in memory: their configuration and their variables, through Keras's own methods."""
+"""Keras models in memory: their configuration and their variables, through Keras's methods."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from clstm.keras.weights import KINDS, Arrays, Variables, numbered
 
 def check_model(model: Any) -> Any:
     """Return Keras; raise TypeError for what isn't a model of it."""
-    keras = sys.modules.get("keras")  # there can be no model of Keras without it
-    if keras is None or not isinstance(model, getattr(keras, "Model", ())):
+    keras: Any = sys.modules.get("keras")  # without it there is no model of Keras
+    kinds: Any = getattr(keras, "Model", ())
+    if not isinstance(model, kinds):
         raise TypeError(f"model is {type(model).__name__}, expected a path or a keras.Model")
     if not keras.__version__.startswith("3."):
         raise TypeError(f"model is of Keras {keras.__version__}, expected 3")
@@ -24,12 +25,12 @@ def check_model(model: Any) -> Any:
 
 
 def configuration(model: Any) -> dict[str, Any]:
-    """Return what a ``.keras`` file would say of the model."""
+    """Return the configuration that a ``.keras`` file of the model would hold."""
     return json.loads(json.dumps(check_model(model).saving.serialize_keras_object(model)))
 
 
 def read_variables(model: Any, variables: list[Variables]) -> Arrays:
-    """Return a model's variables by path; they must have the shapes that clstm's layers ask for."""
+    """Return a model's variables by path; they must have the shapes of clstm's layers."""
     keras = check_model(model)
     arrays = {}
     for path, owner in _owners(model, variables).items():
@@ -44,7 +45,7 @@ def read_variables(model: Any, variables: list[Variables]) -> Arrays:
 
 
 def write_variables(model: Any, variables: list[Variables]) -> None:
-    """Set a model's variables to the layers' weights; nothing has changed where some don't fit."""
+    """Set a model's variables to the layers' weights; if any has another shape, nothing changes."""
     read_variables(model, variables)
     for part, owner in zip(variables, _owners(model, variables).values(), strict=True):
         owner.load_own_variables({str(place): array for place, array in enumerate(part.to_keras())})

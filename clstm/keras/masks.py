@@ -1,8 +1,8 @@
-"""Keras's masks as lengths: the real steps of each row moved to its beginning, and outputs put back where they belong.
+"""Keras's masks as lengths: each row's real steps are moved to its beginning, and the outputs back to their places.
 
 A recurrent layer of Keras skips a masked step wherever it is: the state stays, and the output is the last one before it
 (zeros where there is none yet, or for every masked step with `zero_output_for_mask`). Without the masked steps each row
-is an ordinary sequence with a length.
+is a sequence with a length.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy as np
 
 
 class Steps:
-    """The steps of a batch in the order in which a layer takes them.
+    """The order in which a layer takes the steps of a batch.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (batch, time), or None
         True where a step is real; all of them without it.
     backwards : bool
-        The layer begins at the end.
+        Whether the layer starts at the last step.
     """
 
     def __init__(self, mask: np.ndarray | None, backwards: bool) -> None:
@@ -32,14 +32,15 @@ class Steps:
 
     @cached_property
     def _order(self) -> np.ndarray | None:
-        """For each row its steps, the real ones first; None where they stand so already."""
+        """For each row the indices of its steps, the real ones first; None if they are in this order already."""
         if self.mask is None or (self.mask[:, 1:] <= self.mask[:, :-1]).all():
             return None
         return np.argsort(~self.mask, axis=1, kind="stable")[:, :, np.newaxis]
 
     @cached_property
     def _latest(self) -> np.ndarray:
-        """For each step, how many real ones there were before the next: (batch, time, 1)."""
+        """For each step, how many real steps there are up to it: (batch, time, 1)."""
+        assert self.mask is not None
         return np.cumsum(self.mask, axis=1)[:, :, np.newaxis]
 
     def gather(self, x: np.ndarray) -> np.ndarray:
@@ -48,7 +49,7 @@ class Steps:
             x = np.ascontiguousarray(x[:, ::-1])
         return x if self._order is None else np.take_along_axis(x, self._order, axis=1)
 
-    def gather_back(self, dx: np.ndarray) -> np.ndarray:
+    def gather_backward(self, dx: np.ndarray) -> np.ndarray:
         """Return the gradient of `gather`'s argument."""
         if self._order is not None:
             moved, dx = dx, np.empty_like(dx)
@@ -61,7 +62,7 @@ class Steps:
             return y
         return np.where(self._real(zero_output), np.take_along_axis(y, np.maximum(self._latest - 1, 0), axis=1), 0)
 
-    def spread_back(self, dy: np.ndarray, zero_output: bool) -> np.ndarray:
+    def spread_backward(self, dy: np.ndarray, zero_output: bool) -> np.ndarray:
         """Return the gradient of `spread`'s argument."""
         if self.mask is None:
             return dy
@@ -71,11 +72,15 @@ class Steps:
         return moved
 
     def last_output(self, h: np.ndarray, zero_output: bool) -> np.ndarray:
-        """Return a layer's one output (batch, units), given its last h; or the gradient of h, given the output's."""
+        """Return the output of a layer that returns no sequences (batch, units), given its last h.
+
+        The gradient of h is the same function of the output's gradient.
+        """
         if self.mask is None:
             return h
         return np.where(self._real(zero_output)[:, -1], h, 0)
 
     def _real(self, zero_output: bool) -> np.ndarray:
-        """Which steps have an output: (batch, time, 1)."""
+        """Return which steps have an output: (batch, time, 1)."""
+        assert self.mask is not None
         return self.mask[:, :, np.newaxis] if zero_output else self._latest > 0

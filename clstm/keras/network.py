@@ -1,4 +1,4 @@
-"""A Keras model as a network of clstm: its layers in a row, with Keras's masks."""
+"""A Keras model as a network of clstm: a chain of layers, with Keras's masks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from clstm._checks import as_array, check_array, check_lengths
 from clstm._package import public
-from clstm.keras.stages import Lookup, Recurrent, Stage
+from clstm.keras.recurrent import Recurrent
+from clstm.keras.stages import Lookup, Stage
 from clstm.layers.base import Context, Layer, LayerGradients
 
 
 class Step(NamedTuple):
-    """A stage, and which of the outputs before it it is given."""
+    """A stage, and which output of the stage before it is its input."""
 
     stage: Stage
     source: int = 0
@@ -23,7 +24,7 @@ class Step(NamedTuple):
 
 @dataclass
 class KerasContext(Context):
-    """What one `forward_train` keeps for one `backward`: the contexts of the stages; opaque."""
+    """What one `forward_train` stores for one `backward`: the contexts of the stages; opaque."""
 
     counts: list[int]
     outputs: list[np.ndarray]
@@ -31,7 +32,7 @@ class KerasContext(Context):
 
 @public("clstm.keras")
 class KerasNetwork(Layer):
-    """A Keras model that `clstm.keras.load` has read; it gives Keras's outputs.
+    """A Keras model that `clstm.keras.load` has read; it computes Keras's outputs.
 
     Weights have the names of clstm's layers behind the Keras layer's: ``lstm.weight_ih_l0``, ``dense.bias``. Of the two
     biases of an LSTM the first holds Keras's, the second zeros; their sum counts.
@@ -44,8 +45,8 @@ class KerasNetwork(Layer):
 
     Notes
     -----
-    Calls keep nothing in the object, so that many threads may call one network at once; `forward_train` draws dropout
-    from one generator, so training is for one thread.
+    A call changes nothing in the object, so many threads may call one network at once. `forward_train` draws dropout
+    masks from one generator, so training is for one thread.
     """
 
     def __init__(self, steps: Sequence[Step], outputs: Sequence[int], single: bool) -> None:
@@ -77,7 +78,7 @@ class KerasNetwork(Layer):
         lengths: Any = None,
         initial_state: Mapping[str, Sequence[np.ndarray]] | None = None,
     ) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Return what the Keras model does, in inference.
+        """Return the outputs of the Keras model in inference.
 
         Parameters
         ----------
@@ -85,10 +86,10 @@ class KerasNetwork(Layer):
             Token ids where the first layer is an embedding, else floats of its dtype. A model without a recurrent layer
             may take other shapes.
         mask : array_like of bool, shape (batch, time), optional
-            Steps that count: with this, any may be left out, as in Keras. A mask that the model makes itself
-            (Embedding(mask_zero=True), Masking) leaves out further ones.
+            True for the steps that count; as in Keras, any step may be masked. A mask that the model makes itself
+            (Embedding(mask_zero=True), Masking) masks further ones.
         lengths : array_like of int, shape (batch,), optional
-            Instead of a mask: how many steps of each row count, from its beginning.
+            Instead of a mask: how many steps of each row count, from the first on.
         initial_state : dict of str to sequence of ndarray, optional
             By the name of a recurrent layer: h and c, each (batch, units), of a bidirectional one h, c of the forward
             direction, then of the backward direction. Zeros where left out.
@@ -104,7 +105,7 @@ class KerasNetwork(Layer):
             A wrong dtype, shape, id, length or name.
         """
         arrays, mask, states = self._check(x, mask, lengths, initial_state)
-        masks: tuple = (mask,)
+        masks: tuple[Any, ...] = (mask,)
         for stage, source in zip(self.layers, self._sources, strict=True):
             arrays, masks, _ = stage.forward(arrays[source], masks[source], states.get(stage.name))
         return arrays[self._outputs[0]] if self._single else tuple(arrays[place] for place in self._outputs)
@@ -116,7 +117,7 @@ class KerasNetwork(Layer):
         lengths: Any = None,
         initial_state: Mapping[str, Sequence[np.ndarray]] | None = None,
     ) -> tuple[Any, KerasContext]:
-        """Run the network with dropout and keep what `backward` needs; else as a call.
+        """Run the network with dropout, and return the outputs with a context for `backward`.
 
         Returns
         -------
@@ -125,15 +126,15 @@ class KerasNetwork(Layer):
             For one `backward`.
         """
         arrays, mask, states = self._check(x, mask, lengths, initial_state)
-        masks: tuple = (mask,)
-        context = KerasContext(self, [], [], kept=[])
+        masks: tuple[Any, ...] = (mask,)
+        contexts: list[Any] = []
+        counts: list[int] = []
         for stage, source in zip(self.layers, self._sources, strict=True):
-            arrays, masks, kept = stage.forward(arrays[source], masks[source], states.get(stage.name), train=True)
-            context.kept.append(kept)
-            context.counts.append(len(arrays))
+            arrays, masks, context = stage.forward(arrays[source], masks[source], states.get(stage.name), train=True)
+            contexts.append(context)
+            counts.append(len(arrays))
         outputs = tuple(arrays[place] for place in self._outputs)
-        context.outputs = list(outputs)
-        return outputs[0] if self._single else outputs, context
+        return outputs[0] if self._single else outputs, KerasContext(self, counts, list(outputs), kept=contexts)
 
     def backward(self, context: KerasContext, dy: Any) -> LayerGradients:
         """Return the gradients of a loss, given its gradients at the outputs of one `forward_train`.
@@ -178,7 +179,7 @@ class KerasNetwork(Layer):
             douts[self._sources[place]] = dx
         return LayerGradients({name: weights[name] for name in self.parameters()}, dx)
 
-    def _check(self, x: Any, mask: Any, lengths: Any, initial_state: Any) -> tuple[tuple[np.ndarray], Any, dict]:
+    def _check(self, x: Any, mask: Any, lengths: Any, initial_state: Any) -> tuple[tuple[np.ndarray, ...], Any, dict]:
         x = as_array("x", x)
         if mask is not None and lengths is not None:
             raise ValueError("mask and lengths are both given, expected one of them")

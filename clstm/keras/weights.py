@@ -1,7 +1,7 @@
-"""The weights of clstm's layers as Keras has them: where they stand, and in which shape.
+"""The weights of clstm's layers in Keras's layout: their paths and shapes.
 
-Both libraries order the gates i, f, g (Keras's c), o. Keras's kernels are the other way round, and one bias stands for
-two.
+Both libraries order the gates i, f, g (Keras's c), o. Keras's kernels are transposed, and it has one bias where clstm
+has two, which are added.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from clstm._checks import check_state_dict
 from clstm.keras.network import KerasNetwork
-from clstm.keras.stages import Dense
+from clstm.keras.stages import Dense, Stage
 from clstm.layers.base import Layer
 from clstm.layers.embedding import Embedding
 from clstm.layers.linear import Linear
@@ -44,43 +44,45 @@ class Variables:
     def shapes(self) -> list[tuple[int, ...]]:
         """Return Keras's shapes."""
         weights = self.layer.parameters()
-        return [self._turned(weights[name]).shape for name in self.names]
+        return [self._transposed(weights[name]).shape for name in self.names]
 
     def to_keras(self) -> list[np.ndarray]:
-        """Return the weights as Keras has them."""
+        """Return the weights in Keras's layout."""
         weights = self.layer.parameters()
         arrays = []
         for name in self.names:
             weight = weights[name]
             if name.startswith("bias_ih"):
                 weight = weight + weights[name.replace("_ih", "_hh")]
-            arrays.append(np.ascontiguousarray(self._turned(weight)))
+            arrays.append(np.ascontiguousarray(self._transposed(weight)))
         return arrays
 
     def from_keras(self, arrays: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
         """Return the weights by clstm's names."""
         weights = {}
         for name, array in zip(self.names, arrays, strict=True):
-            weights[name] = np.array(self._turned(array), order="C")
+            weights[name] = np.array(self._transposed(array), order="C")
             if name.startswith("bias_ih"):
                 weights[name.replace("_ih", "_hh")] = np.zeros_like(weights[name])
         return weights
 
-    def _turned(self, array: np.ndarray) -> np.ndarray:
-        """Return a weight as the other library has it; an embedding is the same in both."""
+    def _transposed(self, array: np.ndarray) -> np.ndarray:
+        """Return a weight in the other library's layout; an embedding is the same in both."""
         return array if isinstance(self.layer, Embedding) else array.T
 
 
 def variables_of(layers: Any) -> list[Variables]:
-    """Return where Keras has the weights of a network, or of layers in their order.
+    """Return the Keras variables of a network, or of layers in their order.
 
     Parameters
     ----------
     layers : KerasNetwork, or iterable of Embedding, LSTM and Linear
-        An `LSTM` of several layers stands for as many layers of Keras.
+        An `LSTM` of several layers is as many layers in Keras.
     """
     if isinstance(layers, KerasNetwork):
-        found = [(stage.layer, stage) for stage in layers.layers if stage.layer is not None]
+        found: list[tuple[Any, Stage | None]] = [
+            (stage.layer, stage) for stage in layers.layers if stage.layer is not None
+        ]
     elif isinstance(layers, Layer) or not isinstance(layers, Iterable):
         raise TypeError(f"layers is {type(layers).__name__}, expected a KerasNetwork or a list of layers")
     else:
@@ -113,7 +115,7 @@ def read_into(variables: list[Variables], arrays: Mapping[str, list[np.ndarray]]
         layer.load_state_dict(state, assign=assign)
 
 
-# What Keras's files call the layers that have weights
+# The names of layers with weights in Keras's files
 KINDS = {
     "Embedding": "embedding",
     "LSTM": "lstm",
@@ -122,7 +124,7 @@ KINDS = {
     "TimeDistributed": "time_distributed",
 }
 
-# What would need weights that Keras doesn't have, or other equations
+# Options that need weights or equations that Keras doesn't have, and their values when they are off
 _PLAIN = {
     "proj_size": 0,
     "peephole": False,
@@ -145,15 +147,15 @@ def _of_lstm(layer: LSTM, counts: dict[str, int]) -> list[Variables]:
     for place in range(layer.num_layers):
         if layer.bidirectional:
             path = numbered(counts, "bidirectional")
-            cells = {"": f"{path}/forward_layer/cell", "_reverse": f"{path}/backward_layer/cell"}
+            paths = {"": f"{path}/forward_layer/cell", "_reverse": f"{path}/backward_layer/cell"}
         else:
-            cells = {"": f"{numbered(counts, 'lstm')}/cell"}
-        for direction, path in cells.items():
+            paths = {"": f"{numbered(counts, 'lstm')}/cell"}
+        for direction, path in paths.items():
             result.append(Variables(layer, tuple(f"{kind}_l{place}{direction}" for kind in kinds), path))
     return result
 
 
 def numbered(counts: dict[str, int], kind: str) -> str:
-    """Return the path of the next layer of a class: Keras's files number them, whatever their names."""
+    """Return the path of the next layer of a class; Keras's files number them, whatever their names are."""
     number = counts[kind] = counts.get(kind, -1) + 1
     return f"layers/{kind}_{number}" if number else f"layers/{kind}"

@@ -15,32 +15,21 @@ Examples
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from clstm._package import lazy
 
 if TYPE_CHECKING:
-    from clstm.onnx.model import Model, Value
-    from clstm.onnx.reading import load
-    from clstm.onnx.saving import save
+    from clstm.onnx.model import Model as Model
+    from clstm.onnx.model import Value as Value
+    from clstm.onnx.reading import load as load
+    from clstm.onnx.saving import save as save
 
-__all__ = ["Model", "Value", "load", "save"]
-
-# Loaded when first used: who loads a model needn't wait for what saves one.
-_HOMES = {
-    "Model": "clstm.onnx.model",
-    "Value": "clstm.onnx.model",
-    "load": "clstm.onnx.reading",
-    "save": "clstm.onnx.saving",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'clstm.onnx' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "model": ("Model", "Value"),
+        "reading": ("load",),
+        "saving": ("save",),
+    },
+)

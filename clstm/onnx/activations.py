@@ -1,7 +1,7 @@
 """The activations of ONNX's LSTM and clstm's names for them.
 
-Each function is (name, alpha, beta). ONNX gives alphas and betas in lists of their own, from which each function that
-has one takes the next.
+A function is (name, alpha, beta). ONNX has the alphas and the betas in two lists, of which each function with such a
+parameter takes the next value.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from clstm._core.variant import ALPHA_BETA
 
-# ONNX's name in small letters: clstm's name, the default of alpha and beta. () has no such parameter; where it has one
-# without a default here, runtimes disagree on it (ONNX Runtime takes 0, ONNX's operator ThresholdedRelu 1).
+# By ONNX's name in lower case: clstm's name, and the defaults of alpha and beta. () means no such parameter; None means
+# that runtimes disagree on the default (ONNX Runtime takes 0, ONNX's operator ThresholdedRelu 1).
 _FUNCTIONS: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "sigmoid": ("sigmoid", ()),
     "tanh": ("tanh", ()),
@@ -59,19 +59,23 @@ def read_activations(names: Sequence[str], alphas: Sequence[float], betas: Seque
             value = values.pop(0) if values else default
             if value is None:
                 raise ValueError(
-                    f"the activation {name} has no activation_{kind}, for which runtimes take different values"
+                    f"the activation {name} has no activation_{kind}, for which runtimes have different defaults"
                 )
             parameters.append(value)
         activations.append((function, *parameters) if parameters else function)
     for kind, values in remaining.items():
         if values:
-            raise ValueError(f"activation_{kind} has {len(values)} values more than there are functions that take one")
+            raise ValueError(
+                f"activation_{kind} has {len(values)} more values than there are functions with this parameter"
+            )
     return tuple(activations)
 
 
 def write_activations(activations: Sequence[Activation]) -> dict[str, list[Any]]:
     """Return ONNX's attributes for clstm's activations; ValueError for one that ONNX doesn't have."""
-    names, alphas, betas = [], [], []
+    names: list[str] = []
+    alphas: list[float] = []
+    betas: list[float] = []
     for activation in activations:
         name, *parameters = (activation,) if isinstance(activation, str) else activation
         if name == "linear":
@@ -82,11 +86,11 @@ def write_activations(activations: Sequence[Activation]) -> dict[str, list[Any]]
         names.append(_SPELLING[name])
         for value, found in zip(values, (alphas, betas), strict=False):
             found.append(float(value))
-    attributes = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}
+    attributes: dict[str, list[Any]] = {"activations": names, "activation_alpha": alphas, "activation_beta": betas}
     return {name: values for name, values in attributes.items() if values}
 
 
 def is_odd_around_half(activation: Activation) -> bool:
-    """Tell whether f(-a) = 1 - f(a), so that 1 - i is a forget gate of the input gate's rows negated."""
+    """Return whether f(-a) = 1 - f(a), so that 1 - i is a forget gate whose weights are the input gate's, negated."""
     name, *parameters = (activation,) if isinstance(activation, str) else activation
     return name == "sigmoid" or (name in ("hard_sigmoid", "affine") and parameters[1] == 0.5)

@@ -1,13 +1,13 @@
-"""ONNX's LSTM node and clstm's layer, each from the other.
+"""Conversion between ONNX's LSTM node and a layer of clstm.
 
-A node is one layer. Its weights stand by direction, gates in the order i, o, f, c; peepholes i, o, f. Where the
-standard says little, ONNX Runtime decides: `clip` limits what the activations of the four gates are given and nothing
-else; with `input_forget` the forget gate is 1 - i; a row of length 0 ends in zeros.
+A node is one layer. Its weights have an axis of directions, and the gates in the order i, o, f, c; peepholes i, o, f.
+Where the standard is unclear, ONNX Runtime's behaviour counts: `clip` limits the inputs of the four gates' activations
+and nothing else; with `input_forget` the forget gate is 1 - i; the final states of a row of length 0 are zeros.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from clstm.layers.lstm import LSTM
 from clstm.onnx.activations import Activation, is_odd_around_half, read_activations
 from clstm.onnx.attributes import Attributes
 
-# Blocks of the gates' rows. clstm's coupled gates are f, g, o: i is 1 - f.
+# The order of the gates' row blocks. clstm's coupled gates are f, g, o: i is 1 - f.
 _ONNX_GATES = ("i", "o", "f", "g")
 _GATES = {False: ("i", "f", "g", "o"), True: ("f", "g", "o")}
 _ONNX_PEEPHOLES = ("i", "o", "f")
@@ -28,7 +28,7 @@ _PEEPHOLES = {False: ("i", "f", "o"), True: ("f", "o")}
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """The attributes of an LSTM node, in clstm's terms; a hidden_size of None is left to the weights."""
+    """The attributes of an LSTM node, in clstm's terms. If hidden_size is None, the weights' shapes decide."""
 
     direction: str
     hidden_size: int | None
@@ -39,10 +39,12 @@ class NodeOptions:
 
     @property
     def directions(self) -> int:
+        """The number of directions."""
         return 2 if self.direction == "bidirectional" else 1
 
     @staticmethod
     def read(attributes: Attributes) -> NodeOptions:
+        """Return the options that a node's attributes say; raise ValueError for ones that can't be run."""
         direction = attributes.text("direction", "forward")
         if direction not in ("forward", "reverse", "bidirectional"):
             raise ValueError(f"direction is {direction!r}, expected 'forward', 'reverse' or 'bidirectional'")
@@ -97,7 +99,7 @@ def make_layer(
                 weights[name + suffix] = _from_onnx(bias, options.coupled)
         if P is not None:
             weights["weight_peephole" + suffix] = _from_onnx(P[direction], options.coupled, peephole=True)
-    with np.errstate(all="ignore"):  # what isn't finite passes through in silence
+    with np.errstate(all="ignore"):  # NaN and infinity cause no warnings
         layer.load_state_dict(weights, assign=True)
     return layer
 
@@ -117,7 +119,7 @@ def _to_onnx(rows: np.ndarray, coupled: bool, peephole: bool = False) -> np.ndar
     source, target = (_PEEPHOLES, _ONNX_PEEPHOLES) if peephole else (_GATES, _ONNX_GATES)
     blocks = dict(zip(source[coupled], np.split(rows, len(source[coupled])), strict=True))
     if coupled:
-        blocks["i"] = -blocks["f"]  # f stays beside it: right even where a runtime ignores input_forget
+        blocks["i"] = -blocks["f"]  # f is written too, for runtimes that ignore input_forget
     return np.concatenate([blocks[gate] for gate in target])
 
 
@@ -146,11 +148,12 @@ def run_layer(
     h0: np.ndarray | None,
     c0: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return Y, Y_h and Y_c of a node: (time, directions, batch, hidden) and (directions, batch, hidden).
+    """Return Y (time, directions, batch, hidden), Y_h and Y_c (directions, batch, hidden) of a node.
 
-    With layout 1 the batch comes first, in what goes in too.
+    With layout 1 the batch is the first axis of all of them, and of the inputs.
     """
     D, H = options.directions, layer.hidden_size
+    assert isinstance(H, int)  # a node is one layer
     if x.ndim != 3:
         raise ValueError(f"X has shape {x.shape}, expected three axes")
     if options.batch_first:
@@ -177,7 +180,10 @@ def run_layer(
     return y.swapaxes(1, 2), h_n, c_n
 
 
-def _state(h0, c0, shape, dtype, batch_first) -> tuple[np.ndarray, np.ndarray] | None:
+def _state(
+    h0: np.ndarray | None, c0: np.ndarray | None, shape: tuple[int, ...], dtype: np.dtype, batch_first: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the initial state of a node, of which either part may be left out; None if both are."""
     if h0 is None and c0 is None:
         return None
     state = []
@@ -195,7 +201,7 @@ def _state(h0, c0, shape, dtype, batch_first) -> tuple[np.ndarray, np.ndarray] |
 
 
 def _reversed(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
-    """Return x (time, batch, features) with the real steps of each row in reverse, the others in their place."""
+    """Return x (time, batch, features) with the real steps of each row reversed, and the padding in its place."""
     if lengths is None:
         return np.ascontiguousarray(x[::-1])
     steps = np.arange(len(x))[:, np.newaxis]
@@ -203,6 +209,6 @@ def _reversed(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
     return np.take_along_axis(x, steps[:, :, np.newaxis], axis=0)
 
 
-def _short(values: Sequence[Any]) -> str:
-    text = str(np.asarray(values).tolist())
+def _short(values: np.ndarray) -> str:
+    text = str(values.tolist())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -35,7 +35,19 @@ class Value:
 
 @dataclass(frozen=True)
 class Step:
-    """One node: what it is called in errors, the function that computes it, and the names it reads and writes."""
+    """One node.
+
+    Attributes
+    ----------
+    what : str
+        Its name in errors.
+    function : callable
+        Computes the outputs.
+    inputs, outputs : tuple of str
+        The names of its values.
+    last_reads : tuple of str
+        The values that no later step needs.
+    """
 
     what: str
     function: Callable[..., tuple[np.ndarray, ...]]
@@ -47,7 +59,7 @@ class Step:
         """Return the outputs; an input without a name is None."""
         arguments = [values[name] if name else None for name in self.inputs]
         try:
-            # What isn't finite passes through in silence, as in ONNX Runtime and through the kernels.
+            # NaN and infinity cause no warnings, as in ONNX Runtime and in the kernels.
             with np.errstate(all="ignore"):
                 return self.function(*arguments)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
@@ -56,7 +68,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Declared:
-    """An input or output as the graph declares it; `shape` is None where it doesn't say."""
+    """An input or output as the graph declares it; `shape` is None if it declares none."""
 
     name: str
     code: int
@@ -64,6 +76,7 @@ class Declared:
 
     @property
     def value(self) -> Value:
+        """The description that users see."""
         return Value(self.name, list(self.shape or ()), type_name(self.code))
 
 
@@ -74,13 +87,13 @@ class Model:
     Attributes
     ----------
     lstms : dict of str to LSTM
-        The layers that the LSTM nodes were turned into, by node name (or the name of the first output where a node
-        has none). A node of direction ``"reverse"`` has a layer of one direction, which is given the steps in reverse.
-        Nodes whose weights come from the inputs have none.
+        The layers of the LSTM nodes, by node name (or the name of the first output if a node has no name). A node of
+        direction ``"reverse"`` has a layer of one direction, which gets the steps in reverse order. Nodes whose
+        weights are computed in each call have no layer.
 
     Notes
     -----
-    Calls keep nothing in the object: many threads may run one model at once.
+    A call changes nothing in the object: many threads may run one model at once.
     """
 
     def __init__(
@@ -98,11 +111,11 @@ class Model:
         self.lstms = dict(lstms)
 
     def get_inputs(self) -> list[Value]:
-        """Return what `run` must be given."""
+        """Return the inputs that `run` needs."""
         return [declared.value for declared in self._inputs.values()]
 
     def get_outputs(self) -> list[Value]:
-        """Return what `run` gives."""
+        """Return the outputs that `run` returns."""
         return [declared.value for declared in self._outputs.values()]
 
     def run(self, output_names: Iterable[str] | None, inputs: Mapping[str, Any]) -> list[np.ndarray]:
@@ -111,9 +124,9 @@ class Model:
         Parameters
         ----------
         output_names : sequence of str or None
-            The outputs wanted, in this order; None gives all of them.
+            The outputs to return, in this order; None for all of them.
         inputs : mapping of str to ndarray
-            Every input by name, of the type and shape that `get_inputs` tells. Nothing is cast.
+            Every input by name, with the type and shape that `get_inputs` says. Nothing is cast.
 
         Returns
         -------
@@ -124,8 +137,8 @@ class Model:
         TypeError
             An input of another dtype.
         ValueError
-            A name that is missing or unknown, a wrong shape, or numbers that a node can't take (an index out of range,
-            shapes that don't fit): the node is named.
+            A name that is missing or unknown, a wrong shape, or values that a node can't compute with (an index out of
+            range, shapes that don't fit): the node is named.
         """
         wanted = self._wanted(output_names)
         values = {**self._constants, **self._checked(inputs)}
@@ -134,7 +147,7 @@ class Model:
             values.update(zip(step.outputs, results, strict=True))
             for name in step.last_reads:
                 del values[name]
-        # What can't be written to is a constant's, an input's or a repeated value's memory.
+        # A read-only array shares the memory of a constant or an input.
         return [array if array.flags.writeable else array.copy() for array in map(values.__getitem__, wanted)]
 
     def _wanted(self, output_names: Iterable[str] | None) -> list[str]:
@@ -163,7 +176,7 @@ class Model:
             if array.dtype != dtype:
                 raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
             if not _fits(array.shape, declared.shape):
-                expected = ", ".join("any" if size is None else str(size) for size in declared.shape)
+                expected = ", ".join("any" if size is None else str(size) for size in declared.shape or ())
                 raise ValueError(f"{name} has shape {array.shape}, expected ({expected})")
             arrays[name] = array.view()
             arrays[name].flags.writeable = False

@@ -1,4 +1,4 @@
-"""The package onnx, imported in one place: where it is missing, the error says what to do."""
+"""The import of the package onnx, in one place, with an error that says how to install it."""
 
 from __future__ import annotations
 

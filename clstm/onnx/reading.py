@@ -1,4 +1,4 @@
-"""From an ONNX model, of which nothing is trusted, to one that runs."""
+"""Loading ONNX models. Nothing in a model is trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from clstm.layers.lstm import LSTM
 from clstm.onnx.attributes import Attributes
 from clstm.onnx.lstm_node import NodeOptions, make_layer, run_layer
 from clstm.onnx.model import Declared, Model, Step
-from clstm.onnx.operators import MANY, OPERATORS, Node, Reads
+from clstm.onnx.node import MANY, Node, PartialFunction
+from clstm.onnx.operators import OPERATORS
 from clstm.onnx.package import DecodeError, onnx
 from clstm.onnx.types import dtype_of, tensor_array
 
@@ -26,14 +27,14 @@ _LSTM_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "
 def load(path_or_model: Any, *, num_threads: int | None = None) -> Model:
     """Make an ONNX model ready to run.
 
-    LSTM nodes become layers of this library, with all attributes that the operator has; what stands around them runs on
-    NumPy. What can't be run as it is meant is an error, now and not in a call. Needs onnx (``clstm-cpu[onnx]``), but
+    LSTM nodes become layers of this library, with all attributes that the operator has; other nodes run on NumPy. What
+    isn't supported is an error here, not in a call. Needs onnx (``clstm-cpu[onnx]``), but
     neither PyTorch nor ONNX Runtime.
 
     Parameters
     ----------
     path_or_model : str, path, bytes or onnx.ModelProto
-        A file (weights in files of their own are looked for in its folder only), its content, or a model in memory.
+        A file (weights in separate files are read from its folder only), its content, or a model in memory.
     num_threads : int, optional
         Threads of the LSTM layers; None leaves it to `clstm.set_num_threads` and the environment.
 
@@ -51,7 +52,7 @@ def load(path_or_model: Any, *, num_threads: int | None = None) -> Model:
     TypeError
         `path_or_model` is something else.
     ValueError
-        It isn't a whole ONNX model, or has something that isn't supported: an operator or attribute, an operator set
+        It isn't a complete ONNX model, or has something that isn't supported: an operator or attribute, an operator set
         other than 7 to 28, an element type such as float16, a weight whose shape doesn't fit. Named with the node.
 
     Examples
@@ -72,7 +73,7 @@ def load(path_or_model: Any, *, num_threads: int | None = None) -> Model:
 
 
 def _proto(source: Any) -> tuple[str, onnx.ModelProto]:
-    """Return what the source is called in errors, and the model it holds, with all external data."""
+    """Return the source's name for errors, and the model that it holds, with all external data."""
     if isinstance(source, onnx.ModelProto):
         return "the model", source
     if isinstance(source, (bytes, bytearray, memoryview)):
@@ -98,7 +99,7 @@ def _parsed(name: str, data: bytes) -> onnx.ModelProto:
 
 
 class _Builder:
-    """Goes through a graph once, in its order: what is known is computed now, the rest becomes steps."""
+    """Goes through a graph once, in order: nodes with known inputs are computed, the others become steps."""
 
     def __init__(self, proto: onnx.ModelProto, num_threads: int | None) -> None:
         if not proto.HasField("graph") or not proto.ir_version:
@@ -109,11 +110,11 @@ class _Builder:
             try:
                 proto = onnx.inliner.inline_local_functions(proto)
             except (RuntimeError, onnx.checker.ValidationError) as error:
-                raise ValueError(f"its functions can't be put in their places: {error}") from None
+                raise ValueError(f"its functions can't be inlined: {error}") from None
         self.graph, self.num_threads = proto.graph, num_threads
         self.opset = _opset(proto.opset_import)
         self.constants: dict[str, np.ndarray] = {}
-        self.known: set[str] = set()  # all names so far, computed now or later
+        self.known: set[str] = set()  # all names so far, of constants and of results of steps
         self.steps: list[Step] = []
         self.lstms: dict[str, LSTM] = {}
 
@@ -122,7 +123,7 @@ class _Builder:
             raise ValueError("it has sparse initializers, which aren't supported")
         for tensor in self.graph.initializer:
             self._define([tensor.name], f"initializer {tensor.name!r}")
-            self._keep(tensor.name, tensor_array(f"initializer {tensor.name!r}", tensor))
+            self._add_constant(tensor.name, tensor_array(f"initializer {tensor.name!r}", tensor))
         inputs = [_declared(value, "input") for value in self.graph.input if value.name not in self.constants]
         self._define([declared.name for declared in inputs], "the graph's inputs")
         for place, node in enumerate(self.graph.node):
@@ -140,13 +141,14 @@ class _Builder:
 
     def _define(self, names: Iterable[str], what: str) -> None:
         for name in names:
-            if not name or not isinstance(name, str):  # protobuf gives bytes for what isn't UTF-8
+            if not name or not isinstance(name, str):  # protobuf returns bytes if they aren't UTF-8
                 raise ValueError(f"{what}: {name!r} isn't a name")
             if name in self.known:
                 raise ValueError(f"{what}: the name {name!r} is given twice")
             self.known.add(name)
 
-    def _keep(self, name: str, array: np.ndarray) -> None:
+    def _add_constant(self, name: str, array: np.ndarray) -> None:
+        """Add a known value, which can't be written to."""
         array = array.view()
         array.flags.writeable = False
         self.constants[name] = array
@@ -162,18 +164,18 @@ class _Builder:
             function, inputs = self._function(node, inputs, len(outputs))
         except ValueError as error:
             raise ValueError(f"{what}: {error}") from error
-        # An output without a name is unused; it gets one that no other can have.
+        # An output without a name is unused; it gets a name that no other value can have.
         outputs = [name or f"\0{len(self.known)}.{place}" for place, name in enumerate(outputs)]
         self._define(outputs, what)
         step = Step(what, _tuple_of(function, len(outputs)), tuple(inputs), tuple(outputs))
         if all(name in self.constants for name in inputs if name):
             for name, array in zip(outputs, step.run(self.constants), strict=True):
-                self._keep(name, array)
+                self._add_constant(name, array)
         else:
             self.steps.append(step)
 
     def _function(self, node: onnx.NodeProto, inputs: list[str], outputs: int) -> tuple[Callable[..., Any], list[str]]:
-        """Return the function of a node and the names of what it is to be given."""
+        """Return the function of a node and the names of its inputs."""
         attributes = Attributes(node)
         constants = {place: self.constants[name] for place, name in enumerate(inputs) if name in self.constants}
         if node.op_type == "LSTM":
@@ -192,7 +194,7 @@ class _Builder:
             raise ValueError("an input that it needs has no name")
         function = operator.make(Node(attributes, self.opset, constants, outputs))
         attributes.expect_all_read()
-        if isinstance(function, Reads):
+        if isinstance(function, PartialFunction):
             return function.function, [inputs[place] for place in function.places]
         return function, inputs
 
@@ -207,15 +209,17 @@ class _Builder:
         data = [_LSTM_INPUTS.index(name) for name in ("X", "sequence_lens", "initial_h", "initial_c")]
 
         if all(place in constants for place in weights if inputs[place]):
-            layer = make_layer(options, *(constants.get(place) for place in weights), self.num_threads)
+            W, R, B, P = (constants.get(place) for place in weights)
+            assert W is not None and R is not None  # noqa: PT018 (their names were checked above)
+            layer = make_layer(options, W, R, B, P, self.num_threads)
             name = str(node.name or next(filter(None, node.output), "LSTM"))
             while name in self.lstms:
                 name += "_"
             self.lstms[name] = layer
             return lambda *arrays: run_layer(layer, options, *arrays), [inputs[place] for place in data]
 
-        def run(x, lengths, h0, c0, W, R, B, P):
-            # Weights that come in: the layer is of this call.
+        def run(x: Any, lengths: Any, h0: Any, c0: Any, W: Any, R: Any, B: Any, P: Any) -> Any:
+            # The weights are inputs, so each call makes a layer.
             return run_layer(make_layer(options, W, R, B, P, self.num_threads), options, x, lengths, h0, c0)
 
         return run, [inputs[place] for place in (*data, *weights)]
@@ -263,7 +267,7 @@ def _check_count(what: str, count: int, least: int, most: int) -> None:
 
 
 def _tuple_of(function: Callable[..., Any], count: int) -> Callable[..., tuple[np.ndarray, ...]]:
-    """Return the function with its results as a tuple of the arrays that are used."""
+    """Return a function that returns the results that are used as a tuple of arrays."""
 
     def run(*arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         results = function(*arrays)
@@ -273,9 +277,9 @@ def _tuple_of(function: Callable[..., Any], count: int) -> Callable[..., tuple[n
     return run
 
 
-def _with_last_reads(steps: list[Step], kept: set[str]) -> list[Step]:
-    """Tell each step which values no later one needs, so that a run can let go of them."""
-    later, found = set(kept), []
+def _with_last_reads(steps: list[Step], outputs: set[str]) -> list[Step]:
+    """Return the steps, each with the values that no later one needs, so that a run can free them."""
+    later, found = set(outputs), []
     for step in reversed(steps):
         last = {name for name in (*step.inputs, *step.outputs) if name} - later
         later |= last

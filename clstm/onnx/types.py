@@ -1,4 +1,4 @@
-"""The element types of ONNX that are taken, and those that aren't, by name."""
+"""The element types of ONNX that are supported."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def type_name(code: int) -> str:
 
 
 def tensor_array(what: str, tensor: onnx.TensorProto) -> np.ndarray:
-    """Return the array that a TensorProto holds, of which nothing is trusted."""
+    """Return the array that a TensorProto holds; nothing in it is trusted."""
     dtype = dtype_of(what, tensor.data_type)
     if any(size < 0 for size in tensor.dims):
         raise ValueError(f"{what} has the shape {tuple(tensor.dims)}, expected sizes of at least 0")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        raise ValueError(f"{what} is kept in a file of its own; load the model by its path")
+        raise ValueError(f"{what} is in a separate file; load the model by its path")
     try:
         array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:

@@ -1,17 +1,16 @@
 """PyTorch's LSTM and LSTMCell computed by this library: same constructor, call and state_dict, training included.
 
-`LSTM` and `LSTMCell` derive from torch.nn's, whose parameters, checks and copies they keep; forward and backward run in
-`clstm.LSTM`, through `torch.autograd.Function`. `replace` changes the class of a model's LSTMs in place.
+`LSTM` and `LSTMCell` derive from torch.nn's and inherit parameters, checks and copying; the forward and backward passes
+run in `clstm.LSTM`, through `torch.autograd.Function`.
 
-How they do, and how they see that weights have changed, stands in `clstm.torch.autograd`.
+`clstm.torch.autograd` has the forward and backward passes, `clstm.torch.packed_weights` how changed weights are
+noticed.
 """
 
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, cast
 
 try:
     import torch
@@ -21,13 +20,10 @@ except ImportError as error:
     raise ImportError(f"clstm.torch needs PyTorch 2.3 or newer: pip install clstm-cpu[torch] ({error})") from None
 
 from clstm._package import public
-from clstm.torch.autograd import State, forget, packed_layers, run, weights_of
-
-__all__ = ["LSTM", "LSTMCell", "replace", "restore"]
+from clstm.torch.autograd import State, run
+from clstm.torch.packed_weights import packed_layers, weights_of
 
 _DTYPES = (torch.float32, torch.float64)
-
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class _Computed:
@@ -35,11 +31,11 @@ class _Computed:
 
     def forward(self, input: Any, hx: State | None = None) -> Any:
         """Run the module, as PyTorch's own of its name does."""
-        return _outside_graphs(self, input, hx)
+        return _run_eagerly(cast("LSTM | LSTMCell", self), input, hx)
 
     def __prepare_scriptable__(self) -> nn.Module:
         """Refuse torch.jit.script, which calls this."""
-        raise _not_seen(self)
+        raise _unsupported(cast("LSTM | LSTMCell", self))
 
 
 @public("clstm.torch")
@@ -47,7 +43,7 @@ class LSTM(_Computed, nn.LSTM):
     """A torch.nn.LSTM whose forward and backward run in this library, on the CPU, in float32 or float64.
 
     Parameters, call, results, state_dict and errors about shapes are those of `torch.nn.LSTM`. With the same seed of
-    PyTorch's it has the same initial weights and the same dropout: a training takes the same course, to rounding.
+    PyTorch's it has the same initial weights and the same dropout: training takes the same course, up to rounding.
 
     A call uses at most `torch.get_num_threads()` threads, and at most `clstm.get_num_threads()`.
 
@@ -83,7 +79,7 @@ class LSTM(_Computed, nn.LSTM):
                 )
             hx = hx if batched else (hx[0].unsqueeze(1), hx[1].unsqueeze(1))
         self._check(x, hx, None)
-        y, state = self._stacked(x, hx, None)
+        y, state = self._run_layers(x, hx, None)
         if batched:
             return y, state
         return y.squeeze(batch_axis), (state[0].squeeze(1), state[1].squeeze(1))
@@ -91,9 +87,9 @@ class LSTM(_Computed, nn.LSTM):
     def _forward_packed(self, input: PackedSequence, hx: State | None) -> tuple[PackedSequence, State]:
         hx = self.permute_hidden(hx, input.sorted_indices) if hx is not None else None
         self._check(input.data, hx, input.batch_sizes)
-        # In the packed order of the rows, longest first, all the way.
+        # The rows stay in the packed order, longest first, until the end.
         x, lengths = pad_packed_sequence(PackedSequence(input.data, input.batch_sizes), self.batch_first)
-        y, state = self._stacked(x, hx, lengths)
+        y, state = self._run_layers(x, hx, lengths)
         packed = pack_padded_sequence(y, lengths, self.batch_first)
         output = PackedSequence(packed.data, input.batch_sizes, input.sorted_indices, input.unsorted_indices)
         return output, self.permute_hidden(state, input.unsorted_indices)
@@ -104,14 +100,14 @@ class LSTM(_Computed, nn.LSTM):
         if hx is not None:
             self.check_forward_args(x, hx, batch_sizes)
 
-    def _stacked(self, x: Tensor, hx: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
-        """Run all layers at once, or one by one where PyTorch's dropout comes in between."""
+    def _run_layers(self, x: Tensor, hx: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
+        """Run all layers at once, or one by one if PyTorch's dropout is applied between them."""
         drops = self.training and self.dropout > 0 and self.num_layers > 1
         weights = weights_of(self)
         layers = packed_layers(self, weights, drops)
         if not drops:
             return run(layers[0], x, hx, lengths, list(weights.values()))
-        # Time first, so that the mask is PyTorch's.
+        # Time first, so that the dropout mask is PyTorch's.
         x = x.transpose(0, 1) if self.batch_first else x
         states, each = [], len(weights) // len(layers)
         for number, layer in enumerate(layers):
@@ -159,100 +155,9 @@ class LSTMCell(_Computed, nn.LSTMCell):
         return h.reshape(shape), c.reshape(shape)
 
 
-# ------------------------------------------------------------------------------------------- models and their modules
-
-
-def replace(model: AnyModule) -> AnyModule:
-    """Let this library compute every torch.nn.LSTM and torch.nn.LSTMCell in a model.
-
-    The modules stay the same objects and only change their class: parameters, optimisers that hold them, hooks, modes,
-    and modules that stand in several places are as before. What can't be swapped is left as it is, with a warning that
-    names it and says why.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Changed in place, itself too if it is an LSTM.
-
-    Returns
-    -------
-    torch.nn.Module
-        The model.
-
-    Warns
-    -----
-    UserWarning
-        An LSTM isn't on the CPU in float32 or float64, is of a class of its own, or is TorchScript.
-
-    Examples
-    --------
-    >>> import torch, clstm.torch
-    >>> model = torch.nn.ModuleDict({"lstm": torch.nn.LSTM(8, 32), "head": torch.nn.Linear(32, 2)})
-    >>> clstm.torch.replace(model)["lstm"]
-    LSTM(8, 32)
-    """
-    for name, module in _modules(model):
-        if reason := _swap(module):
-            # The root has no name.
-            warnings.warn(f"{name or 'the model'} stays a {_class_name(module)}: {reason}", UserWarning, stacklevel=2)
-    return model
-
-
-def restore(model: AnyModule) -> AnyModule:
-    """Let PyTorch compute a model's LSTMs again: the way back of `replace`, for exports and second derivatives.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Changed in place.
-
-    Returns
-    -------
-    torch.nn.Module
-        The model.
-    """
-    for _, module in _modules(model):
-        for theirs, ours in _TWINS.items():
-            if type(module) is ours:
-                module.__class__ = theirs
-                forget(module)
-    return model
-
-
-_TWINS = {nn.LSTM: LSTM, nn.LSTMCell: LSTMCell}
-
-
-def _modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is {type(model).__name__}, expected a torch.nn.Module")
-    return model.named_modules()
-
-
-def _swap(module: nn.Module) -> str | None:
-    """Change the class of an LSTM, or return why it can't be."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return "it is TorchScript" if module.original_name in ("LSTM", "LSTMCell") else None
-    if not isinstance(module, tuple(_TWINS)) or isinstance(module, tuple(_TWINS.values())):
-        return None
-    if type(module) not in _TWINS:
-        return "its class may compute something else"
-    for name, weight in weights_of(module).items():
-        if problem := _problem(weight):
-            return f"{name} is {problem}"
-    module.__class__ = _TWINS[type(module)]
-    return None
-
-
-def _class_name(module: nn.Module) -> str:
-    return f"{type(module).__module__}.{type(module).__qualname__}"
-
-
-# ---------------------------------------------------------------------------------------------------- PyTorch's graphs
-
-
-def _outside_graphs(module: LSTM | LSTMCell, input: Any, hx: State | None) -> Any:
-    """Call the module's `_forward` where PyTorch records no graph of it: NumPy's arrays would be constants there."""
-    # The first is a constant for torch.compile when it looks at this function, and false when the function then runs.
+def _run_eagerly(module: LSTM | LSTMCell, input: Any, hx: State | None) -> Any:
+    """Call the module's `_forward` outside of PyTorch's graphs, in which NumPy's arrays would become constants."""
+    # torch.compile sees is_compiling() as a constant, True; it is False once the compiled code runs.
     if torch.compiler.is_compiling() or "torch._dynamo" in sys.modules:
         return _uncompiled_forward(module, input, hx)
     return _checked_forward(module, input, hx)
@@ -260,11 +165,11 @@ def _outside_graphs(module: LSTM | LSTMCell, input: Any, hx: State | None) -> An
 
 def _checked_forward(module: LSTM | LSTMCell, input: Any, hx: State | None) -> Any:
     if torch.jit.is_tracing() or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        raise _not_seen(module)
+        raise _unsupported(module)
     return module._forward(input, hx)
 
 
-def _not_seen(module: LSTM | LSTMCell) -> RuntimeError:
+def _unsupported(module: LSTM | LSTMCell) -> RuntimeError:
     name = type(module).__name__
     return RuntimeError(
         f"clstm.torch.{name} can't be scripted, traced, exported or transformed by torch.func, which don't see what it "
@@ -272,20 +177,17 @@ def _not_seen(module: LSTM | LSTMCell) -> RuntimeError:
     )
 
 
-# torch.compiler.disable would import the compiler, a second, wherever this module is imported; this does when called.
+# torch.compiler.disable would import the compiler here, which takes a second; this does so when the result is called.
 _uncompiled_forward = torch._disable_dynamo(_checked_forward)
 
 
 def _dropout(x: Tensor, p: float, lengths: Tensor | None) -> Tensor:
-    """Drop elements of (time, batch, features); of rows of several lengths in the packed order, as PyTorch does."""
+    """Apply dropout to x (time, batch, features); to rows of several lengths in packed order, as PyTorch does."""
     if lengths is None:
         return nn.functional.dropout(x, p)
     packed = pack_padded_sequence(x, lengths)
     dropped = PackedSequence(nn.functional.dropout(packed.data, p), packed.batch_sizes)
     return pad_packed_sequence(dropped)[0]
-
-
-# ------------------------------------------------------------------------------------------------------------ checks
 
 
 def _named_state(hx: State | None) -> dict[str, Tensor]:
@@ -296,13 +198,14 @@ def _check_tensors(weights: dict[str, Tensor], others: dict[str, Tensor]) -> Non
     """Raise TypeError or ValueError for tensors that this library can't compute with."""
     first, weight = next(iter(weights.items()))
     for name, tensor in (weights | others).items():
-        if problem := _problem(tensor):
+        if problem := problem_of(tensor):
             raise (TypeError if tensor.dtype not in _DTYPES else ValueError)(f"{name} is {problem}")
         if tensor.dtype != weight.dtype:
             raise TypeError(f"{name} is {tensor.dtype}, expected {weight.dtype}, the dtype of {first}")
 
 
-def _problem(tensor: Tensor) -> str | None:
+def problem_of(tensor: Tensor) -> str | None:
+    """Return why this library can't compute with a tensor; None if it can."""
     if tensor.dtype not in _DTYPES:
         return f"{tensor.dtype}, expected torch.float32 or torch.float64 (use torch.nn.LSTM for others)"
     if tensor.device.type != "cpu":

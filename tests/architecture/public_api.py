@@ -40,9 +40,6 @@ def module_name(path: Path) -> str:
 def names_of(path: Path) -> Iterator[str]:
     """Return a line for each public name of a module, and one for each public method of a class."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    if path.name != "__init__.py":
-        yield from definitions(tree, listed_in(tree))
-        return
     for name, home in sorted(reexported(tree).items()):
         source = PACKAGE.parent.joinpath(*home.split("."))
         if source.is_dir():
@@ -53,7 +50,7 @@ def names_of(path: Path) -> Iterator[str]:
 
 
 def reexported(tree: ast.Module) -> dict[str, str]:
-    """Return what a package's own file passes on (``from clstm.x import A as A``), with the module of each name."""
+    """Return what a public module re-exports (``from clstm.x import A as A``), with the module of each name."""
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):

@@ -15,7 +15,7 @@ import pytest
 import clstm
 from clstm import cli
 from clstm._core import backend
-from clstm.cli.options import TEXT
+from clstm.cli.tasks import TASKS
 from clstm.datasets import load_movie_reviews
 from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
@@ -165,22 +165,15 @@ def test_wrong_usage_of_the_program():
     assert "clstm predict: error: " in err
 
 
-def test_help_tells_the_defaults_of_the_classifier():
-    defaults = TextClassifier().get_params()
-    options = {name: text for _, name, _, text in TEXT}
-    assert set(options) == set(defaults) - {"seed", "verbose", "num_threads"}
-    for name, text in options.items():
-        default = defaults[name]
-        if default is None:
-            assert "(default: all)" in text or name in ("n_epochs", "patience", "start")
-        else:
-            assert f"(default: {'yes' if default is True else default})" in text
+def test_every_argument_of_the_classifier_is_an_option():
+    names = {setting.name for setting in TASKS["text"].settings}
+    assert names == set(TextClassifier().get_params()) - {"seed", "verbose", "num_threads"}
 
 
 # -------------------------------------------------------------------------------------------------------- training
 
 
-def test_train_keeps_the_best_epoch_and_json_tells_all(work, tmp_path):
+def test_train_saves_the_best_epoch_and_prints_json(work, tmp_path):
     out, err = run(
         "train", work / "train.tsv", "-o", tmp_path / "a.model", "--validation", work / "validation.tsv", "--json",
         "--quiet", *SMALL,
@@ -282,7 +275,7 @@ def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
 
 
 @posix
-def test_interrupted_training_keeps_what_was_learnt(work, tmp_path):
+def test_interrupted_training_saves_the_model(work, tmp_path):
     path = tmp_path / "model"
     process = start("train", work / "train.tsv", "-o", path, *SMALL, "--epochs", "5000")
     while not (line := read_line(process.stderr)).startswith("epoch "):

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from clstm.cli.data_files import DataError, line_batches, read_examples
+from clstm.cli.data_files import DataError, line_batches
+from clstm.cli.example_files import read_examples
 
 EXPECTED = (["a fine film", "dull, and long"], ["pos", "neg"])
 
@@ -69,7 +70,7 @@ def test_format_can_be_forced(read):
     assert read("__label__x {a\t,b}\n", "a.json", format="fasttext") == (["{a\t,b}"], ["x"])
 
 
-def test_blank_lines_are_skipped_and_spaces_around_cut_off(read):
+def test_blank_lines_are_skipped_and_outer_spaces_removed(read):
     assert read("\n\n pos \t a fine film \n\t\n   \n neg\tdull, and long\nneg\tx\n\n", "a.tsv") == (
         [*EXPECTED[0], "x"],
         [*EXPECTED[1], "neg"],
@@ -86,7 +87,7 @@ def test_text_may_be_empty(read):
     assert read("text,label\n,pos\n", "a.csv") == ([""], ["pos"])
 
 
-def test_one_class_is_the_trainer_s_matter(read):
+def test_one_class_is_accepted(read):
     assert read("__label__x a\n__label__x b\n") == (["a", "b"], ["x", "x"])
 
 
@@ -124,7 +125,7 @@ def test_tsv_quotes_are_characters(read):
 
 
 @pytest.mark.parametrize("name", ["a.tsv", "a.csv"])
-def test_width_must_not_change(read, name):
+def test_rows_of_another_width_are_refused(read, name):
     separator = "\t" if name == "a.tsv" else ","
     rows = ["label,text", "1,a", "0,b,c"]
     fails(read, "\n".join(rows).replace(",", separator), ":3: has 3 columns, but the first row has 2", name)
@@ -145,14 +146,14 @@ def test_columns_by_name_and_number(read):
     assert read(body, "a.tsv", text_column="3", label_column="2") == expected
 
 
-def test_one_column_tells_the_other_of_two(read):
+def test_one_named_column_of_two_is_enough(read):
     content = "v1\tv2\nham\thello\nspam\tbuy\n"
     assert read(content, "a.tsv", label_column="v1") == (["hello", "buy"], ["ham", "spam"])
     assert read(content, "a.tsv", text_column="v2") == (["hello", "buy"], ["ham", "spam"])
     assert read("phrase\tsentiment\nhello\tx\nbuy\ty\n", "a.tsv") == (["hello", "buy"], ["x", "y"])
 
 
-def test_a_usual_name_that_comes_again_is_no_header(read):
+def test_a_usual_name_that_is_repeated_is_no_header(read):
     assert read("comment\tnice\nquestion\twhy\ncomment\thow fine\n", "a.tsv") == (
         ["nice", "why", "how fine"],
         ["comment", "question", "comment"],
@@ -195,7 +196,7 @@ def test_label_with_a_line_break(read):
 # ------------------------------------------------------------------------------------------------ fastText, JSON
 
 
-def test_fasttext_wants_one_label_a_line(read):
+def test_fasttext_lines_have_one_label(read):
     fails(read, "__label__x a\nno label here\n", ":2: has no __label__, expected one")
     fails(read, "__label__x a\n__label__x __label__y b\n", ":2: has 2 __label__, expected one")
     assert read("__label__x in__label__side\n") == (["in__label__side"], ["x"])
@@ -323,7 +324,7 @@ def test_line_batches_of_a_large_file():
     assert len(batches) < 100
 
 
-def test_lines_come_as_they_are_written():
+def test_lines_are_yielded_as_they_are_written():
     reading, writing = os.pipe()
     with open(reading, "rb") as source, open(writing, "wb", buffering=0) as sink:
         batches = line_batches(source, "x")

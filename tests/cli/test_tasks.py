@@ -14,7 +14,6 @@ import pytest
 import clstm
 from clstm import cli
 from clstm.cli.data_files import DataError
-from clstm.cli.options import settings
 from clstm.cli.series_files import read_sequences, read_series
 from clstm.cli.tasks import TASKS
 from tests.cli.test_commands import fails, posix, read_line, run, start
@@ -135,7 +134,7 @@ def test_help_of_each_task(capsys, monkeypatch, task, defaults):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["train", "--task", task, "--help"]) == 0
     out, _ = capsys.readouterr()
-    assert all(option in out for option, *_ in settings(task))
+    assert all(setting.flag in out for setting in TASKS[task].settings)
     assert all(text in " ".join(out.split()) for text in defaults)
     assert max(map(len, out.splitlines())) <= 80
 
@@ -143,8 +142,8 @@ def test_help_of_each_task(capsys, monkeypatch, task, defaults):
 @pytest.mark.parametrize("task", ["forecast", "language", *(["classify", "regress"] if SKLEARN else [])])
 def test_every_setting_is_an_argument(task):
     known = getattr(clstm, TASKS[task].model)().get_params()
-    for _, name, kind, _ in settings(task):
-        assert isinstance(known[name], bool) == (kind is bool)
+    for setting in TASKS[task].settings:
+        assert isinstance(known[setting.name], bool) == (setting.kind is bool)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +271,7 @@ def test_forecast(forecaster, ask):
     assert result["lo-80"] == expected.lower[80].tolist()
 
 
-def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask):
+def test_forecast_continues_from_values_after_the_training(forecaster, hours, tmp_path, ask):
     dates, values = hours
     write_series(tmp_path / "new.csv", dates[300:340], values[300:340])
     expected = clstm.load(forecaster).update(values[300:340]).predict(3)
@@ -284,9 +283,9 @@ def test_forecast_goes_on_from_what_came_since(forecaster, hours, tmp_path, ask)
     seen, _ = ask("forecast", forecaster, forecaster.parent / "train.csv")
     assert seen == ask("forecast", forecaster)[0]
     write_series(tmp_path / "gap.csv", dates[310:340], values[310:340])
-    fails("goes on at 2010-01-13T22:00, expected 2010-01-13T12:00", "forecast", forecaster, tmp_path / "gap.csv")
+    fails("continues at 2010-01-13T22:00, expected 2010-01-13T12:00", "forecast", forecaster, tmp_path / "gap.csv")
     write_series(tmp_path / "gap.csv", np.delete(dates[:340], 320), np.delete(values[:340], 320))
-    fails("goes on at 2010-01-14T09:00, expected 2010-01-14T08:00", "forecast", forecaster, tmp_path / "gap.csv")
+    fails("continues at 2010-01-14T09:00, expected 2010-01-14T08:00", "forecast", forecaster, tmp_path / "gap.csv")
     (tmp_path / "bare.csv").write_text("y,z\n1,2\n")
     fails(
         "has no dates, but the model was trained on a series with dates", "forecast", forecaster, tmp_path / "bare.csv"
@@ -445,7 +444,7 @@ def test_start_from_a_language_model(writer, tmp_path, ask):
 
 
 @posix
-def test_interrupted_language_training_keeps_what_was_learnt(writer, tmp_path):
+def test_interrupted_language_training_saves_the_model(writer, tmp_path):
     process = start(
         "train", "--task", "language", writer.parent / "train.txt", "-o", tmp_path / "model", "--hidden-size", "8",
         "--epochs", "400",
@@ -488,8 +487,8 @@ def test_several_series_without_names_are_for_python(hours, tmp_path):
 
 
 @needs_sklearn
-def test_sequences_are_no_arguments(classifier):
-    fails("reads sequences, which stand in a file", "predict", classifier, "text")
+def test_sequences_must_be_in_a_file(classifier):
+    fails("reads sequences, from a file", "predict", classifier, "text")
 
 
 def test_load_chooses_the_class_and_knows_only_models(tmp_path):

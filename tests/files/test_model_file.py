@@ -109,7 +109,7 @@ def test_the_same_model_gives_the_same_bytes():
     assert model_to_bytes("Model", CONFIG, dict(reversed(ARRAYS.items()))) == DATA
 
 
-def test_loaded_arrays_are_writable_and_apart():
+def test_loaded_arrays_are_writable_copies():
     first, second = model_from_bytes(DATA), model_from_bytes(DATA)
     first.arrays["lstm.weight"][:] = 9
     check_same(second)
@@ -188,7 +188,7 @@ def test_any_json_configuration(config):
         ("Model", {}, {"\ud800": np.zeros(2)}, ValueError, "can't name an array"),
     ],
 )
-def test_what_can_not_be_saved(tmp_path, kind, config, arrays, error, message):
+def test_errors_of_saving(tmp_path, kind, config, arrays, error, message):
     path = tmp_path / "model"
     path.write_bytes(b"old")
     with pytest.raises(error, match=message):
@@ -196,7 +196,7 @@ def test_what_can_not_be_saved(tmp_path, kind, config, arrays, error, message):
     assert path.read_bytes() == b"old"
 
 
-def test_a_configuration_without_end():
+def test_a_configuration_that_contains_itself():
     config = {}
     config["self"] = config
     with pytest.raises(ValueError, match="config can't be written as JSON"):
@@ -250,7 +250,7 @@ def test_another_kind():
 
 
 @pytest.mark.parametrize("data", [None, "text", 3])
-def test_what_is_no_bytes(data):
+def test_other_types_than_bytes(data):
     with pytest.raises(TypeError, match="expected bytes"):
         model_from_bytes(data)
 

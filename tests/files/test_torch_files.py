@@ -84,7 +84,7 @@ def test_a_models_state_dict(tmp_path):
     assert found["norm.num_batches_tracked"].shape == ()
 
 
-def test_a_state_dict_inside_of_a_checkpoint(tmp_path):
+def test_a_state_dict_in_a_checkpoint(tmp_path):
     network = model()
     optimizer = torch.optim.Adam(network.parameters())
     for weight in network.parameters():
@@ -208,7 +208,7 @@ def pickled(value):
      {"a": {1, 2}}, {"a": b"bytes"}, torch.float32, OrderedDict([("a", 1)]), [("a", 1)], {"a": 1}, 3],
     ids=repr,
 )  # fmt: skip
-def test_what_is_no_state_dict_is_refused_and_not_run(tmp_path, value, protocol):
+def test_other_content_is_refused_and_not_run(tmp_path, value, protocol):
     if protocol == 0 and isinstance(value, torch.nn.Module):
         return
     Runs.called.clear()
@@ -302,7 +302,7 @@ def test_the_pickle_of_the_tests_is_one(tmp_path):
     ],
     ids=str,
 )  # fmt: skip
-def test_tensors_that_cannot_be(tmp_path, changes, records, match):
+def test_impossible_tensors(tmp_path, changes, records, match):
     path = archive(tmp_path / "a.pt", tensor_pickle(**changes), **{"data__0": FOUR, **records})
     with pytest.raises(ModelFileError, match=match):
         read_state_dict(path)
@@ -330,7 +330,7 @@ def test_records_are_not_read_beyond_the_files_size(tmp_path):
         read_state_dict(path)
 
 
-def test_deep_nesting_is_no_crash(tmp_path):
+def test_deep_nesting_is_an_error(tmp_path):
     depth = 10**5
     for data in (
         b"\x80\x02" + b"]" * depth + b"a" * (depth - 1) + b".",

@@ -412,7 +412,7 @@ def test_dropout_is_for_training(keras, layers):
     assert (grads.x.swapaxes(1, 2)[blocked] == 0).all()
 
 
-def test_recurrent_dropout_is_kept(keras, layers):
+def test_recurrent_dropout_is_read(keras, layers):
     model = functional(keras, keras.Input((None, 5)), layers.LSTM(6, recurrent_dropout=0.25))
     network = clstm.keras.load(model)
     assert network.layers[0].layer.recurrent_dropout == 0.25
@@ -467,7 +467,7 @@ def test_functional_models_from_files(keras, layers, tmp_path):
     assert largest_difference(network, model, sequences()) <= 1e-6
 
 
-def test_weights_go_back_to_the_same_bits(model, keras, tmp_path):
+def test_weights_are_written_back_bit_for_bit(model, keras, tmp_path):
     network = clstm.keras.load(model)
     before = model.get_weights()
     clstm.keras.save_weights(network, tmp_path / "back.weights.h5")
@@ -480,7 +480,7 @@ def test_weights_go_back_to_the_same_bits(model, keras, tmp_path):
         assert ours.tobytes() == theirs.tobytes()
 
 
-def test_what_was_trained_here_goes_back(model, tmp_path):
+def test_trained_weights_are_written_back(model, tmp_path):
     network = clstm.keras.load(model)
     optimiser = clstm.optim.Adam(network, lr=0.01)
     for _ in range(3):
@@ -592,7 +592,7 @@ UNREAD = (
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_layers_that_cant_be_represented_are_named(keras, layers, name, tmp_path):
+def test_unsupported_layers_are_named(keras, layers, name, tmp_path):
     parts, text = unread(layers)[name]
     inputs = keras.Input(batch_shape=(2, 7, 5))
     model = keras.Sequential([inputs, *parts])
@@ -603,7 +603,7 @@ def test_layers_that_cant_be_represented_are_named(keras, layers, name, tmp_path
         clstm.keras.load(tmp_path / "model.keras")
 
 
-def test_models_that_are_no_chain_are_refused(keras, layers):
+def test_models_other_than_chains_are_refused(keras, layers):
     one, other = keras.Input((None, 5)), keras.Input((None, 5))
     dense, lstm = layers.Dense(5, name="dense"), layers.LSTM(5, return_state=True, name="lstm")
     y, h, c = lstm(one)

@@ -472,7 +472,7 @@ np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     assert result.returncode == 0, result.stderr
 
 
-def test_products_with_known_weights_give_a_row_the_same_bits_in_any_company(isa):
+def test_products_with_known_weights_give_a_row_the_same_bits_in_any_batch(isa):
     rng = np.random.default_rng(0)
     few, many, bias = floats(rng, 8, 5), floats(rng, 8, 70), floats(rng, 70)
     nodes = [
@@ -498,7 +498,7 @@ def test_products_with_known_weights_give_a_row_the_same_bits_in_any_company(isa
         model.run(None, {"x": floats(rng, 3, 7)})
 
 
-def test_model_with_functions_of_its_own():
+def test_model_with_local_functions():
     def model_with(name, domain):
         versions = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
         node = helper.make_node(name, ["x"] * (2 if domain == "" else 1), ["y"], domain=domain)
@@ -511,19 +511,19 @@ def test_model_with_functions_of_its_own():
     x = floats(np.random.default_rng(0), 2, 3)
     (z,) = clstm.onnx.load(model_with("Add", "")).run(None, {"x": x})
     np.testing.assert_array_equal(z, 2 * x)
-    with pytest.raises(ValueError, match="its functions can't be put in their places"):
+    with pytest.raises(ValueError, match="its functions can't be inlined"):
         clstm.onnx.load(model_with("Twice", "mine"))
     with pytest.raises(ValueError, match=r"\(Thrice\): operators of the domain 'mine' aren't supported"):
         clstm.onnx.load(model_with("Thrice", "mine"))
 
 
-def test_weights_in_files_of_their_own(tmp_path):
+def test_weights_in_separate_files(tmp_path):
     node = LstmNode(np.random.default_rng(6))
     whole = node.model.SerializeToString()
     onnx.save_model(node.model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
     found = clstm.onnx.load(tmp_path / "m.onnx").run(None, node.feed)
     assert_same_bits(found, clstm.onnx.load(whole).run(None, node.feed))
-    with pytest.raises(ValueError, match=r"initializer 'W' is kept in a file of its own; load the model by its path"):
+    with pytest.raises(ValueError, match=r"initializer 'W' is in a separate file; load the model by its path"):
         clstm.onnx.load((tmp_path / "m.onnx").read_bytes())
     (tmp_path / "w.bin").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"m\.onnx"):
@@ -720,13 +720,13 @@ def test_saved_doubles_are_loaded_as_doubles(tmp_path):
         ({"activations": ("sigmoid", "exponential", "tanh")}, "ONNX has no activation 'exponential'"),
     ],
 )
-def test_what_onnx_cannot_say_is_an_error_that_writes_nothing(options, message, tmp_path):
+def test_options_that_onnx_lacks_are_an_error_and_nothing_is_written(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         clstm.onnx.save(clstm.LSTM(3, 4, seed=0, **options), tmp_path / "lstm.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_save_names_what_it_cannot_take(tmp_path):
+def test_save_refuses_other_types(tmp_path):
     adaptive = LSTMLanguageNetwork(80, 4, 4, cutoffs=[10], seed=0)
     with pytest.raises(ValueError, match="cutoffs is given: an adaptive softmax"):
         clstm.onnx.save(adaptive, tmp_path / "a.onnx")
@@ -801,11 +801,11 @@ REFUSALS = {
     ),
     "alpha missing": (
         lambda: with_node(lambda _: None, activations=["Sigmoid", "Affine", "Tanh"]),
-        "the activation Affine has no activation_alpha, for which runtimes take different values",
+        "the activation Affine has no activation_alpha, for which runtimes have different defaults",
     ),
     "alphas": (
         lambda: with_node(lambda _: None, activations=["HardSigmoid", "Tanh", "Tanh"], activation_alpha=[0.2, 0.0]),
-        "activation_alpha has 1 values more than there are functions that take one",
+        "activation_alpha has 1 more values than there are functions with this parameter",
     ),
     "coupled": (
         lambda: with_node(lambda _: None, activations=["Relu", "Tanh", "Tanh"], input_forget=1),
@@ -829,13 +829,13 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_what_is_not_supported_is_named_when_loading(name):
+def test_load_names_what_is_not_supported(name):
     make, message = REFUSALS[name]
     with pytest.raises(ValueError, match=message):
         clstm.onnx.load(make())
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_other_data_than_models_are_refused(tmp_path):
     path = tmp_path / "text.onnx"
     path.write_text("This is no model.")
     with pytest.raises(ValueError, match=r"text\.onnx isn't an ONNX model"):
@@ -883,7 +883,7 @@ def test_damaged_models_give_errors_or_run(seed, tmp_path):
 # ------------------------------------------------------------------------------------------- running
 
 
-def test_run_is_onnx_runtimes(tmp_path):
+def test_run_is_called_like_onnx_runtimes(tmp_path):
     path = tmp_path / "lstm.onnx"
     clstm.onnx.save(clstm.LSTM(3, 4, seed=0), path, lengths=True)
     model, session = clstm.onnx.load(str(path)), onnx_runtime(path)
@@ -896,7 +896,7 @@ def test_run_is_onnx_runtimes(tmp_path):
     assert_all_close(model.run(["c_n", "y"], feed), [expected[2], expected[0]], **CLOSE)
 
 
-def test_run_names_what_is_wrong(tmp_path):
+def test_errors_of_run(tmp_path):
     clstm.onnx.save(clstm.LSTM(3, 4, seed=0), tmp_path / "lstm.onnx", lengths=True)
     model = clstm.onnx.load(tmp_path / "lstm.onnx")
     feed, _ = lstm_case(clstm.LSTM(3, 4, seed=0), True, True)
@@ -938,7 +938,7 @@ def test_run_names_what_is_wrong(tmp_path):
         ),
     ],
 )
-def test_what_a_node_cannot_take_is_named(operator, inputs, message):
+def test_errors_of_nodes_name_the_node(operator, inputs, message):
     node = helper.make_node(operator, list(inputs), ["y"], name="n")
     model = clstm.onnx.load(make_model([node], inputs, ["y"]))
     with pytest.raises(ValueError, match=rf"node 'n' \({operator}\): .*{message}"):
@@ -974,7 +974,7 @@ def test_operators_that_changed_with_the_operator_set(opset):
     )
 
 
-def test_outputs_are_the_callers_own():
+def test_outputs_share_no_memory_with_the_model():
     x = np.ones((2, 3), np.float32)
     nodes = [helper.make_node("Transpose", ["x"], ["y"]), helper.make_node("Identity", ["w"], ["z"])]
     model = clstm.onnx.load(make_model(nodes, {"x": x}, ["y", "z"], {"w": x}))

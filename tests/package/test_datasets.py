@@ -25,12 +25,12 @@ def parts(reviews):
     return {"train": reviews.train, "validation": reviews.validation, "test": reviews.test}
 
 
-def test_the_text_is_the_original():
+def test_the_text_is_unchanged():
     data = gzip.decompress(FOLDER.joinpath("movie_reviews.tsv.gz").read_bytes())
     assert hashlib.sha256(data).hexdigest() == "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"
 
 
-def test_licence_and_citation_lie_beside_it():
+def test_licence_and_citation_are_in_the_same_folder():
     assert "The MIT License" in FOLDER.joinpath("movie_reviews_LICENSE.txt").read_text(encoding="utf-8")
     assert "Hutto, C.J. & Gilbert, E.E." in FOLDER.joinpath("movie_reviews_CITATION.txt").read_text(encoding="utf-8")
 
@@ -47,7 +47,7 @@ def test_counts(reviews):
     assert labels.count("negative") == 10605 - 5242
 
 
-def test_lists_are_in_step(reviews):
+def test_lists_have_the_same_length(reviews):
     for part in parts(reviews).values():
         assert len(part.texts) == len(part.labels) == len(part.ids) == len(part.ratings)
         for rating, label in zip(part.ratings, part.labels, strict=True):
@@ -55,13 +55,13 @@ def test_lists_are_in_step(reviews):
             assert label == ("positive" if rating > 0 else "negative")
 
 
-def test_a_sentence_is_in_the_part_that_its_id_gives(reviews):
+def test_the_id_determines_the_part(reviews):
     expected = {"train": {0, 1, 2, 3, 4, 5, 6, 7}, "validation": {8}, "test": {9}}
     for name, part in parts(reviews).items():
         assert {zlib.crc32(number.encode()) % 10 for number in part.ids} == expected[name]
 
 
-def test_parts_share_no_sentence_and_lack_none(reviews):
+def test_each_sentence_is_in_one_part(reviews):
     ids = [number for part in parts(reviews).values() for number in part.ids]
     assert sorted(map(int, ids)) == list(range(1, 10606))
 

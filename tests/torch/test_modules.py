@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(autouse=True)
 def repeatable():
-    """The same random numbers for each test, and one thread of PyTorch, which is soonest done with so little."""
+    """The same random numbers for each test, and one thread of PyTorch, the fastest number for such small models."""
     torch.manual_seed(0)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -46,7 +46,7 @@ def differences(monkeypatch):
     return importlib.import_module("benchmarks.torch_differences")
 
 
-def twins(*args, **kwargs):
+def pair(*args, **kwargs):
     """Return PyTorch's LSTM and this library's with the same weights."""
     theirs, ours = nn.LSTM(*args, **kwargs), clstm.torch.LSTM(*args, **kwargs)
     ours.load_state_dict(theirs.state_dict())
@@ -127,8 +127,8 @@ def test_cell(bias, dtype):
         assert_close(mine, expected)
 
 
-def test_backward_again_and_again():
-    theirs, ours = twins(3, 4, 2)
+def test_several_backward_passes():
+    theirs, ours = pair(3, 4, 2)
     x = torch.randn(5, 2, 3, requires_grad=True)
     found = []
     for lstm in (theirs, ours):
@@ -145,7 +145,7 @@ def test_backward_again_and_again():
 
 
 @pytest.mark.parametrize("changed", ["x", "y"])
-def test_what_backward_reads_must_not_change(changed):
+def test_changing_what_backward_reads_is_an_error(changed):
     lstm = clstm.torch.LSTM(3, 4)
     x = torch.randn(5, 2, 3)
     y, _ = lstm(x)
@@ -158,7 +158,7 @@ def test_what_backward_reads_must_not_change(changed):
 
 def test_outputs_can_be_changed_as_any_tensor():
     for batch_first in (False, True):
-        theirs, ours = twins(3, 4, 2, batch_first=batch_first)
+        theirs, ours = pair(3, 4, 2, batch_first=batch_first)
         x = torch.randn(5, 2, 3)
         for grad in (False, True):
             with torch.set_grad_enabled(grad):
@@ -197,7 +197,7 @@ def test_inference_takes_no_gradients():
 
 
 def test_layouts_in_memory_that_are_not_contiguous():
-    theirs, ours = twins(3, 4, batch_first=True)
+    theirs, ours = pair(3, 4, batch_first=True)
     whole = torch.randn(6, 2, 5)
     for x in (whole.transpose(0, 1)[:, :, ::2], whole[::2, :, 1:4], whole[:1, :1, :3].expand(4, 5, 3)):
         inputs = [x.detach().requires_grad_() for _ in range(2)]
@@ -221,8 +221,8 @@ def test_checkpoints_of_activations(use_reentrant):
 # ------------------------------------------------------------------------------------------------ weights that change
 
 
-def test_every_change_of_the_weights_is_seen():
-    theirs, ours = twins(3, 4, 2, bidirectional=True)
+def test_every_change_of_the_weights_is_noticed():
+    theirs, ours = pair(3, 4, 2, bidirectional=True)
     x = torch.randn(5, 2, 3)
 
     def by_numpy(lstm):
@@ -261,7 +261,7 @@ def test_every_change_of_the_weights_is_seen():
             before = found
 
 
-def test_weights_are_packed_when_they_change_only(monkeypatch):
+def test_weights_are_packed_only_when_they_change(monkeypatch):
     packed = []
     pack = clstm.LSTM._weights_changed
     monkeypatch.setattr(clstm.LSTM, "_weights_changed", lambda self: packed.append(self) or pack(self))
@@ -287,7 +287,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_training_takes_the_same_course(name):
+def test_training_is_the_same_up_to_rounding(name):
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -317,10 +317,11 @@ def test_a_training_takes_the_same_course(name):
     assert losses[1][-1] < losses[1][0]
 
 
-def test_nothing_is_kept_of_a_module_that_is_gone():
+def test_layers_of_a_deleted_module_are_freed():
     lstm = clstm.torch.LSTM(3, 4)
     lstm(torch.randn(5, 2, 3))[0].sum().backward()
-    layer = weakref.ref(clstm.torch.autograd.packed_layers(lstm, clstm.torch.autograd.weights_of(lstm), False)[0])
+    packed = clstm.torch.packed_weights
+    layer = weakref.ref(packed.packed_layers(lstm, packed.weights_of(lstm), False)[0])
     assert layer() is not None
     del lstm
     gc.collect()
@@ -373,7 +374,7 @@ def test_copies_and_pickles(tmp_path):
 
 
 def test_packed_sequences_keep_their_order():
-    theirs, ours = twins(3, 4, bidirectional=True)
+    theirs, ours = pair(3, 4, bidirectional=True)
     packed = pack_sequence([torch.randn(n, 3) for n in (2, 5, 1, 5)], enforce_sorted=False)
     state = torch.randn(2, 4, 4), torch.randn(2, 4, 4)
     (expected, expected_state), (found, found_state) = theirs(packed, state), ours(packed, state)
@@ -424,7 +425,7 @@ def test_compiled_models_leave_it_out(differences):
     ],
 )
 @pytest.mark.parametrize("inside", [False, True])
-def test_what_pytorch_cannot_see_is_refused(see, inside):
+def test_graphs_of_pytorch_are_refused(see, inside):
     lstm = clstm.torch.LSTM(3, 4)
     with pytest.raises(RuntimeError, match=r"can't be scripted.*clstm.torch.restore\(model\)"):
         see(nn.Sequential(lstm) if inside else lstm, torch.randn(5, 2, 3))
@@ -518,7 +519,7 @@ def test_replace_and_restore():
     assert type(clstm.torch.replace(nn.LSTM(3, 4))) is clstm.torch.LSTM
 
 
-def test_what_replace_leaves_is_named():
+def test_replace_names_modules_that_it_leaves():
     class Own(nn.LSTM):
         pass
 
@@ -612,7 +613,7 @@ def test_import_of_clstm_loads_no_pytorch(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
-def test_outputs_so_large_that_their_memory_is_kept():
+def test_memory_of_large_outputs_is_reused():
     lstm = clstm.torch.LSTM(8, 64, batch_first=True)
     peer = torch.nn.LSTM(8, 64, batch_first=True)
     peer.load_state_dict(lstm.state_dict())
