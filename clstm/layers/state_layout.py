@@ -122,5 +122,7 @@ class StateLayout:
     def _parts(self, whole: Any) -> Parts:
         if self.listed:
             return whole
+        if self.num_layers == 1:
+            return [whole]
         D = self.num_directions
         return [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]
