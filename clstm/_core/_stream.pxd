@@ -1,6 +1,6 @@
-"""What `clstm.stream` offers to other Cython code: needs neither NumPy's headers nor those of this package."""
+"""Streams for other Cython code: needs neither NumPy's headers nor those of this package."""
 
-cdef class Steps:  # of the package's own: a backend's part
+cdef class Steps:  # internal: what a compiled path implements
     cdef readonly Py_ssize_t batch_size, input_size, hidden_size, num_layers
     cdef readonly object dtype
     cdef readonly bint brief
@@ -15,6 +15,6 @@ cdef class Stream:
     cdef int type_number, busy
     cdef bint brief
 
-    # One step: x (batch_size, input_size) to out (batch_size, hidden_size), both dense, of the stream's dtype and
-    # apart from each other. Returns 0, or -1 where another thread is using the stream: nothing is done then.
+    # Take one step from x (batch_size, input_size) to out (batch_size, hidden_size), both C-contiguous, of the stream's
+    # dtype, and without shared memory. Returns 0, or -1 and does nothing where another thread is using the stream.
     cdef int step_nogil(self, const void *x, void *out) noexcept nogil

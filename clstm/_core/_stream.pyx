@@ -1,7 +1,7 @@
-"""What is quick about a stream: a look at the arguments, then the step, without an allocation.
+"""The fast part of a stream: `step` checks its arguments and takes the step, without allocating memory.
 
-`clstm.stream` adds all that may take longer. A backend gives a stream its Steps: the state in memory of its own, and
-the functions that advance it.
+`clstm.layers.stream` adds all that may take longer. A compiled path implements Steps: it holds the state and advances
+it.
 """
 
 import numpy as np
@@ -14,32 +14,32 @@ cdef extern from *:
     """
     #if defined(_MSC_VER)
     #include <intrin.h>
-    static int clstm_take(int *flag) { return _InterlockedExchange((volatile long *)flag, 1) == 0; }
-    static void clstm_give_back(int *flag) { _InterlockedExchange((volatile long *)flag, 0); }
+    static int clstm_try_lock(int *flag) { return _InterlockedExchange((volatile long *)flag, 1) == 0; }
+    static void clstm_unlock(int *flag) { _InterlockedExchange((volatile long *)flag, 0); }
     #else
-    static int clstm_take(int *flag) { return __atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE) == 0; }
-    static void clstm_give_back(int *flag) { __atomic_store_n(flag, 0, __ATOMIC_RELEASE); }
+    static int clstm_try_lock(int *flag) { return __atomic_exchange_n(flag, 1, __ATOMIC_ACQUIRE) == 0; }
+    static void clstm_unlock(int *flag) { __atomic_store_n(flag, 0, __ATOMIC_RELEASE); }
     #endif
     """
-    bint clstm_take(int *flag) noexcept nogil
-    void clstm_give_back(int *flag) noexcept nogil
+    bint clstm_try_lock(int *flag) noexcept nogil
+    void clstm_unlock(int *flag) noexcept nogil
 
 
 cdef class Steps:
-    """The state of stacked layers and what advances it; one thread at a time. Backends derive theirs.
+    """The state of stacked layers and the functions that advance it, for one thread at a time; paths derive from it.
 
     Attributes
     ----------
     batch_size, input_size, hidden_size, num_layers, dtype
     brief : bool
-        A step takes so little time that other Python threads needn't be let run meanwhile.
+        A step takes so little time that releasing the GIL for it doesn't pay.
     """
 
     cdef void step(self, const void *x, void *out) noexcept nogil:
-        """One step of all layers: x (batch_size, input_size), out (batch_size, hidden_size)."""
+        """Take one step of all layers: x (batch_size, input_size), out (batch_size, hidden_size)."""
 
     def run(self, cnp.ndarray x, cnp.ndarray y, int num_threads):
-        """All steps of x (T, batch_size, input_size), written to y (T, batch_size, hidden_size); any strides."""
+        """Take all steps of x (T, batch_size, input_size) and write y (T, batch_size, hidden_size); any strides."""
         cdef Py_ssize_t t, T = len(x), item = x.itemsize
         cdef cnp.ndarray source = np.ascontiguousarray(x)
         cdef cnp.ndarray target = y if cnp.PyArray_ISCARRAY(y) else np.empty((<object>y).shape, y.dtype)
@@ -54,16 +54,16 @@ cdef class Steps:
             y[...] = target
 
     def state(self):
-        """Return h and c to read and write: of each layer (batch_size, its width), in one array or in a list."""
+        """Return h and c, to be read and written: (batch_size, features) of each layer, in one array or in a list."""
         raise NotImplementedError
 
     def twin(self):
-        """Return Steps of the same weights with their own state, which is zero."""
+        """Return Steps with the same weights and a separate state of zeros."""
         raise NotImplementedError
 
 
 cdef class Stream:
-    """The base of `clstm.stream.Stream`, where all but `step` is."""
+    """The base of `clstm.stream.Stream`, which has everything except `step`."""
 
     def __cinit__(self, Steps steps not None, *args, **kwargs):
         self._steps = steps
@@ -83,8 +83,8 @@ cdef class Stream:
         x : ndarray of shape (batch_size, input_size), or (input_size,) where batch_size is 1
             The input, of the stream's dtype.
         out : ndarray of shape (batch_size, hidden_size), or (hidden_size,) where x is (input_size,)
-            Where to write the result: C-contiguous, of the stream's dtype, apart from `x`; a new array if left
-            out.
+            Where to write the result: C-contiguous, of the stream's dtype, sharing no memory with `x`; a new array if
+            left out.
 
         Returns
         -------
@@ -126,19 +126,19 @@ cdef class Stream:
         return out
 
     cdef int step_nogil(self, const void *x, void *out) noexcept nogil:
-        if not clstm_take(&self.busy):
+        if not clstm_try_lock(&self.busy):
             return -1
         self._steps.step(x, out)
-        clstm_give_back(&self.busy)
+        clstm_unlock(&self.busy)
         return 0
 
     def _begin(self):
-        """Keep other threads off until `_end`."""
-        if not clstm_take(&self.busy):
+        """Lock the stream until `_end`; refuse if another thread has locked it."""
+        if not clstm_try_lock(&self.busy):
             self._refuse()
 
     def _end(self):
-        clstm_give_back(&self.busy)
+        clstm_unlock(&self.busy)
 
     def _refuse(self):
         raise RuntimeError("another thread is using this stream; it has one state, so give each thread its own")

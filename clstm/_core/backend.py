@@ -39,7 +39,7 @@ class Path(Protocol):
         Parameters
         ----------
         variant : Variant
-            The options of the step. The plain LSTM has kernels of its own.
+            The options of the step. The plain LSTM has separate, faster kernels.
         weights : mapping of str to ndarray
             C-contiguous, of one dtype: weight_ih (4H, I), weight_hh (4H, P) and bias (4H,), gates in the order i, f, g,
             o; and where the variant has them weight_hr (P, H), weight_peephole (3H,) of i, f and o, weight_norm_gates

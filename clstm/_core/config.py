@@ -91,6 +91,8 @@ def _blas() -> str | None:
         return None
     path = os.path.join(os.path.dirname(package.origin), "__config__.py")
     spec = importlib.util.spec_from_file_location("_scipy_build", path)
+    if spec is None or spec.loader is None:
+        return None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -80,7 +80,7 @@ class Job:
     num_threads: int
     lengths: np.ndarray | None = None
     segments: Segments | None = None
-    masks: Sequence[Masks | tuple] | None = None
+    masks: Sequence[Masks] | None = None
     keep: bool = False
     reverse: bool = False
 

@@ -23,7 +23,7 @@ def _load_with_short_spins() -> ModuleType:
     try:
         return importlib.import_module("clstm._core._openmp")
     finally:
-        if not chosen:  # other libraries and processes, which have copies of their own, are not to see it
+        if not chosen:  # so that other libraries and child processes, with their own copies of OpenMP, don't see it
             del os.environ["GOMP_SPINCOUNT"]
 
 

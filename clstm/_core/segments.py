@@ -1,4 +1,4 @@
-"""Segments of rows: the parts of a batch's rows between two resets, which a path computes as rows of their own."""
+"""Segments: the parts of a batch's rows from one reset to the next, which a path computes as separate rows."""
 
 from __future__ import annotations
 

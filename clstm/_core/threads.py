@@ -138,9 +138,9 @@ def at_most(number: int) -> Iterator[None]:
 
 
 def _limited(number: int) -> int:
-    """Return number, or less inside `at_most`, or if OpenMP was told to use fewer threads than when it was loaded.
+    """Return `number`, or the limit of `at_most` or of OpenMP, if that is lower than when OpenMP was loaded.
 
-    OpenMP's setting is each thread's own: one made later starts from what it was at first.
+    Each thread has a separate OpenMP limit: in a new thread it is again what it was when OpenMP was loaded.
     """
     now = openmp.most_threads()
     return min(number, _most.get(), now if now < _OPENMP_AT_FIRST else number)
@@ -215,8 +215,8 @@ def _quota_v1(directory: str) -> int | None:
 
 
 def _ceil_ratio(*texts: str) -> int | None:
-    numbers = [_whole(text) for text in texts]
-    if len(numbers) != 2 or None in numbers:  # "max", "-1", or no such file
+    numbers = [number for text in texts if (number := _whole(text)) is not None]
+    if len(texts) != 2 or len(numbers) != 2:  # "max", "-1", or no such file
         return None
     quota, period = numbers
     return max(1, -(-quota // period))

@@ -13,7 +13,7 @@ DEFAULT = ("sigmoid", "tanh", "tanh")
 LOWEST_ALPHA = {"leaky_relu": 0.0, "elu": 0.0}
 
 
-def check_activations(value: Any, num_directions: int) -> tuple[tuple[Activation, Activation, Activation], ...]:
+def check_activations(value: Any, num_directions: int) -> list[tuple[Activation, Activation, Activation]]:
     """Return the three activations of each direction.
 
     Parameters
@@ -32,8 +32,9 @@ def check_activations(value: Any, num_directions: int) -> tuple[tuple[Activation
     if len(value) not in (3, 3 * num_directions):
         wanted = "three" if num_directions == 1 else "three, or six, the latter three of the reverse direction"
         raise ValueError(f"activations has {len(value)}, expected {wanted}")
-    checked = tuple(_check_activation(f"activations[{index}]", each) for index, each in enumerate(value))
-    return tuple(checked[d * 3 % len(checked) :][:3] for d in range(num_directions))
+    checked = [_check_activation(f"activations[{index}]", each) for index, each in enumerate(value)]
+    first = [d * 3 % len(checked) for d in range(num_directions)]
+    return [(checked[k], checked[k + 1], checked[k + 2]) for k in first]
 
 
 def _check_activation(name: str, value: Any) -> Activation:

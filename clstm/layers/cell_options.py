@@ -1,4 +1,4 @@
-"""The options that LSTM and LSTMCell share, checked once, and the variants of a step that they stand for."""
+"""The options that LSTM and LSTMCell share, checked once, and the variants of a step that they select."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CellOptions:
             return None if value is None else check_positive(name, value)
 
         flags = ("bias", "peephole", "coupled", "layer_norm", "learn_initial_state")
-        checked = {name: check_flag(name, getattr(self, name)) for name in flags}
+        checked: dict[str, Any] = {name: check_flag(name, getattr(self, name)) for name in flags}
         checked["dtype"] = check_dtype("dtype", self.dtype)
         checked["proj_size"] = check_index("proj_size", self.proj_size, low=0)
         checked |= {name: limit(name) for name in ("cell_clip", "gate_clip")}

@@ -29,6 +29,7 @@ from clstm.layers.state_layout import Parts, State, StateLayout
 from clstm.layers.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
 if TYPE_CHECKING:
+    from clstm.layers.row_gradient import RowGradient
     from clstm.layers.stream import Stream
     from clstm.summary import Axes
     from clstm.trace import LayerTrace, Trace
@@ -187,25 +188,24 @@ class LSTM(Recurrent):
         D = self.num_directions
         self._layout = StateLayout(D, [self.proj_size or size for size in sizes], sizes)
         self._check_residual()
-        # Plain layers of one size, which a path may run side by side
-        self._stackable = (
-            D == 1
-            and self.num_layers > 1
-            and all(variant.plain for variant in self._variants)
-            and not self._layout.listed
-            and not self.residual
-        )
         self._dropout = Dropout(self.dropout, seed=self._generator)
         features = ("input_size", self.input_size)
         self._x_shapes = [
             [*((name, None) for name in self._leading_names(batched)), features] for batched in (True, False)
         ]
+        self._add_layers(sizes)
+
+    def _add_layers(self, sizes: Sequence[int]) -> None:
+        D = self.num_directions
         for layer, size in enumerate(sizes):
             width = self.input_size if layer == 0 else D * self._layout.h_sizes[layer - 1]
             for direction in ("", "_reverse")[:D]:
                 self._add_direction(f"_l{layer}{direction}", width, size)
         # Where each layer's directions are among those of all layers
         self._directions = [slice(layer * D, (layer + 1) * D) for layer in range(self.num_layers)]
+        # Plain layers of one size are candidates for `forward_stacked`.
+        plain = all(variant.plain for variant in self._variants)
+        self._stackable = D == 1 and len(sizes) > 1 and plain and not self._layout.listed and not self.residual
         self._weights_added()
 
     def __call__(
@@ -319,11 +319,11 @@ class LSTM(Recurrent):
         context : LSTMContext
             From `forward_train`; used up by this call.
         dy : ndarray
-            Gradient of y, in its shape; what lies past a row's length is not read.
+            Gradient of y, in its shape; past a row's length it is not read.
         dstate : (dh_n, dc_n), optional
             Gradients of the final state; zeros if left out.
         need_input_grad : bool, default True
-            Without it `grads.x` is None and its work is saved.
+            If False, `grads.x` is None, which saves time.
 
         Returns
         -------
@@ -349,12 +349,13 @@ class LSTM(Recurrent):
                 part[...] = 0
         runs = context.take(self)
         dstate, dinitial = self._layout.empty(B, self.dtype)
-        weights: dict[str, np.ndarray] = {}
+        weights: dict[str, np.ndarray | RowGradient] = {}
         for layer in reversed(range(self.num_layers)):
-            states = tuple(parts[layer] for parts in dfinal), tuple(parts[layer] for parts in dinitial)
-            need_dx = layer > 0 or need_input_grad
-            weights_of_layer, dx = self._backward_layer(layer, runs[layer], context, grad, *states, need_dx)
-            weights |= weights_of_layer
+            of_layer, dx = self._backward_layer(
+                layer, runs[layer], context, grad, (dfinal[0][layer], dfinal[1][layer]),
+                (dinitial[0][layer], dinitial[1][layer]), need_dx=layer > 0 or need_input_grad,
+            )  # fmt: skip
+            weights |= of_layer
             if self.residual and layer > 0:
                 dx += grad
             grad = dx if runs[layer].dropout is None else self._dropout.backward(runs[layer].dropout, dx).x
@@ -368,7 +369,8 @@ class LSTM(Recurrent):
     ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:  # fmt: skip
         """Return the gradients of one layer's weights and of its input; write those of the initial state."""
         job, segments = run.job, context.segments
-        dx = self._empty(*job.x.shape, batch_first=self.batch_first and layer == 0) if need_dx else None
+        T, B, width = job.x.shape
+        dx = self._empty(T, B, width, self.batch_first and layer == 0) if need_dx else None
         dh_n, dc_n = dfinal
         dh0, dc0 = dinitial
         if segments is not None:
@@ -424,12 +426,12 @@ class LSTM(Recurrent):
             A torch.nn.LSTM, a module that holds one, or a state_dict of either; `clstm.read_state_dict` reads one from
             a file. The weights are copied.
         prefix : str, default ""
-            Where the LSTM stands in it, such as "encoder.lstm".
+            The LSTM's name inside `source`, such as "encoder.lstm".
         batch_first, dropout
-            What a state_dict doesn't tell; None takes the module's own, or the default.
+            Options that a state_dict doesn't hold; None for the module's, or the default.
         dtype : dtype, optional
-            To convert the weights to. None leaves float32 and float64 as they are, and makes float16 and bfloat16
-            float32, which holds the same values.
+            To convert the weights to. None keeps float32 and float64, and converts float16 and bfloat16 to float32,
+            which is exact.
         seed, num_threads
             As for `LSTM`.
 
@@ -438,7 +440,7 @@ class LSTM(Recurrent):
         TypeError
             Another kind of module, or weights of several dtypes.
         ValueError
-            No LSTM's weights under this prefix; the error names the prefixes where there are some.
+            No weights of an LSTM under this prefix; the error names the prefixes that have some.
 
         Examples
         --------
@@ -472,7 +474,7 @@ class LSTM(Recurrent):
         return to_module(self, "LSTM", hidden_size=sizes.pop(), **{name: getattr(self, name) for name in names})
 
     def trace(self, x: np.ndarray, state: State | None = None, lengths: Any = None, *, reset: Any = None) -> Trace:
-        """Run the layer for inference and return what its gates and cells were at every step.
+        """Run the layer for inference and return its gates and states at every step.
 
         Parameters
         ----------
@@ -512,12 +514,12 @@ class LSTM(Recurrent):
             yield LayerTrace(*(self._user_layout(array, batched) for array in arrays))
 
     def stream(self, batch_size: int = 1, state: State | None = None) -> Stream:
-        """Return a stream, which takes its input step by step and keeps the state in between.
+        """Return a stream, which takes its input step by step and keeps the state from step to step.
 
         Parameters
         ----------
         batch_size : int, default 1
-            Rows, each a sequence of its own.
+            Rows, each a separate sequence.
         state : (h0, c0), optional
             Each of shape (num_layers, batch_size, hidden_size), h0 of proj_size features where there is one; zeros if
             left out, or what was learnt.
@@ -525,7 +527,7 @@ class LSTM(Recurrent):
         Returns
         -------
         clstm.stream.Stream
-            It keeps the weights and the number of threads of this moment, whatever becomes of the layer's.
+            With the layer's weights and number of threads at this moment: later changes of the layer don't affect it.
 
         Raises
         ------
@@ -602,11 +604,13 @@ class LSTM(Recurrent):
     def _run_stacked(self, path: Path, packs: tuple, call: _Call) -> np.ndarray:
         """Run all layers of a `_stackable` LSTM, side by side if the path does so; return the last one's output."""
         jobs, out = [], call.x
+        T, B, _ = out.shape
         for layer in range(self.num_layers):
-            y = self._empty_output(*call.x.shape[:2], layer)
+            y = self._empty_output(T, B, layer)
+            h0, c0 = self._initial(layer, call)
             h_n, c_n = call.final[0][layer], call.final[1][layer]
-            states = *self._initial(layer, call), y, h_n, c_n
-            jobs.append(Job(packs[self._directions[layer]], out, *states, call.num_threads, call.lengths))
+            of_layer = packs[self._directions[layer]]
+            jobs.append(Job(of_layer, out, h0, c0, y, h_n, c_n, call.num_threads, call.lengths))
             out = y
         if not path.forward_stacked(jobs):
             for job in jobs:
@@ -617,7 +621,8 @@ class LSTM(Recurrent):
         """Return a layer's output for the next one."""
         if not self.residual or layer == 0:
             return y
-        return np.add(x, y, out=self._empty_output(*x.shape[:2], layer))
+        T, B, _ = y.shape
+        return np.add(x, y, out=self._empty_output(T, B, layer))
 
     def _results(self, out: np.ndarray, call: _Call) -> tuple[np.ndarray, State]:
         """Return the last layer's output and the final state in the caller's layout."""

@@ -18,6 +18,7 @@ from clstm.layers.state_layout import State
 from clstm.layers.torch_weights import lstm_sizes, make, read_source, refuse_options, to_module
 
 if TYPE_CHECKING:
+    from clstm.layers.row_gradient import RowGradient
     from clstm.summary import Axes
 
 
@@ -137,7 +138,7 @@ class LSTMCell(Recurrent):
         run.path.backward(run.tape, job, Gradients(np.zeros_like(job.y), dh, dc, dx, dh0, dc0, [packed]))
         if dx is not None:
             dx = dx[0] if context.batched else dx[0, 0]
-        weights = dict(self._own_weight_gradients(0, packed, run.drop_connect[0]))
+        weights: dict[str, np.ndarray | RowGradient] = dict(self._own_weight_gradients(0, packed, run.drop_connect[0]))
         if self.learn_initial_state:
             for name, gradient in (("h0", dh0), ("c0", dc0)):
                 total = gradient[0].sum(axis=0)

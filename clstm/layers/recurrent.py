@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ class Recurrent(Layer):
     num_directions : int
     """
 
+    hidden_size: Any
     bias: bool
     dtype: np.dtype
     proj_size: int
@@ -145,9 +147,9 @@ class Recurrent(Layer):
             return value
 
         for name, shape in shapes.items():
-            self._add_weight(name + suffix, shape, self.dtype, lambda name=name, shape=shape: draw(name, shape))
+            self._add_weight(name + suffix, shape, self.dtype, partial(draw, name, shape))
         for name, (shape, value) in constants.items():
-            self._add_weight(name + suffix, shape, self.dtype, lambda shape=shape, value=value: np.full(shape, value))
+            self._add_weight(name + suffix, shape, self.dtype, partial(np.full, shape, value))
         self._suffixes.append(suffix)
         self._packed_shapes.append(self._shapes_as_packed(suffix))
 
@@ -179,6 +181,8 @@ class Recurrent(Layer):
                 height, *width = shapes[name]
                 shapes[name] = (height + height // (STACKED_GATES[name] - 1), *width)
         return shapes
+
+    _packed: tuple[Path, tuple] | None
 
     def _free_packed(self) -> None:
         self._packed = None

@@ -1,7 +1,7 @@
-"""`reset`: rows that start again at some steps are cut there into segments, which are then rows of their own.
+"""`reset`: rows that start again at some steps are cut there into segments, which are computed as separate rows.
 
-That is all that `reset` does. The kernels sort the segments as they sort rows of any lengths, so that a batch of many
-short episodes takes no longer than its steps, and each step has more rows.
+That is all that `reset` does. The kernels sort segments by length as they sort rows, so that a batch of many short
+episodes costs what its steps cost, and each step has more rows.
 """
 
 from __future__ import annotations

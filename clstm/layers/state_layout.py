@@ -68,17 +68,19 @@ class StateLayout:
         if state is None:
             return None
         rows = [] if batch is None else [("batch", batch)]
+        whole: Any
         if self.listed:
             sizes = self.h_sizes, self.c_sizes
-            h, c = (
+            whole = [
                 self._check_list(name, arrays, layers, dtype, rows)
                 for (name, arrays), layers in zip(named_pair(names, state), sizes, strict=True)
-            )
+            ]
         else:
-            h, c = check_state(names, state, dtype, *self.axes(rows))
+            whole = check_state(names, state, dtype, *self.axes(rows))
         if batch is None:
-            h, c = self._with_batch(h), self._with_batch(c)
-        return self._parts(h), self._parts(c)
+            whole = map(self._with_batch, whole)
+        h, c = map(self._parts, whole)
+        return h, c
 
     def axes(self, rows: list[tuple[str, int]]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
         """Return the shapes of h and c in the form of one array each."""
@@ -87,10 +89,12 @@ class StateLayout:
         h_name = "hidden_size" if h_size == c_size else "proj_size"
         return [leading, *rows, (h_name, h_size)], [leading, *rows, ("hidden_size", c_size)]
 
-    def without_batch(self, state: State) -> State:
+    def without_batch(self, state: Any) -> Any:
         """Return a state of one row without the batch axis, as views."""
-        h, c = ([part[:, 0] for part in whole] if self.listed else whole[:, 0] for whole in state)
-        return h, c
+        h, c = state
+        if self.listed:
+            return [part[:, 0] for part in h], [part[:, 0] for part in c]
+        return h[:, 0], c[:, 0]
 
     def _with_batch(self, whole: Any) -> Any:
         return [part[:, np.newaxis] for part in whole] if self.listed else whole[:, np.newaxis]
@@ -118,5 +122,7 @@ class StateLayout:
     def _parts(self, whole: Any) -> Parts:
         if self.listed:
             return whole
+        if self.num_layers == 1:
+            return [whole]
         D = self.num_directions
         return [whole[k * D : (k + 1) * D] for k in range(self.num_layers)]

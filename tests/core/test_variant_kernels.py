@@ -1,4 +1,4 @@
-"""The vector kernels of the cells beyond the plain one, every instruction set against the reference.
+"""The vector kernels of variants that aren't plain, every instruction set against the reference.
 
 As in test_backends.py, what they read is read-only and what they write is full of NaN before.
 """

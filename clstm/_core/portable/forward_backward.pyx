@@ -31,7 +31,7 @@ h has P features, which a projection computes from m; and there is more to keep 
     outputs       (N, H)      with a projection, m; backward adds doutputs (N, P), the gradients of its product
     sums          (blocks, SUMS * H)  gradients of weights that each unit has of itself (bias, peephole, ...), in float64
 
-Segments of rows (`clstm._core.segments.Segments`) are rows here, with states of their own; x, y, and masks of (T, B)
+Segments of rows (`clstm._core.segments.Segments`) are separate rows here, each with a state; x, y, and masks of (T, B)
 are read and written at the segment's place in the batch.
 
 In inference only a chunk of steps has gates in memory, in a buffer for each thread, and there are no cell states.

@@ -70,8 +70,7 @@ cdef class PortableSteps(Steps):
     cdef bint single, residual
 
     def __cinit__(self, packs, Py_ssize_t batch_size, bint residual=False):
-        cdef Py_ssize_t layer, L = len(packs), B = batch_size, P, H
-        cdef VariantMemory memory
+        cdef Py_ssize_t L = len(packs), B = batch_size, P, H
         self.packs, self.batch_size, self.num_layers, self.residual = tuple(packs), batch_size, L, residual
         self.hidden_size, self.input_size = packs[L - 1].weight_hh.shape[1], packs[0].weight_ih.shape[1]
         self.dtype = packs[0].bias.dtype
@@ -91,15 +90,19 @@ cdef class PortableSteps(Steps):
         if self.layers == NULL:
             raise MemoryError
         self.runs = tuple(None if pack.variant is None else VariantMemory(pack.variant, None, B) for pack in packs)
-        for layer, weights in enumerate(packs):
-            memory = self.runs[layer]
-            self.layers[layer].run = NULL if memory is None else &memory.run
-            self.layers[layer].inputs = weights.weight_ih.shape[1]
-            self.layers[layer].outputs, self.layers[layer].units = sizes[layer]
-            self.layers[layer].weight_ih = address(weights.weight_ih)
-            self.layers[layer].weight_hh = address(weights.weight_hh)
-            self.layers[layer].bias = address(weights.bias)
-            self.layers[layer].h, self.layers[layer].c = address(self.h[layer]), address(self.c[layer])
+        for layer in range(L):
+            self.set_layer(&self.layers[layer], layer)
+
+    cdef int set_layer(self, StepLayer* out, Py_ssize_t layer) except -1:
+        """Fill in where a layer's weights and state are."""
+        cdef VariantMemory memory = self.runs[layer]
+        weights, h, c = self.packs[layer], self.h[layer], self.c[layer]
+        out.run = NULL if memory is None else &memory.run
+        out.inputs, out.outputs, out.units = weights.weight_ih.shape[1], h.shape[1], c.shape[1]
+        out.weight_ih, out.weight_hh = address(weights.weight_ih), address(weights.weight_hh)
+        out.bias = address(weights.bias)
+        out.h, out.c = address(h), address(c)
+        return 0
 
     def __dealloc__(self):
         free(self.layers)

@@ -94,7 +94,10 @@ cdef c.clstm_sequences sequences_of(cnp.ndarray array, Py_ssize_t column, bint r
 
 
 cdef class Tape:
-    """What backward needs of one forward: the walk, and each direction's gates, cell states, initial c and variant."""
+    """What backward needs of one forward: the walk, and each direction's gates, cell states, initial c and variant.
+
+    Backward overwrites the gates, so that a tape serves one backward.
+    """
 
     cdef tuple packs
     cdef object masks
@@ -105,6 +108,39 @@ cdef class Tape:
     cdef void *gates[2]
     cdef void *cell_states[2]
     cdef void *c[2]
+
+
+cdef Tape new_tape(packs, Walk walk, masks, bint reverse, bint plain):
+    """Return a tape with memory for all directions."""
+    cdef Tape tape = Tape()
+    cdef Packed packed
+    cdef const c.clstm_kernels *kernels
+    cdef Py_ssize_t positions = walk.walk.positions, item
+    tape.packs, tape.reverse, tape.walk, tape.arena, tape.masks = tuple(packs), reverse, walk, Arena(), masks
+    for packed in packs:
+        kernels, item = packed.kernels, packed.kernels.item_size
+        tape.arena.plan(positions * kernels.gates_stride(packed.H), item)
+        tape.arena.plan(positions * kernels.state_stride(packed.H), item)
+        tape.arena.plan(walk.walk.rows * kernels.state_stride(packed.H), item)
+        if not plain:
+            plan_kept(tape.arena, packed, positions)
+    tape.arena.allocate()
+    return tape
+
+
+cdef int record(Tape tape, c.clstm_forward *job, Py_ssize_t d, bint plain) except -1:
+    """Make the d-th direction's job write what backward needs to the tape's memory."""
+    cdef Packed packed = tape.packs[d]
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t item = kernels.item_size, positions = tape.walk.walk.positions, ld = kernels.state_stride(packed.H)
+    job.projected = NULL
+    job.gates = tape.gates[d] = tape.arena.take(positions * kernels.gates_stride(packed.H), item)
+    job.cell_states = tape.cell_states[d] = tape.arena.take(positions * ld, item)
+    job.c = tape.c[d] = tape.arena.take(tape.walk.walk.rows * ld, item)
+    if not plain:
+        set_kept(<c.clstm_variant_call *>job.variant_call, tape.arena, packed, positions)
+        tape.variant_calls[d] = job.variant_call[0]
+    return 0
 
 
 cdef char *item_at(cnp.ndarray array, Py_ssize_t d) noexcept:
@@ -151,7 +187,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
     return 0
 
 
-# What a cell beyond the plain one needs --------------------------------------------------------------------------------
+# What a variant that isn't plain needs --------------------------------------------------------------------------------
 
 cdef int plan_kept(Arena arena, Packed packed, Py_ssize_t positions) except -1:
     """Plan the memory that `set_kept` takes: what a training forward leaves for backward."""
@@ -222,31 +258,21 @@ def forward(job):
     cdef Py_ssize_t T = x.shape[0], D = len(packs), d
     cdef Packed packed = packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
-    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H
-    cdef Py_ssize_t ld = kernels.state_stride(H), gates_stride = kernels.gates_stride(H)
     cdef Walk walk = Walk(job.lengths, job.segments, T, x.shape[1])
-    cdef Py_ssize_t positions = walk.walk.positions, steps = walk.walk.steps, B = walk.walk.rows
+    cdef Py_ssize_t steps = walk.walk.steps, B = walk.walk.rows
     cdef bint plain = packed.plain and (D == 1 or (<Packed>packs[1]).plain)
-    cdef Split split = split_forward(kernels, I, H, steps, positions, D, num_threads)
+    cdef Split split = split_forward(kernels, packed.I, packed.H, steps, walk.walk.positions, D, num_threads)
     cdef Py_ssize_t projected_rows = 0 if keep else projected_rows_of(split, steps, B)
+    # Of a projection's input m, inference needs one step only
+    cdef Py_ssize_t m_size = 0 if keep or packed.variant.R == NULL else B * kernels.state_stride(packed.H)
+    cdef Tape tape = new_tape(packs, walk, masks, reverse, plain) if keep else None
 
-    cdef Tape tape = None
-    if keep:
-        tape = Tape()
-        tape.packs, tape.reverse, tape.walk, tape.arena, tape.masks = tuple(packs), reverse, walk, Arena(), masks
-        for d in range(D):
-            tape.arena.plan(positions * gates_stride, item)
-            tape.arena.plan(positions * ld, item)
-            tape.arena.plan(B * ld, item)
-            if not plain:
-                plan_kept(tape.arena, packs[d], positions)
-        tape.arena.allocate()
     cdef Arena arena = Arena()
     for d in range(D):
         plan_forward(arena, packed, split, B, projected_rows)
         if not plain:
             plan_variant(arena, packs[d], B)
-            arena.plan(0 if keep or packed.variant.R == NULL else B * ld, item)
+            arena.plan(m_size, kernels.item_size)
     arena.allocate()
 
     cdef c.clstm_forward jobs[2]
@@ -258,17 +284,17 @@ def forward(job):
                     c0, h_n, c_n, d)
         if not plain:
             set_variant(&variant_calls[d], arena, packs[d], walk, None if masks is None else masks[d], reverse or d == 1)
-            variant_calls[d].m = arena.take(0 if keep or packed.variant.R == NULL else B * ld, item)
+            variant_calls[d].m = arena.take(m_size, kernels.item_size)
             jobs[d].variant_call = &variant_calls[d]
         if keep:
-            jobs[d].projected = NULL
-            jobs[d].gates = tape.gates[d] = tape.arena.take(positions * gates_stride, item)
-            jobs[d].cell_states = tape.cell_states[d] = tape.arena.take(positions * ld, item)
-            jobs[d].c = tape.c[d] = tape.arena.take(B * ld, item)
-            if not plain:
-                set_kept(&variant_calls[d], tape.arena, packs[d], positions)
-                tape.variant_calls[d] = variant_calls[d]
+            record(tape, &jobs[d], d, plain)
+    run_forward(kernels, jobs, D, split, num_threads)
+    return tape
 
+
+cdef int run_forward(const c.clstm_kernels *kernels, const c.clstm_forward *jobs, Py_ssize_t D, Split split,
+                     int num_threads) except -1:
+    """Run the jobs of all directions on the threads of the split."""
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
     with nogil:
@@ -279,12 +305,12 @@ def forward(job):
                 forward_thread(kernels, jobs, D, c.clstm_thread(), min(split.threads, c.clstm_threads()),
                                split.side_by_side, counters)
     free(counters)
-    return tape
+    return 0
 
 
 cdef void forward_thread(const c.clstm_kernels *kernels, const c.clstm_forward *jobs, Py_ssize_t D, Py_ssize_t rank,
                          Py_ssize_t size, bint side_by_side, c.clstm_counter *counters) noexcept nogil:
-    """What one thread of the region does: its direction, or its part of one after the other."""
+    """Do the work of one thread of the region: its direction, or its part of each direction in turn."""
     cdef Py_ssize_t d, half = size // 2
     if rank >= size:
         return
@@ -369,90 +395,116 @@ cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, 
 
 # Backward --------------------------------------------------------------------------------------------------------------
 
+cdef struct Scratch:  # memory of one direction's backward, in reals
+    Py_ssize_t states, columns, sums
+    Py_ssize_t row_sums, dh  # of variants only
+
+
+cdef Scratch scratch_of(Packed packed, const c.clstm_walk *walk, Split split, bint plain) noexcept:
+    cdef const c.clstm_kernels *kernels = packed.kernels
+    cdef Py_ssize_t H = packed.H, P = packed.P, Hp = kernels.padded(H), width = kernels.columns_width(packed.I, P)
+    cdef Scratch sizes
+    sizes.states = kernels.states_size(walk.rows, H, split.row_groups)
+    sizes.columns = split.threads * kernels.gradient_block * max(width, Hp)
+    sizes.sums = 4 * H * width + 4 * Hp
+    sizes.row_sums = 0 if plain else walk.rows * kernels.unit_parameters(&packed.variant) * Hp
+    sizes.dh = 0
+    if packed.variant.R != NULL:
+        sizes.dh = walk.positions * kernels.state_stride(P)
+        sizes.sums = max(sizes.sums, P * Hp + kernels.padded(P))
+    return sizes
+
+
 def backward(Tape tape, job, gradients):
     """Write the gradients of one layer and use the tape up; see `clstm._core.backend.Path`."""
-    cdef cnp.ndarray x = job.x, h0 = job.h0, y = job.y, dx = gradients.dx, dy = gradients.dy
-    cdef cnp.ndarray dh_n = gradients.dh_n, dc_n = gradients.dc_n, dh0 = gradients.dh0, dc0 = gradients.dc0
-    cdef int num_threads = job.num_threads
-    cdef bint add = gradients.add
     cdef Py_ssize_t D = len(tape.packs), d
     cdef Packed packed = tape.packs[0]
     cdef const c.clstm_kernels *kernels = packed.kernels
-    cdef Py_ssize_t item = kernels.item_size, I = packed.I, H = packed.H, P = packed.P
-    cdef Py_ssize_t ld = kernels.state_stride(H), ld_h = kernels.state_stride(P), width = kernels.columns_width(I, P)
+    cdef Py_ssize_t item = kernels.item_size
     cdef const c.clstm_walk *walk = &tape.walk.walk
     cdef Py_ssize_t B = walk.rows
+    cdef int num_threads = job.num_threads
     cdef bint plain = packed.plain and (D == 1 or (<Packed>tape.packs[1]).plain)
-    cdef Split split = split_backward(kernels, I, H, walk.steps, walk.positions, D, num_threads)
-    cdef Py_ssize_t columns = split.threads * kernels.gradient_block * max(width, kernels.padded(H))
-    cdef Py_ssize_t sums = 4 * H * width + 4 * kernels.padded(H), row_sums = 0, dh_size = 0
-    cdef Py_ssize_t states = kernels.states_size(B, H, split.row_groups)
-    cdef bint need_input = dx is not None
+    cdef bint need_input = gradients.dx is not None
+    cdef Split split = split_backward(kernels, packed.I, packed.H, walk.steps, walk.positions, D, num_threads)
+    cdef Scratch sizes = scratch_of(packed, walk, split, plain)
     if need_input and (job.lengths is not None or job.segments is not None):
-        dx[...] = 0
+        gradients.dx[...] = 0
 
-    if not plain:
-        row_sums = B * kernels.unit_parameters(&packed.variant) * kernels.padded(H)
-    if packed.variant.R != NULL:
-        dh_size = walk.positions * ld_h
-        sums = max(sums, P * kernels.padded(H) + kernels.padded(P))
     cdef Arena arena = Arena()
     for d in range(D):
         arena.plan(4 * B, sizeof(isize))
-        arena.plan(B * ld_h, item)
-        arena.plan(states, item)
-        arena.plan(columns, item)
-        arena.plan(sums, item)
+        arena.plan(B * kernels.state_stride(packed.P), item)
+        arena.plan(sizes.states, item)
+        arena.plan(sizes.columns, item)
+        arena.plan(sizes.sums, item)
         if not plain:
             plan_variant(arena, packed, B)
-            arena.plan(row_sums, item)
-            arena.plan(dh_size, item)
+            arena.plan(sizes.row_sums, item)
+            arena.plan(sizes.dh, item)
     arena.allocate()
 
     cdef c.clstm_backward jobs[2]
-    cdef c.clstm_variant_call *call = NULL
-    cdef isize *rows
-    cdef cnp.ndarray dweight_ih, dweight_hh, dbias
-    cdef bint reverse
     for d in range(D):
-        packed = tape.packs[d]
-        packed.prepare_backward(need_input, num_threads)
-        grads = gradients.weights[d]
-        dweight_ih, dweight_hh, dbias = grads["weight_ih"], grads["weight_hh"], grads["bias"]
-        reverse = tape.reverse or d == 1
-        memset(&jobs[d], 0, sizeof(c.clstm_backward))
-        rows = <isize *>arena.take(4 * B, sizeof(isize))
-        jobs[d].walk = walk
-        jobs[d].I, jobs[d].H, jobs[d].P = I, H, P
-        jobs[d].Ub, jobs[d].Wb = packed.Ub, packed.Wb
-        jobs[d].x = sequences_of(x, 0, reverse, tape.walk, rows)
-        jobs[d].y = sequences_of(y, d * P, reverse, tape.walk, rows + B)
-        jobs[d].dy = sequences_of(dy, d * P, reverse, tape.walk, rows + 2 * B)
-        if need_input:
-            jobs[d].dx = sequences_of(dx, 0, reverse, tape.walk, rows + 3 * B)
-        jobs[d].add_dx = d == 1
-        jobs[d].h0 = item_at(h0, d)
-        jobs[d].dhn, jobs[d].dcn = item_at(dh_n, d), item_at(dc_n, d)
-        jobs[d].dh0, jobs[d].dc0 = item_at(dh0, d), item_at(dc0, d)
-        jobs[d].dh, jobs[d].dc = arena.take(B * ld_h, item), arena.take(states, item)
-        jobs[d].c, jobs[d].gates, jobs[d].cell_states = tape.c[d], tape.gates[d], tape.cell_states[d]
-        jobs[d].dW, jobs[d].dU = cnp.PyArray_DATA(dweight_ih), cnp.PyArray_DATA(dweight_hh)
-        jobs[d].db, jobs[d].add = cnp.PyArray_DATA(dbias), add
-        jobs[d].columns, jobs[d].sums = arena.take(columns, item), arena.take(sums, item)
+        (<Packed>tape.packs[d]).prepare_backward(need_input, num_threads)
+        set_backward(&jobs[d], arena, tape, d, sizes, job, gradients)
         jobs[d].row_groups = split.row_groups
-        if plain:
-            continue
-        call = &tape.variant_calls[d]
-        set_variant(call, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], reverse)
-        call.unit_parameter_sums = arena.take(row_sums, item)
-        call.dh = arena.take(dh_size, item)
-        dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = map(grads.get, OPTIONAL)
-        call.dR, call.dpeephole, call.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
-        call.dcell_gain, call.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
-        if packed.variant.gate_gain != NULL:  # the bias comes after the norm
-            call.dgate_shift, jobs[d].db = jobs[d].db, NULL
-        jobs[d].variant_call = call
+        if not plain:
+            set_variant_backward(&jobs[d], arena, tape, d, sizes, gradients.weights[d])
+    run_backward(kernels, jobs, D, need_input, split, num_threads)
 
+
+cdef int set_backward(c.clstm_backward *out, Arena arena, Tape tape, Py_ssize_t d, Scratch sizes, job,
+                      gradients) except -1:
+    """Fill in the C job of the d-th direction."""
+    cdef Packed packed = tape.packs[d]
+    cdef Py_ssize_t B = tape.walk.walk.rows, P = packed.P, item = packed.kernels.item_size
+    cdef isize *rows = <isize *>arena.take(4 * B, sizeof(isize))
+    cdef bint reverse = tape.reverse or d == 1
+    weights = gradients.weights[d]
+    memset(out, 0, sizeof(c.clstm_backward))
+    out.walk = &tape.walk.walk
+    out.I, out.H, out.P = packed.I, packed.H, P
+    out.Ub, out.Wb = packed.Ub, packed.Wb
+    out.x = sequences_of(job.x, 0, reverse, tape.walk, rows)
+    out.y = sequences_of(job.y, d * P, reverse, tape.walk, rows + B)
+    out.dy = sequences_of(gradients.dy, d * P, reverse, tape.walk, rows + 2 * B)
+    if gradients.dx is not None:
+        out.dx = sequences_of(gradients.dx, 0, reverse, tape.walk, rows + 3 * B)
+    out.add_dx = d == 1
+    out.h0 = item_at(job.h0, d)
+    out.dhn, out.dcn = item_at(gradients.dh_n, d), item_at(gradients.dc_n, d)
+    out.dh0, out.dc0 = item_at(gradients.dh0, d), item_at(gradients.dc0, d)
+    out.dh = arena.take(B * packed.kernels.state_stride(P), item)
+    out.dc = arena.take(sizes.states, item)
+    out.c, out.gates, out.cell_states = tape.c[d], tape.gates[d], tape.cell_states[d]
+    out.dW, out.dU = data_of(weights["weight_ih"]), data_of(weights["weight_hh"])
+    out.db, out.add = data_of(weights["bias"]), gradients.add
+    out.columns, out.sums = arena.take(sizes.columns, item), arena.take(sizes.sums, item)
+    return 0
+
+
+cdef int set_variant_backward(c.clstm_backward *out, Arena arena, Tape tape, Py_ssize_t d, Scratch sizes,
+                              weights) except -1:
+    """Fill in what a variant that isn't plain adds to the job; `weights` are the gradients to be written."""
+    cdef Packed packed = tape.packs[d]
+    cdef Py_ssize_t item = packed.kernels.item_size
+    cdef c.clstm_variant_call *call = &tape.variant_calls[d]
+    set_variant(call, arena, packed, tape.walk, None if tape.masks is None else tape.masks[d], tape.reverse or d == 1)
+    call.unit_parameter_sums = arena.take(sizes.row_sums, item)
+    call.dh = arena.take(sizes.dh, item)
+    dweight_hr, dpeephole, dnorm_gates, dnorm_cell, dnorm_cell_bias = map(weights.get, OPTIONAL)
+    call.dR, call.dpeephole, call.dgate_gain = data_of(dweight_hr), data_of(dpeephole), data_of(dnorm_gates)
+    call.dcell_gain, call.dcell_shift = data_of(dnorm_cell), data_of(dnorm_cell_bias)
+    if packed.variant.gate_gain != NULL:  # the bias comes after the norm
+        call.dgate_shift, out.db = out.db, NULL
+    out.variant_call = call
+    return 0
+
+
+cdef int run_backward(const c.clstm_kernels *kernels, const c.clstm_backward *jobs, Py_ssize_t D, bint need_input,
+                      Split split, int num_threads) except -1:
+    """Run the jobs of all directions on the threads of the split."""
     cdef c.clstm_counter *counters = new_counters(split.threads, 2)
     cdef int n = region_threads(split.threads, num_threads)
     with nogil:
@@ -463,6 +515,7 @@ def backward(Tape tape, job, gradients):
                 backward_thread(kernels, jobs, D, need_input, c.clstm_thread(), min(split.threads, c.clstm_threads()),
                                 split.side_by_side, counters)
     free(counters)
+    return 0
 
 
 cdef void backward_thread(const c.clstm_kernels *kernels, const c.clstm_backward *jobs, Py_ssize_t D, bint need_input,

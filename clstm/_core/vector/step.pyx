@@ -29,7 +29,7 @@ cdef enum:
 
 
 cdef class VectorSteps(Steps):
-    """Steps of layers packed by `forward_backward.pack`."""
+    """Steps of plain layers of one width."""
 
     cdef tuple packs
     cdef int num_threads    # the most that were allowed
