@@ -45,7 +45,7 @@ from cython.parallel cimport prange, threadid
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
-from scipy.linalg cimport cython_blas
+from clstm._core.portable cimport blas
 
 from clstm._core.portable.variant cimport (
     SCRATCH, SUMS, CellStep, backward_cell_row, fill_activation, forward_cell_row, real, settle, settle_backward,
@@ -68,9 +68,9 @@ cdef inline void blas_gemm(char* trans_a, char* trans_b, int m, int n, int k, co
                            int ldb, real beta, real* c, int ldc) noexcept nogil:
     cdef real one = 1
     if real is float:
-        cython_blas.sgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
+        blas.sgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
     else:
-        cython_blas.dgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
+        blas.dgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
 
 
 cdef void gemm(bint at, bint bt, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const real* a, Py_ssize_t lda, const real* b,
