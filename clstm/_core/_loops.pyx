@@ -63,7 +63,7 @@ def max_forward(cnp.ndarray y, cnp.ndarray lengths, cnp.ndarray pooled, cnp.ndar
     cdef void* best = dense_writable(pooled, real, 2)
     cdef Py_ssize_t* places = <Py_ssize_t*> dense_writable(steps, cnp.NPY_INTP, 2)
     cdef Py_ssize_t B = y.shape[0], H = y.shape[2], row = stride(y, 0), step = stride(y, 1), b
-    if H > 1 and stride(y, 2) != 1:
+    if cnp.PyArray_SIZE(y) and H > 1 and stride(y, 2) != 1:
         raise ValueError("expected y to be dense along its last axis")
     with nogil:
         for b in range(B):
