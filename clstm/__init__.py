@@ -15,9 +15,9 @@ except ModuleNotFoundError as error:
     if not (error.name or "").startswith("clstm."):
         raise
     raise ImportError(
-        f"clstm isn't built in {__path__[0]!r} ({error}). If this is a source tree, build it there "
-        "(pip install -e ., or python setup.py build_ext --inplace), or start Python in another folder to import "
-        "the clstm that is installed."
+        f"clstm in {__path__[0]!r} isn't built for this Python ({error}). If that is a clone, either build it there, "
+        'with "python -m pip install -e ." or, after a change, "python setup.py build_ext --inplace"; or start Python '
+        "in another folder, which imports the clstm that is installed."
     ) from None
 
 if TYPE_CHECKING:

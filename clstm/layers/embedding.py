@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clstm._checks import check_dtype, check_flag, check_index, check_real, check_token_ids, random_generator
-from clstm._core import _embedding
+from clstm._core import _loops
 from clstm._package import public
 from clstm.layers.base import Layer, LayerContext, LayerGradients, dtype_option, represent, take_context
 from clstm.layers.row_gradient import RowGradient
@@ -139,7 +139,7 @@ class Embedding(Layer):
         if not self.sparse:
             # Not zeros_like, which writes to the whole array: of zeros, the system clears only the pages that are used
             dweight = np.zeros(self._weights["weight"].shape, self.dtype)
-            _embedding.scatter_add(dweight, ids, dy, -1 if self.padding_idx is None else self.padding_idx)
+            _loops.scatter_add(dweight, ids, dy, -1 if self.padding_idx is None else self.padding_idx)
             return LayerGradients({"weight": dweight}, None)
         if self.padding_idx is not None:
             real = ids != self.padding_idx
@@ -147,7 +147,7 @@ class Embedding(Layer):
         rows, numbers = np.unique(ids, return_inverse=True)
         numbers = numbers.astype(np.int64, copy=False)
         values = np.zeros((len(rows), self.embedding_dim), self.dtype)
-        _embedding.scatter_add(values, numbers, dy, -1)
+        _loops.scatter_add(values, numbers, dy, -1)
         return LayerGradients({"weight": RowGradient(rows, values, (self.num_embeddings, self.embedding_dim))}, None)
 
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from clstm._core import _pooling
+from clstm._core import _loops
 from clstm._package import public
 
 
@@ -123,13 +123,13 @@ class MaxPooling(Pooling):
             lengths = np.full(batch, time, np.int64)
         pooled = np.empty((batch, features), y.dtype)
         steps = np.empty((batch, features), np.intp)
-        _pooling.max_forward(y, lengths, pooled, steps)
+        _loops.max_forward(y, lengths, pooled, steps)
         return pooled, (y.shape, steps)
 
     def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         y_shape, steps = context
         dy = np.zeros(y_shape, dpooled.dtype)
-        _pooling.max_backward(np.ascontiguousarray(dpooled), steps, dy)
+        _loops.max_backward(np.ascontiguousarray(dpooled), steps, dy)
         return dy, None
 
 

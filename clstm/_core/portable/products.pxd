@@ -1,6 +1,6 @@
 """Matrix products of any size by SciPy's BLAS, on the thread that calls."""
 
-from scipy.linalg cimport cython_blas
+from clstm._core.portable cimport blas
 
 from clstm._core.portable.variant cimport real
 
@@ -12,9 +12,9 @@ cdef inline void blas_gemm(char* trans_a, char* trans_b, int m, int n, int k, co
                            int ldb, real beta, real* c, int ldc) noexcept nogil:
     cdef real one = 1
     if real is float:
-        cython_blas.sgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
+        blas.sgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
     else:
-        cython_blas.dgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
+        blas.dgemm(trans_a, trans_b, &m, &n, &k, &one, <real*> a, &lda, <real*> b, &ldb, &beta, c, &ldc)
 
 
 cdef inline Py_ssize_t halved(Py_ssize_t size) noexcept nogil:
