@@ -50,7 +50,7 @@ LINK_FLAGS = ["-Wl,-s", "-Wl,--as-needed"] if sys.platform.startswith("linux") e
 # What connects Python to the kernels has no loops over elements: optimising it takes long and gains nothing measurable.
 GLUE = ("clstm._core._dense", "clstm._core._openmp", "clstm._core.portable.blas", "clstm._core.vector.")
 SANITIZERS = ("address", "undefined", "thread")
-SANITIZER_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer"]
+SANITIZER_FLAGS = ["-O1", "-g1", "-fno-omit-frame-pointer"]  # line numbers only: gcc takes minutes for variables
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": False,

@@ -1,7 +1,7 @@
-"""Dense products on the vector path: y = x weight^T + bias and its way back, on the tiles that carry the LSTM.
+"""Dense products on the vector path: y = x weight^T + bias and its backward pass, by the kernels that the LSTM uses.
 
-Faster than BLAS at the sizes of output layers, and a row's result is the same bits in any batch. Arguments are trusted:
-one dtype, rows contiguous, any stride between rows.
+They are faster than BLAS at the sizes of output layers, and a row's result is the same bits in any batch. Arguments
+aren't checked here: arrays have one dtype and contiguous rows, with any stride between rows.
 """
 
 import numpy as np
@@ -16,11 +16,11 @@ from clstm._core.vector.runtime cimport Arena, kernels_of, region_threads, team_
 cnp.import_array()
 
 cdef enum:
-    FLOPS_A_THREAD = 1 << 20  # less than this doesn't pay for entering a parallel region
+    FLOPS_A_THREAD = 1 << 20  # for less work than this, starting a parallel region costs more than a thread saves
 
 
 cdef class Packed:
-    """A weight (N, K) and bias (N,) as panels, both ways; never changed."""
+    """A weight (N, K) and bias (N,) packed into panels, for the forward and the backward pass; never changed."""
 
     cdef const c.clstm_kernels *kernels
     cdef Py_ssize_t N, K
@@ -28,7 +28,7 @@ cdef class Packed:
     cdef object weight
     cdef void *panels   # of N columns, for y
     cdef void *bias
-    cdef void *back     # of K columns, for dx, made when first needed
+    cdef void *back     # of K columns, for dx; packed by the first backward pass
 
     cdef int prepare_backward(self) except -1:
         cdef Arena arena

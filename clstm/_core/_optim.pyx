@@ -48,8 +48,8 @@ cdef inline floating normal(floating x) noexcept nogil:
 
 
 cdef struct Runs:
-    Py_ssize_t count, n  # runs; elements of grad in all
-    const int64_t* rows  # NULL: all of them
+    Py_ssize_t count, n  # number of runs, number of elements of grad
+    const int64_t* rows  # the row that each run is, NULL where runs are parts of the whole weight
 
 
 cdef Runs runs_of(cnp.ndarray grad, cnp.ndarray rows, int num_threads) except *:
@@ -61,7 +61,7 @@ cdef Runs runs_of(cnp.ndarray grad, cnp.ndarray rows, int num_threads) except *:
 
 
 cdef inline Py_ssize_t start_of(Runs runs, Py_ssize_t run) noexcept nogil:
-    """Where a run begins in grad, and where run - 1 ends: a thread's part in whole cache lines, or a row."""
+    """Where a run begins in grad, and the run before it ends: a row, or a thread's part in whole cache lines."""
     if runs.rows != NULL:
         return runs.n // runs.count * run
     return runs.n if run == runs.count else (runs.n * run // runs.count) & ~<Py_ssize_t>15
@@ -81,7 +81,7 @@ cdef inline const void* readable(cnp.ndarray array, cnp.ndarray weight) except? 
     return dense(array, cnp.PyArray_TYPE(weight), 1)
 
 
-# SGD with momentum (Polyak 1964) and Nesterov's form of it as in Sutskever et al. (2013).
+# SGD with momentum (Polyak 1964), or Nesterov's form of momentum as in Sutskever et al. (2013).
 #     g = grad + weight_decay * weight
 #     buffer = momentum * buffer + g;   weight -= lr * (g + momentum * buffer if nesterov else buffer)
 
@@ -97,7 +97,7 @@ cdef void sgd_momentum_run(
     floating* weight, const floating* grad, floating* buffer, Py_ssize_t n,
     floating lr, floating momentum, floating nesterov, floating weight_decay,
 ) noexcept nogil:
-    """`nesterov` is the momentum or 0; the plain form then is that of the buffer alone."""
+    """`nesterov` is the momentum, or 0 for the plain form, which steps along the buffer alone."""
     cdef Py_ssize_t i
     cdef floating g, b
     cdef floating of_g = 1 if nesterov > 0 else 0

@@ -68,7 +68,7 @@ def test_sanitizers_are_built_in(project):
     extension, _ = built(project, CLSTM_SANITIZE="undefined, address")
     code = extension.read_bytes()
     assert b"__asan_init" in code
-    assert b".debug_info" in code  # for the lines in reports
+    assert b".debug_line" in code  # for the lines in reports
 
 
 @pytest.mark.parametrize("value", ["memory", "address,", "address,thread", "1"])

@@ -15,7 +15,7 @@ cdef void* product(str name, str real) except NULL:
     capsule = cython_blas.__pyx_capi__[name]
     cdef const char* signature = PyCapsule_GetName(capsule)
     # SciPy's own names of float and double end in cython_blas_s and cython_blas_d.
-    found = re.sub(r"\w+_cython_blas_([sd])\b", lambda match: {"s": "float", "d": "double"}[match[1]], signature.decode())
+    found = re.sub(r"\w*cython_blas_([sd])\b", lambda match: {"s": "float", "d": "double"}[match[1]], signature.decode())
     expected = "void (char *, char *, int *, int *, int *, {0}, {0}, int *, {0}, int *, {0}, {0}, int *)"
     if found != expected.format(f"{real} *"):
         raise ImportError(f"scipy.linalg.cython_blas.{name} is {found}, expected {expected.format(real + ' *')}")
