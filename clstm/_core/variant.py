@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-# An activation's code is its index; src/cell.h has the same order.
+# An activation's code is its index; src/variant.h has the same order.
 ACTIVATIONS = (
     "sigmoid", "tanh", "relu", "hard_sigmoid", "leaky_relu", "thresholded_relu", "elu", "affine", "scaled_tanh",
     "softsign", "softplus", "linear", "exponential", "selu",

@@ -12,7 +12,7 @@ cnp.import_array()
 
 
 cdef class Packed:
-    """The weights of one direction as panels; never changed, so that any number of calls may share it."""
+    """The weights of one direction as panels; immutable, so that any number of calls may share them."""
 
     cdef int prepare_backward(self, bint need_input, int num_threads) except -1:
         if self.Ub == NULL:
@@ -39,7 +39,7 @@ cdef class Packed:
 
 
 cdef int pack_threads(Py_ssize_t size, int num_threads) noexcept:
-    """Threads that pay for packing a matrix of `size` numbers."""
+    """Return how many threads to pack a matrix of `size` numbers with."""
     return num_threads if size >= 1 << 18 else 1
 
 
@@ -80,25 +80,27 @@ def pack_cell(cell, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bi
     """Return a snapshot of one direction's weights with a `clstm._core.variant.Cell`, C-contiguous.
 
     weight_ih (4H, I), weight_hh (4H, P), bias (4H,); None where the option is off: weight_hr (P, H), peephole (3H,) of
-    i, f, o, norm_gates (4H,), norm_cell (H,), norm_cell_bias (H,). With coupled gates the rows of i are there, as zeros.
+    i, f, o, norm_gates (4H,), norm_cell (H,), norm_cell_bias (H,). With coupled gates the rows of i are zero.
     """
     cdef bint layer_norm = norm_gates is not None
-    # With layer norm the bias comes after it
+    # With layer norm the bias is added after it
     cdef Packed packed = pack(weight_ih, weight_hh, np.zeros_like(bias) if layer_norm else bias, num_threads)
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size, H = packed.H, P = packed.P, Hp = kernels.padded(H)
-    cdef Py_ssize_t product = H * kernels.padded(P), product_back = P * Hp
+    cdef Py_ssize_t product = H * kernels.padded(P), product_backward = P * Hp
     cdef Arena arena = Arena()
     packed.plain, packed.variant_arena = False, arena
     packed.h_zoneout, packed.c_zoneout = cell.zoneout
     packed.variant.coupled = cell.coupled
     packed.variant.cell_clip, packed.variant.gate_clip = cell.cell_clip, cell.gate_clip
-    packed.variant.gate, packed.variant.candidate, packed.variant.output = (activation_of(given) for given in cell.activations)
+    packed.variant.gate, packed.variant.candidate, packed.variant.output = (
+        activation_of(given) for given in cell.activations
+    )
     for gates in (3, 4, 4, 1, 1):
         arena.plan(gates * Hp, item)
     if weight_hr is not None:
         arena.plan(product, item)
-        arena.plan(product_back, item)
+        arena.plan(product_backward, item)
     arena.allocate()
     cdef void *panels
     if peephole is not None:
@@ -113,7 +115,7 @@ def pack_cell(cell, cnp.ndarray weight_ih, cnp.ndarray weight_hh, cnp.ndarray bi
         panels = arena.take(product, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), H, P, 1, H, panels)
         packed.variant.R = panels
-        panels = arena.take(product_back, item)
+        panels = arena.take(product_backward, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), P, H, H, 1, panels)
         packed.variant.Rb = panels
     return packed
@@ -127,14 +129,14 @@ cdef c.clstm_activation activation_of(tuple given) except *:
 
 cdef const void *units_of(const c.clstm_kernels *kernels, Arena arena, cnp.ndarray values, Py_ssize_t parts,
                           Py_ssize_t H) noexcept:
-    """What each unit has of its own, (parts * H,), with zeros behind each of `parts` parts."""
+    """Pack per-unit parameters, (parts * H,), with zeros behind each part."""
     cdef void *units = arena.take(parts * kernels.padded(H), kernels.item_size)
     kernels.pack_units(cnp.PyArray_DATA(values), parts, H, units)
     return units
 
 
 cdef bint alike(packs) except -1:
-    """Whether all layers are plain and of one width."""
+    """Return whether all layers have no options and the same width."""
     cdef Packed packed
     for packed in packs:
         if not packed.plain or packed.H != (<Packed>packs[0]).H:
