@@ -8,6 +8,7 @@ measured once in a process: see `machine`. The constants below were measured on 
 import numpy as np
 
 cimport numpy as cnp
+from libc.stdint cimport int64_t
 
 from clstm._core.vector.kernels cimport clstm_kernels
 from clstm._core.vector.runtime cimport kernels_of
@@ -16,6 +17,7 @@ cnp.import_array()
 
 cdef extern from "region.h" nogil:
     const double CLSTM_USUAL_L3
+    int64_t clstm_now()
     double clstm_multiply_add_cycles(const clstm_kernels *kernels)
     double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
     double clstm_region_cycles(int threads)
@@ -30,8 +32,9 @@ cdef enum:
     REGION_CACHE_CYCLES = 12_000  # cost of a region beyond an empty one: filling caches with the job, x, y, weights
     MIN_STEP_BLOCK = 6         # steps of a wavefront's block: the rows of a tile in the input projection of one row
     MAX_STEP_BLOCKS = 16       # threads are idle in the first and last blocks, and each block costs a barrier
-    BUSY_REGION = 30_000       # cycles of a region above which other processes were probably running
-    BUSY_ATTEMPTS = 3          # it is measured so many times then
+    BUSY_REGION = 30_000       # cycles of a region and of a barrier's round above which other processes were probably running
+    BUSY_BARRIER = 5_000
+    BUSY_NANOSECONDS = 20_000_000  # for so long they are measured again then
 
     L1_BYTES_PER_CYCLE = 64
     L2_BYTES_PER_CYCLE = 36
@@ -63,8 +66,8 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
 
     Each speed is measured once in a process, before the first job whose plan depends on it, so that a job is planned
     the same way throughout a process: multiply-adds before the first job of an instruction set (0.1 ms), level 3 before the first one whose
-    `weights`, in bytes, level 2 doesn't hold (1 to 3 ms), a region and its barrier before the first one that could pay for
-    a region of num_threads threads (0.1 ms on an idle machine, at most 10). The GIL is held from the first look
+    `weights`, in bytes, level 2 doesn't hold (1 to 10 ms), a region and its barrier before the first one that could pay for
+    a region of num_threads threads (0.1 ms, or 20 on a busy machine). The GIL is held from the first look
     at a value until it is stored, so that no two threads measure at once.
     """
     global _l3_speed, _measurements
@@ -91,15 +94,13 @@ cdef Machine machine(const clstm_kernels *kernels, int num_threads, double weigh
 
 
 cdef void measure_region(const clstm_kernels *kernels, int num_threads) noexcept:
-    """Measure a region of num_threads threads and its barrier, several times if other processes seem to be running."""
-    cdef double least = clstm_region_cycles(num_threads)
-    cdef int attempt
-    for attempt in range(1, BUSY_ATTEMPTS):
-        if least <= BUSY_REGION:
-            break
-        least = min(least, clstm_region_cycles(num_threads))
-    _barriers[num_threads] = clstm_barrier_cycles(kernels, num_threads)
-    _regions[num_threads] = least
+    """Measure a region of num_threads threads and its barrier, again for a while if other processes seem to be running."""
+    cdef double region = clstm_region_cycles(num_threads), barrier = clstm_barrier_cycles(kernels, num_threads)
+    cdef int64_t begin = clstm_now()
+    while (region > BUSY_REGION or barrier > BUSY_BARRIER) and clstm_now() - begin < BUSY_NANOSECONDS:
+        region = min(region, clstm_region_cycles(num_threads))
+        barrier = min(barrier, clstm_barrier_cycles(kernels, num_threads))
+    _regions[num_threads], _barriers[num_threads] = region, barrier
 
 
 def speed() -> dict[str, float]:

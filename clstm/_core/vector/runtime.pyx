@@ -47,7 +47,7 @@ cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept:
     return _kernels_f32 if cnp.PyArray_ITEMSIZE(array) == 4 else _kernels_f64
 
 
-# Large allocations are kept for the next call that needs about as much. Without them a training step would spend a fifth of
+# Large allocations are kept for the next call that needs about as much. Otherwise a training step would spend a fifth of
 # its time in the system, which clears fresh pages.
 cdef list _spares = []
 cdef enum:
