@@ -1,25 +1,25 @@
-/* Sigmoid and tanh on vectors: from one reduction and one division, without table.
+/* Sigmoid and tanh of vectors in registers, by one range reduction and one division, without a table.
  *
  *     sigmoid(-|x|) = s / (s + e^r)               with s = 2^n, n = round(-|x| / ln 2), r = |x| + n ln 2
  *     tanh(-|x|) = (s e^r - 1) / (s e^r + 1)      with the same of 2|x|, and -r instead of r
  *
  * |r| <= ln(2)/2 (Cody & Waite 1980), e^r - 1 = r + r^2 P(r) with P fitted to the smallest largest error (relative to
  * e^r - 1: 2^-25 in float32, 2^-54 in float64). The other half follows by symmetry: sigmoid(x) = 1 - sigmoid(-x).
- * Divisions have a unit of their own in today's processors, so they cost less than Newton's iteration, which
- * would take the multiply-adds of the rest; and they are the same bits everywhere.
+ * Today's processors divide in a unit of its own, so a division costs less than Newton's iteration, which would occupy the units
+ * of the other multiply-adds; and its bits are the same everywhere.
  *
  * At most 2 units in the last place from the exact value in float32 and 2.5 in float64 (tests/layers/test_activations.py),
- * exact at the ends (sigmoid(-inf) = 0, tanh(+-inf) = +-1), NaN in gives NaN out. Results below the smallest normal
- * number are 0.
+ * exact at infinity (sigmoid(-inf) = 0, tanh(+-inf) = +-1); NaN results in NaN. Results below the smallest normal number
+ * are 0.
  */
 #ifndef CLSTM_ACTIVATIONS_H
 #define CLSTM_ACTIVATIONS_H
 
 #include "vector.h"
 
-/* ROUNDER: 1.5 * 2^MANTISSA, adding which rounds to whole numbers, and the exponent's bias, so that the last bits of
- * n + ROUNDER are the exponent of 2^n. EXP_ZERO: from here down 2^n is 0. TANH_LOW: whether tanh needs ln 2 in two parts;
- * in float32 what n LN2_LOW adds to e^(-2|x|) is less than 0.06 units. */
+/* ROUNDER: 1.5 * 2^MANTISSA, which rounds to whole numbers when it is added, and the exponent's bias, so that the last
+ * bits of n + ROUNDER are the exponent of 2^n. EXP_ZERO: 2^n counts as 0 from here down. TANH_LOW: whether tanh needs
+ * ln 2 in two parts; in float32, n LN2_LOW changes e^(-2|x|) by less than 0.06 units in the last place. */
 #if defined(CLSTM_F32)
 #define MANTISSA 23
 #define ROUNDER (12582912.0f + 127)
@@ -42,7 +42,7 @@ static const real EXPM1[] = {2.510038549551031908e-8,   2.762008844540974816e-7,
                              0.008333333333330061833,   0.04166666666662412787,  0.1666666666666666745, 0.5};
 #endif
 
-/* For x <= 0: x = n ln 2 + r, with 2^n in *scale and r returned, or -r where `negative`. `low`: whether ln 2 is in two parts. */
+/* For x <= 0, x = n ln 2 + r: return r, or -r if `negative`, and 2^n in *scale. `low`: whether ln 2 is in two parts. */
 INLINE vec reduced(vec x, vec *scale, int low, int negative)
 {
     x = larger(broadcast(EXP_ZERO), x);
@@ -51,7 +51,7 @@ INLINE vec reduced(vec x, vec *scale, int low, int negative)
     return !low ? r : negative ? r + n * LN2_LOW : r - n * LN2_LOW;
 }
 
-/* P */
+/* P(r), of the comment at the top */
 INLINE vec polynomial(vec r)
 {
     vec p = broadcast(EXPM1[0]);
@@ -61,15 +61,15 @@ INLINE vec polynomial(vec r)
     return p;
 }
 
-/* For x <= 0: e^x = scale (1 + return value). */
+/* For x <= 0: e^x = *scale * (1 + the returned value) */
 INLINE vec exp_parts(vec x, vec *scale, int low)
 {
     const vec r = reduced(x, scale, low, 0);
     return polynomial(r) * (r * r) + r;
 }
 
-/* Make the first `sigmoids` of x their sigmoids and the `tanhs` after them their tanhs, 4 at most. Each is a chain of operations
- * that wait for each other: in turn, several keep the units busy. */
+/* Replace the first `sigmoids` vectors of x by their sigmoids and the `tanhs` vectors behind them by their tanhs, 4
+ * vectors at most. Each is a chain of dependent operations; interleaving several chains keeps the units busy. */
 INLINE void squash(vec *x, int sigmoids, int tanhs)
 {
 #define EACH UNROLL for (int j = 0; j < sigmoids + tanhs; j++)
@@ -98,7 +98,7 @@ INLINE vec tanh_(vec x)
     return x;
 }
 
-/* Make n vectors their tanhs. */
+/* Replace n vectors by their tanhs. */
 INLINE void tanhs(vec *x, int n)
 {
     for (; n >= 4; n -= 4, x += 4)

@@ -1,9 +1,10 @@
-/* Backward over a walk, from the last step to the first:
+/* The backward pass over a walk, from the last step to the first:
  *
  *     dh_t = dy_t + dgates_{t+1} U         dc_t = dc_{t+1} f_{t+1} + dh_t o (1 - tanh(c_t)^2)
  *     di = dc g i (1 - i)   df = dc c_{t-1} f (1 - f)   dg = dc i (1 - g^2)   do = dh tanh(c_t) o (1 - o)
  *
- * in place of the gates; then dW = sum dgates^T x, dU = sum dgates^T h_{t-1}, db = sum dgates and dx = dgates W.
+ * The gate gradients overwrite the gates. Then dW = sum dgates^T x, dU = sum dgates^T h_{t-1}, db = sum dgates and
+ * dx = dgates W. The arrays of a clstm_backward, with their shapes and owners, are described in kernels.h.
  */
 #ifndef CLSTM_BACKWARD_H
 #define CLSTM_BACKWARD_H
@@ -16,39 +17,41 @@
 #include "tile.h"
 #include "walk.h"
 
-/* Where one row's step of the backward pass reads and writes */
+/* What one row reads and writes at a step of the backward pass */
 typedef struct {
     const real *c, *c_before, *dy;
     real *dc, *gates;
 } backward_row;
 
-/* The gate gradients of n vectors of units from `unit` on, n known where it is compiled */
-INLINE void vector_gradients(const backward_row *at, isize H, isize unit, const real *after, int n)
+/* The gate gradients of n vectors of units from `unit` on, n being a constant where this is inlined. `dh_after` is the
+ * part of dh that comes from the step after. */
+INLINE void vector_gradients(const backward_row *at, isize H, isize unit, const real *dh_after, int n)
 {
     const isize Hp = padded(H);
-    vec squashed[4];
-    UNROLL for (int j = 0; j < n; j++) squashed[j] = load(at->c + unit + j * VL);
-    squash(squashed, 0, n);
+    vec tanh_c[4];
+    UNROLL for (int j = 0; j < n; j++) tanh_c[j] = load(at->c + unit + j * VL);
+    squash(tanh_c, 0, n);
     UNROLL for (int j = 0; j < n; j++, unit += VL) {
         const vec i = load(at->gates + unit), f = load(at->gates + Hp + unit);
         const vec g = load(at->gates + 2 * Hp + unit), o = load(at->gates + 3 * Hp + unit);
-        const vec dh = load(after + j * VL) + (H - unit >= VL ? load(at->dy + unit) : load_part(at->dy + unit, H - unit));
-        const vec tanh_c = squashed[j], dc = load(at->dc + unit) + dh * o * (1 - tanh_c * tanh_c);
+        const vec dh = load(dh_after + j * VL) + (H - unit >= VL ? load(at->dy + unit) : load_part(at->dy + unit, H - unit));
+        const vec q = tanh_c[j], dc = load(at->dc + unit) + dh * o * (1 - q * q);
         store(at->gates + unit, dc * g * i * (1 - i));
         store(at->gates + Hp + unit, dc * load(at->c_before + unit) * f * (1 - f));
         store(at->gates + 2 * Hp + unit, dc * i * (1 - g * g));
-        store(at->gates + 3 * Hp + unit, dh * tanh_c * o * (1 - o));
+        store(at->gates + 3 * Hp + unit, dh * q * o * (1 - o));
         store(at->dc + unit, dc * f);
     }
 }
 
-/* The gate gradients of units [unit0, unit1) of one row; dh holds the part from the step after. */
+/* The gate gradients of units [unit0, unit1) of one row; dh_after holds the part of dh that comes from the step after. */
 INLINE void finish_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, ld = state_stride(H), position = walk->start[s] + b;
     const backward_row at = {.c = (const real *)job->cell_states + position * ld,
-                         .c_before = s > 0 ? (const real *)job->cell_states + (walk->start[s - 1] + b) * ld : (const real *)job->c + b * ld,
+                         .c_before = s > 0 ? (const real *)job->cell_states + (walk->start[s - 1] + b) * ld
+                                           : (const real *)job->c + b * ld,
                          .dy = features_at(&job->dy, b, s),
                          .dc = (real *)job->dc + b * ld,
                          .gates = (real *)job->gates + position * gates_stride(H)};
@@ -68,14 +71,15 @@ INLINE const real *gates_of(const clstm_backward *job, isize s, isize b)
     return (const real *)job->gates + (job->walk->start[s] + b) * gates_stride(job->H);
 }
 
-/* Asks for the rows that step s will read, one after the other. */
+/* Which of the rows that step s will read are to be prefetched next: first the gates, then dy and the cell states before */
 typedef struct {
     const clstm_backward *job;
     const partition *part;
     isize s, prefetched;
 } step_prefetch;
 
-static void prefetch_step_before(void *state_, segment *at)
+/* Prefetch the next of these rows. */
+static void prefetch_step_before(void *state_, term *at)
 {
     step_prefetch *state = state_;
     const clstm_backward *job = state->job;
@@ -93,8 +97,8 @@ static void prefetch_step_before(void *state_, segment *at)
         set_row_prefetch(at, (const real *)job->cell_states + (walk->start[s - 1] + b) * state_stride(H), H);
 }
 
-/* How many of the next panels in turn have 4 vectors and may be taken at once; of large ones only so many as leave L2 room
- * for others. */
+/* How many of the next panels in the panel order have 4 vectors and may be taken at once. Of large panels only as many
+ * as leave room in L2 for other data. */
 INLINE isize full_panels(const partition *part, isize s, isize done, isize H, isize P)
 {
     const isize full = whole_panels_ahead(part, s, done, P / (4 * VL));
@@ -102,11 +106,12 @@ INLINE isize full_panels(const partition *part, isize s, isize done, isize H, is
     return smaller(full, room > 2 ? room : 2);
 }
 
-/* finish_gradients, or what another position does with the gradient of h */
+/* What is done with dh: finish_gradients, or that of a variant */
 typedef void finish_gradients_function(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1,
                                        const real *dh_after);
 
-/* dh of the partition's rows and panels of P columns at step s, -1 for the initial state's. */
+/* Compute dh of a partition's rows and of its panels of P columns at step s, and call `finish` with it; s = -1 is the
+ * initial state's. */
 INLINE void backward_products(const clstm_backward *job, isize P, const partition *part, isize s,
                               finish_gradients_function *finish)
 {
@@ -154,7 +159,7 @@ static void backward_step(const clstm_backward *job, const partition *part, isiz
     backward_products(job, job->H, part, s, finish_gradients);
 }
 
-/* dh of the initial state: the first step's dgates times U, into dh. */
+/* dh of the initial state, into dh: the dgates of the first step times U */
 static void backward_start(const clstm_backward *job, const partition *part)
 {
     const isize H = job->H, ld = state_stride(H);
@@ -174,7 +179,7 @@ static void backward_start(const clstm_backward *job, const partition *part)
         }
 }
 
-/* dx of this thread's cells: a block of them against every panel in turn. */
+/* dx of this thread's positions: a block of them times one panel after the other */
 static void input_gradient_all(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;
@@ -214,7 +219,7 @@ static void input_gradient_all(const clstm_backward *job, const clstm_team *team
     }
 }
 
-/* What sorted row b's h was multiplied with before it met U, or NULL */
+/* The mask that sorted row b's h was multiplied with before it met U, or NULL */
 INLINE const real *h_dropout_mask_of(const clstm_backward *job, isize b)
 {
     if (!job->variant_call || !job->variant_call->h_dropout_mask)
@@ -222,7 +227,7 @@ INLINE const real *h_dropout_mask_of(const clstm_backward *job, isize b)
     return (const real *)job->variant_call->h_dropout_mask + job->walk->order[b] * job->P;
 }
 
-/* dW, dU, db: this thread's strips of gate rows over all cells. */
+/* dW, dU and db: this thread's strips of gate rows, summed over all positions */
 static void weight_gradients(const clstm_backward *job, const clstm_team *team)
 {
     const clstm_walk *walk = job->walk;

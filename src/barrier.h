@@ -1,9 +1,10 @@
-/* The barrier of a team (see team.h), by dissemination: in round r a thread tells that it is there and waits for the one
- * 2^r ranks on, who has by then heard of the 2^r ranks from there; log2(size) rounds, each one line of cache read.
+/* The barrier of a team (see team.h), by dissemination: in round r a thread announces its arrival and waits for the thread
+ * 2^r ranks on, which has by then heard of the 2^r ranks from there on. So it takes log2(size) rounds, and each reads one cache line.
  *
- * Who waits spins, for threads that all run are mostly a few microseconds apart, then sleeps, for the one waited for may
- * need this very processor: with others' threads on the same ones (OpenBLAS's spin for 20 ms after a call) that took
- * most of the time. It doesn't yield: Linux 6.18 counts that as a whole slice of time used. */
+ * A waiting thread spins first, since threads that all run mostly arrive within a few microseconds. Then it sleeps, since the
+ * thread that it waits for may need this very processor: without sleeping, other libraries' threads on the same processors
+ * (OpenBLAS's spin for 20 ms after a call) took most of the time. It doesn't yield instead, because Linux 6.18
+ * counts a yield as a whole time slice used. */
 #ifndef CLSTM_BARRIER_H
 #define CLSTM_BARRIER_H
 
@@ -18,7 +19,8 @@
 #include "team.h"
 #include "vector.h"
 
-/* 40 to 90 us on processors of today: longer than it takes to be woken, else each sleep brings on the other's next. */
+/* 40 to 90 us on today's processors. That is longer than waking a thread takes; otherwise each sleep would make the
+ * next thread sleep. */
 #define SPINS_BEFORE_SLEEP 2000
 
 INLINE void relax(void)
@@ -51,7 +53,7 @@ NOINLINE void sleep_until(clstm_counter *counter, unsigned round)
 INLINE void arrive(clstm_counter *counter, unsigned round)
 {
 #if defined(__linux__)
-    /* either a sleeper sees the new number, or this sees the sleeper */
+    /* sequentially consistent: either a thread about to sleep sees the new round, or this thread sees the sleeper */
     __atomic_store_n(&counter->arrived, round, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&counter->sleepers, __ATOMIC_SEQ_CST) > 0)
         syscall(SYS_futex, &counter->arrived, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0);

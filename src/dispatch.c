@@ -16,7 +16,7 @@ extern const clstm_kernels clstm_neon_f32, clstm_neon_f64;
 const clstm_kernels *clstm_kernels_for(const char *isa, ptrdiff_t item_size)
 {
 #if defined(CLSTM_HAVE_AVX512) || defined(CLSTM_HAVE_AVX2)
-    __builtin_cpu_init(); /* prefetching the operating system too: it must save the wide registers */
+    __builtin_cpu_init(); /* also checks that the operating system saves the wide registers */
 #endif
 #if defined(CLSTM_HAVE_AVX512)
     if (!strcmp(isa, "avx512") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

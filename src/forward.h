@@ -1,8 +1,12 @@
-/* Forward over a walk: the input projection of a chunk of steps, then each step's recurrent product with the gates,
- * the cell update and the output in its epilogue, while i, f, g, o are still at hand.
+/* The forward pass over a walk. The input projection of a chunk of steps, then each step's recurrent product; the gates, the
+ * cell update and the output are computed in that product's epilogue, where the sums of i, f, g, o are still in L1.
  *
  *     i, f, o = sigmoid(W x_t + U h_{t-1} + b)    g = tanh(W_g x_t + U_g h_{t-1} + b_g)
  *     c_t = f c_{t-1} + i g                       h_t = o tanh(c_t)
+ *
+ * The arrays of a clstm_forward, with their shapes and owners, are described in kernels.h. In training W x + b is written to
+ * the gates of its position, in inference to `projected`, a buffer of the chunk's gate rows for each group. A step reads
+ * one h buffer and writes the other; its y is written directly to the caller's array, of any alignment.
  */
 #ifndef CLSTM_FORWARD_H
 #define CLSTM_FORWARD_H
@@ -13,7 +17,7 @@
 #include "tile.h"
 #include "walk.h"
 
-/* The row of gates that belongs to the j-th row of a partition at one step */
+/* The rows of gates that belong to the rows of a partition at one step: row j is number first + j * step of `rows`. */
 typedef struct {
     real *rows;
     isize first, step;
@@ -28,7 +32,8 @@ INLINE gate_rows gate_rows_of_step(const clstm_forward *job, const partition *pa
     return (gate_rows){job->projected, projected, 1};
 }
 
-/* For up to 3 rows, the tile that takes most of the panels next in turn, and how many; else NULL and 1 */
+/* For up to 3 rows, return the tile that takes the most of the next panels in the panel order, and their number in
+ * *taken. For more rows, return NULL and 1 panel: their tile is looked up for each panel. */
 INLINE tile_function *next_wide_tile(const partition *part, isize H, isize pass, isize done, isize rows, int *taken)
 {
     if (rows > 3)
@@ -39,7 +44,7 @@ INLINE tile_function *next_wide_tile(const partition *part, isize H, isize pass,
     return widest_tile(next_rows(rows), beside, rest, partial_first, taken);
 }
 
-/* W x + b for steps s0 to s1 - 1, into the gate rows. */
+/* Write W x + b for steps s0 to s1 - 1 to their rows of gates. */
 static void project(const clstm_forward *job, const partition *part, isize s0, isize s1)
 {
     const clstm_walk *walk = job->walk;
@@ -50,21 +55,21 @@ static void project(const clstm_forward *job, const partition *part, isize s0, i
     if (total == 0)
         return;
     const isize bytes = (part->panel1 - part->panel0) * 4 * VL * (I + job->H) * (isize)sizeof(real);
-    tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1};
+    tile t = {.from_vector = Hp, .to_vector = Hp, .from_panel = VL, .to_panel = VL, .end_term = 1};
     int taken = 1;
     for (isize p = part->panel0; p < part->panel1; p += taken) {
         tile_function *wide = next_wide_tile(part, job->H, 0, p - part->panel0, total, &taken);
         const int N = gate_vectors(job->H, p);
         const real *bias = (const real *)job->bias + p * VL;
-        set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
-        t.segment[0].w_panel = I * 4 * VL;
+        set_panel(&t.term[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
+        t.term[0].w_panel = I * 4 * VL;
         isize s = s0, j = 0, alive = rows_below(part, walk->active[s]), projected = 0;
         gate_rows gates = gate_rows_of_step(job, part, s, projected);
         const real *next = (const real *)job->W + (p + 1 < part->panel1 ? p + 1 : part->panel0) * I * 4 * VL;
         for (isize left = total, block = 0; left > 0; block++) {
             int R = next_rows(left);
-            if (!set_panel_prefetch(&t.segment[0], next, block, bytes))
-                clear_prefetch(&t.segment[0]);
+            if (!set_panel_prefetch(&t.term[0], next, block, bytes))
+                clear_prefetch(&t.term[0]);
             for (int r = 0; r < R; r++, j++) {
                 while (j == alive) {
                     projected += alive;
@@ -72,7 +77,7 @@ static void project(const clstm_forward *job, const partition *part, isize s0, i
                     alive = rows_below(part, walk->active[s]);
                     gates = gate_rows_of_step(job, part, s, projected);
                 }
-                t.segment[0].a[r] = features_at(&job->x, partition_row(part, j), s);
+                t.term[0].a[r] = features_at(&job->x, partition_row(part, j), s);
                 t.from[r] = bias;
                 t.to[r] = gate_row(&gates, j, stride) + p * VL;
             }
@@ -82,25 +87,29 @@ static void project(const clstm_forward *job, const partition *part, isize s0, i
     }
 }
 
-/* The row of the states h and, in inference, c that belongs to sorted row b, and to the j-th row of a partition */
+/* The row of h and, in inference, of c that belongs to sorted row b; and the one of the j-th row of a partition */
 INLINE isize state_of(const clstm_forward *job, const partition *part, isize b)
 {
     return job->contiguous_groups ? partition_index(part, b) : b;
 }
 
-INLINE isize state_row(const clstm_forward *job, const partition *part, isize j) { return job->contiguous_groups ? j : partition_row(part, j); }
+INLINE isize state_row(const clstm_forward *job, const partition *part, isize j)
+{
+    return job->contiguous_groups ? j : partition_row(part, j);
+}
 
-/* Rows that pass all panels before the next ones: so many places are kept */
+/* Rows that are taken through all panels before the next rows; their pointers are kept in an array. */
 #define MAX_BLOCK_ROWS (32 * TILE_ROWS)
 
-/* Where one row's step reads and writes: x, h and c before it, its gates (for good in training, or those of the projected
- * chunk), c, h and y */
+/* What one row reads at a step (x, and h and c of the step before) and what it writes (its gates, which are those of
+ * its position in training and those of the projected chunk in inference, c, h and y) */
 typedef struct {
     const real *x, *h_before, *c_before;
     real *gates, *c, *h, *y;
 } row_pointers;
 
-INLINE row_pointers row_pointers_at(const clstm_forward *job, const partition *part, const gate_rows *gates, isize P, isize s, isize j)
+INLINE row_pointers row_pointers_at(const clstm_forward *job, const partition *part, const gate_rows *gates, isize P,
+                                    isize s, isize j)
 {
     const clstm_walk *walk = job->walk;
     const isize b = partition_row(part, j), row = state_row(job, part, j), ld = state_stride(job->H);
@@ -116,11 +125,12 @@ INLINE row_pointers row_pointers_at(const clstm_forward *job, const partition *p
     return at;
 }
 
-/* Lanes before the middle of these */
+/* All bits are set in the first half of these lanes: VL lanes from VL - n on are a mask of the first n lanes. */
 static const bits INSIDE[2 * VECTOR_BYTES / sizeof(real)] = {[0 ... VECTOR_BYTES / sizeof(real) - 1] = -1};
 
-/* The sums of R rows of a last panel, the last of Q: its gates' units stand one behind the other. Each gate in a vector of its own, with
- * zeros behind its units. Not inlined: it is seldom called, and what is set up for it would be on the way of every panel. */
+/* Give each gate a vector of its own, with zeros behind its units: for the sums of R rows of a last panel of fewer than
+ * VL units, which is the last of Q panels and has the gates' units one behind the other. Not inlined, since it is
+ * called seldom and its constants would otherwise be set up for every panel. */
 NOINLINE void spread_gates(real *pre, int R, int Q, isize units)
 {
     const ivec inside = (ivec)load((const real *)(INSIDE + VL - units));
@@ -133,13 +143,14 @@ NOINLINE void spread_gates(real *pre, int R, int Q, isize units)
     }
 }
 
-/* The epilogue of R rows and Q panels from panel p on: pre[r][gate][q] are W x + U h + b. In two passes, since the chain
- * from the gates through tanh(c) to h is too long for the processor to overlap with the next row's. */
-INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int R, isize p, int Q, const real *pre, int keep)
+/* The epilogue of R rows and of Q panels from panel p on: pre[r][gate][q] is W x + U h + b. It goes over the rows
+ * twice, first to c, then to h: the chain of operations from the gates through tanh(c) to h is too long for the
+ * processor to overlap it with that of the next row. */
+INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int R, isize p, int Q, const real *pre, int training)
 {
     const isize H = job->H, Hp = padded(H), gate_step = Q * VL;
-    const int interleaved = keep && job->contiguous_groups; /* behind each row of gates lies one of another thread's */
-    vec squashed[MAX_VECTORS], out[MAX_VECTORS]; /* c, then tanh(c); o */
+    const int interleaved = training && job->contiguous_groups; /* behind our rows of gates lie those of another thread */
+    vec tanh_c[MAX_ROW_PANELS], out[MAX_ROW_PANELS]; /* tanh_c is first c itself */
     for (int i = 0; i < R; i++) {
         const int r = interleaved ? (int)irregular_order(i, R) : i;
         const row_pointers *at = &rows[r];
@@ -151,9 +162,9 @@ INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int
             const vec in = gates[0], f = gates[1], o = gates[2], g = gates[3];
             const vec c = f * load(at->c_before + unit) + rounded(in * g);
             store(at->c + unit, c);
-            squashed[r * Q + q] = c;
+            tanh_c[r * Q + q] = c;
             out[r * Q + q] = o;
-            if (keep) {
+            if (training) {
                 store(at->gates + unit, in);
                 store(at->gates + Hp + unit, f);
                 store(at->gates + 2 * Hp + unit, g);
@@ -161,12 +172,12 @@ INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int
             }
         }
     }
-    tanhs(squashed, R * Q);
+    tanhs(tanh_c, R * Q);
     for (int i = 0; i < R; i++) {
         const int r = interleaved ? (int)irregular_order(i, R) : i;
         for (int q = 0; q < Q; q++) {
             const isize unit = (p + q) * VL;
-            const vec h = out[r * Q + q] * squashed[r * Q + q];
+            const vec h = out[r * Q + q] * tanh_c[r * Q + q];
             store(rows[r].h + unit, h);
             if (H - unit >= VL)
                 store(rows[r].y + unit, h);
@@ -176,12 +187,13 @@ INLINE void finish_units(const clstm_forward *job, const row_pointers *rows, int
     }
 }
 
-/* The same of the R rows from the partition's j0-th on at step s; or what another position does with the sums */
-typedef void finish_function(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p,
-                             int Q, real *pre);
+/* The epilogue of the R rows from the j0-th of the partition on, at step s and panels p to p + Q - 1. finish_rows is
+ * that of the plain LSTM; variants have others. */
+typedef void finish_function(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s,
+                            isize j0, int R, isize p, int Q, real *pre);
 
-static void finish_rows(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p,
-                        int Q, real *pre)
+static void finish_rows(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s,
+                            isize j0, int R, isize p, int Q, real *pre)
 {
     (void)part, (void)s, (void)j0;
     if (job->gates)
@@ -190,8 +202,8 @@ static void finish_rows(const clstm_forward *job, const partition *part, const r
         Q == 1 ? finish_units(job, rows, R, p, 1, pre, 0) : finish_units(job, rows, R, p, Q, pre, 0);
 }
 
-/* Ask for the index-th of the rows that step s will read or write. */
-INLINE void set_step_prefetch(const clstm_forward *job, const partition *part, isize s, isize index, segment *at)
+/* Prefetch the index-th of the rows that step s will read or write: first the rows of x, then those of y, gates and c. */
+INLINE void set_step_prefetch(const clstm_forward *job, const partition *part, isize s, isize index, term *at)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, rows = s < walk->steps ? rows_below(part, walk->active[s]) : 0;
@@ -208,8 +220,21 @@ INLINE void set_step_prefetch(const clstm_forward *job, const partition *part, i
         set_row_prefetch(at, (const real *)job->cell_states + position * state_stride(H), H);
 }
 
-/* One step of the partition's rows and panels, with h of P features; `projected`: the partition's gate rows before this step's in
- * the chunk. */
+/* Let a tile read and write for R rows at panels p to p + Q - 1: both products if `fused`, else the recurrent one
+ * alone, on the input projection in the rows' gates. */
+INLINE void set_tile_rows(tile *t, const row_pointers *rows, int R, int fused, const real *bias, isize p, int Q, real *pre)
+{
+    for (int r = 0; r < R; r++) {
+        t->term[fused].a[r] = rows[r].h_before;
+        if (fused)
+            t->term[0].a[r] = rows[r].x;
+        t->from[r] = fused ? bias + p * VL : rows[r].gates + p * VL;
+        t->to[r] = pre + r * 4 * Q * VL;
+    }
+}
+
+/* Compute one step of a partition: both products, and the epilogue `finish`. `projected` is the number of rows of gates that
+ * the partition has in the chunk before this step. */
 INLINE void forward_products(const clstm_forward *job, isize P, const partition *part, isize s, isize projected,
                              finish_function *finish)
 {
@@ -222,17 +247,17 @@ INLINE void forward_products(const clstm_forward *job, isize P, const partition 
     real pre[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
     row_pointers rows[MAX_BLOCK_ROWS];
 
-    tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .segments = 1 + fused};
-    segment *recurrent = &t.segment[fused];
+    tile t = {.from_vector = Hp, .from_panel = VL, .to_panel = VL, .end_term = 1 + fused};
+    term *recurrent = &t.term[fused];
     recurrent->w_panel = P * 4 * VL;
     if (fused)
-        t.segment[0].w_panel = I * 4 * VL;
+        t.term[0].w_panel = I * 4 * VL;
     isize prefetched = 0;
     for (isize block0 = 0, block, pass = s; block0 < alive; block0 += block, pass++) {
         block = next_block(alive - block0, MAX_BLOCK_ROWS);
         for (isize j = 0; j < block; j++) {
             rows[j] = row_pointers_at(job, part, &gates, P, s, block0 + j);
-            if (panels < Hp / VL) /* the other threads' part is in their caches: else a line would be prefetched for after the other */
+            if (panels < Hp / VL) /* the other threads' part of h is in their caches: fetch all lines of it at once */
                 prefetch_row(rows[j].h_before, P);
         }
         int Q = 1;
@@ -243,21 +268,15 @@ INLINE void forward_products(const clstm_forward *job, isize P, const partition 
             const int N = gate_vectors(H, p);
             set_panel(recurrent, (const real *)job->U + p * P * 4 * VL, N, P, 0, P);
             if (fused)
-                set_panel(&t.segment[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
+                set_panel(&t.term[0], (const real *)job->W + p * I * 4 * VL, N, I, 0, I);
             t.to_vector = Q * VL;
             for (isize j = 0, index = 0; j < block; index++) {
                 const int R = next_rows(block - j);
                 if (!set_panel_prefetch(recurrent, (const real *)job->U + next * P * 4 * VL, index, bytes))
                     set_step_prefetch(job, part, s + 1, prefetched++, recurrent);
-                if (fused && !set_panel_prefetch(&t.segment[0], (const real *)job->W + next * I * 4 * VL, index, bytes))
-                    set_step_prefetch(job, part, s + 1, prefetched++, &t.segment[0]);
-                for (int r = 0; r < R; r++) {
-                    recurrent->a[r] = rows[j + r].h_before;
-                    if (fused)
-                        t.segment[0].a[r] = rows[j + r].x;
-                    t.from[r] = fused ? (const real *)job->bias + p * VL : rows[j + r].gates + p * VL;
-                    t.to[r] = pre + r * 4 * Q * VL;
-                }
+                if (fused && !set_panel_prefetch(&t.term[0], (const real *)job->W + next * I * 4 * VL, index, bytes))
+                    set_step_prefetch(job, part, s + 1, prefetched++, &t.term[0]);
+                set_tile_rows(&t, rows + j, R, fused, (const real *)job->bias, p, Q, pre);
                 (wide ? wide : TILE[R - 1][N - 1])(&t);
                 if (panel_units(H, p + Q - 1) < VL)
                     spread_gates(pre, R, Q, panel_units(H, p + Q - 1));
@@ -273,7 +292,7 @@ static void forward_step(const clstm_forward *job, const partition *part, isize 
     forward_products(job, job->H, part, s, projected, finish_rows);
 }
 
-/* The job with the group's part of `projected` */
+/* The job with the group's own part of `projected` */
 INLINE clstm_forward job_of_group(const clstm_forward *job, const group *g)
 {
     clstm_forward own = *job;
@@ -286,7 +305,8 @@ INLINE clstm_forward job_of_group(const clstm_forward *job, const group *g)
     return own;
 }
 
-/* Zeros into a row's y past its end: on in time, either direction */
+/* Zero y at the times behind the row's end, of which there are y_steps in all. In the reverse direction time s is step
+ * length - 1 - s. */
 INLINE void clear_past_end(const clstm_forward *job, isize b)
 {
     const isize length = job->walk->length[b];

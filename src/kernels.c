@@ -1,4 +1,4 @@
-/* The kernels of one instruction set and one real type; setup.py compiles this file once for each pair. */
+/* The kernels of one instruction set and one real type: setup.py compiles this file once for each pair of them. */
 #include "kernels.h"
 #include "activations.h"
 #include "backward.h"
@@ -13,7 +13,7 @@
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
-#define FLUSH_DENORMALS 0x8040u /* flush to zero, denormals are zero */
+#define FLUSH_DENORMALS 0x8040u /* flush results to zero, read denormals as zero */
 typedef unsigned float_mode;
 static float_mode flush_denormals(void)
 {
@@ -34,7 +34,7 @@ static float_mode flush_denormals(void)
 static void restore_mode(float_mode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode)); }
 #endif
 
-/* Denormal states cost up to 100 cycles an operation: inside a worker they count as zero. */
+/* Operations on denormal numbers take up to 100 cycles, so inside a worker denormals count as zero. */
 #define WORKER(name, job_type)                          \
     static void name(const job_type *job, clstm_team team) \
     {                                                   \

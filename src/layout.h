@@ -1,15 +1,15 @@
-/* Sizes and strides of the layouts in kernels.h, and weights to panels. */
+/* Sizes and strides of the layouts that kernels.h describes, and the packing of biases and product panels. */
 #ifndef CLSTM_LAYOUT_H
 #define CLSTM_LAYOUT_H
 
 #include "kernels.h"
 #include "vector.h"
 
-/* At most, rows of (step, row) cells that one block of a weight gradient adds */
+/* At most so many positions are added to a weight gradient at once. */
 #define GRADIENT_BLOCK 256
 
-/* Reals between the states of two steps, and of two groups of rows: with less, the prefetcher of one thread's core goes on past
- * the end of what it reads and fetches what another is about to write. */
+/* Reals between the states of two steps, and between those of two groups of rows. With less, the hardware prefetcher of
+ * one core runs past the end of what its thread reads, into lines that another thread is about to write. */
 #define STATE_GAP (4096 / (isize)sizeof(real))
 
 static isize padded(isize n) { return round_up(n, VL); }
@@ -22,7 +22,7 @@ static isize state_stride(isize H)
     return stride * (isize)sizeof(real) % 512 ? stride : stride + VL;
 }
 
-/* Reals for a state of B rows in up to `groups` groups. */
+/* Reals for a state of B rows in up to `groups` groups of threads */
 static isize states_size(isize B, isize H, isize groups)
 {
     return (B + groups) * state_stride(H) + groups * STATE_GAP;
@@ -33,12 +33,13 @@ static isize columns_width(isize I, isize P) { return padded(I) + padded(P); }
 
 static isize product_panels(isize N) { return (N + 4 * VL - 1) / (4 * VL); }
 
-/* A tile of more sums than the registers hold takes its panel's vectors in two halves, and the panel has one behind the other:
- * side by side, each half would leave every other line of cache, and with it half of the cache, to the other. */
+/* A tile with more accumulators than the registers hold is computed in two halves of its vectors, and so its panel is
+ * stored as two halves, one behind the other. With the vectors of both halves side by side, each half would use only
+ * every other cache line, and so only half of the cache's sets. FIRST_HALF(N): vectors of the first half of N. */
 #define HALVED_PANELS (4 * TILE_ROWS > ACCUMULATORS)
 #define FIRST_HALF(N) (HALVED_PANELS && (N) > 2 ? 2 : (N))
 
-/* Where vector n of row k lies in a panel of N vectors and K rows */
+/* Offset of vector n of row k in a panel of N vectors and K rows */
 INLINE isize in_panel(int N, isize K, isize k, int n)
 {
     return (n < FIRST_HALF(N) ? k * FIRST_HALF(N) + n : K * FIRST_HALF(N) + k * (N - FIRST_HALF(N)) + n - FIRST_HALF(N)) * VL;
@@ -47,18 +48,19 @@ INLINE isize in_panel(int N, isize K, isize k, int n)
 /* Vectors in product panel q of N columns. */
 INLINE int panel_vectors(isize N, isize q) { return (int)smaller(4, (N - q * 4 * VL + VL - 1) / VL); }
 
-/* Hidden units of forward panel p: the last one may have fewer than VL. Gate by gate they stand one behind the other, without
- * gaps, so that the last panel has only the vectors it needs. */
+/* Hidden units of forward panel p. The last panel may have fewer than VL; it stores the units of one gate behind those of the
+ * gate before without gaps, and so has only the vectors it needs. */
 INLINE isize panel_units(isize H, isize p) { return smaller(VL, H - p * VL); }
 
-/* Forward panels of 4 vectors, the first ones, and vectors of the one behind them, or 0 */
+/* The number of forward panels of 4 vectors, and the number of vectors of the panel behind them, which is 0 if there is
+ * none */
 INLINE isize whole_panels(isize H) { return (4 * H + VL - 1) / VL / 4; }
 
 INLINE int partial_panel_vectors(isize H) { return (int)((4 * H + VL - 1) / VL % 4); }
 
 INLINE int gate_vectors(isize H, isize p) { return p < whole_panels(H) ? 4 : partial_panel_vectors(H); }
 
-/* What each unit has of its own, with zeros behind each of `parts` */
+/* Per-unit parameters (parts * H,) to [parts][Hp], with zeros behind the H units of each part */
 static void pack_units(const void *values, isize parts, isize H, void *packed)
 {
     isize Hp = padded(H);
@@ -67,7 +69,7 @@ static void pack_units(const void *values, isize parts, isize H, void *packed)
         memcpy((real *)packed + part * Hp, (const real *)values + part * H, H * sizeof(real));
 }
 
-/* bias (4H,) as what the sums of forward panels begin with: vector n of panel p at n Hp + p VL */
+/* bias (4H,) in the layout in which the sums of forward panels begin: vector n of panel p at n Hp + p VL */
 static void pack_bias(const void *bias, isize H, void *packed)
 {
     const isize whole = H / VL, units = H % VL;

@@ -1,9 +1,9 @@
 /* Sums of outer products over many rows, the shape of every weight gradient: sum over rows of d^T a.
  *
- * Rows come in blocks. The columns of `a` of a block are copied into contiguous panels of 4 vectors; the columns of d
- * are read where they are. d has `groups` groups (the gates) of `width` columns, a group every `stride`. They are cut
- * into strips of at most TILE_ROWS columns; a thread owns strips, with their rows of the result: nothing is merged,
- * and every element is one running sum in the order of the rows.
+ * The rows are taken in blocks. Of a block, the columns of `a` are copied into contiguous panels of 4 vectors, and the columns of
+ * d are read where they are. d has `groups` groups (the gates) of `width` columns, one group every `stride`; it and `a` are the
+ * caller's, of any alignment. The columns of d are divided into strips of at most TILE_ROWS, and each thread has some of the
+ * strips with their rows of the result. So threads share no sums, and each element is one sum in the order of the rows.
  */
 #ifndef CLSTM_OUTER_H
 #define CLSTM_OUTER_H
@@ -12,24 +12,25 @@
 #include "layout.h"
 #include "tile.h"
 
+/* Blocks of more bytes of d than this are copied before they are read: see outer_block. */
 #define COPY_BYTES (384 << 10)
 
 typedef struct {
     isize groups, width, stride, d_stride;
-    int add;               /* the results are added to what is there */
-    int whole_vectors;     /* zeros stand behind the columns of each group */
-    isize sums_width;      /* columns of a, each part padded */
+    int add;               /* add to the results instead of writing them */
+    int whole_vectors;     /* each group has zeros behind its columns, up to a whole vector */
+    isize sums_width;      /* columns of a, those of each outer_part padded */
     real *columns, *sums;  /* this thread's block; [groups * width][sums_width], behind it [groups][padded(width)] */
-    int far;               /* whether this thread's sums come from beyond L2, */
-    isize block;           /* and how many rows a block has: the fewer, the oftener sums are read and written */
-    isize rows_before;     /* the block at hand; 0: sums begin with it */
+    int far;               /* whether this thread's sums don't fit L2 */
+    isize block;           /* rows of a block: more where sums don't fit L2, since each block reads and writes them all */
+    isize rows_before;     /* rows in the blocks before the current one; 0: the sums begin with it */
     isize first, last;     /* this thread's strips */
     isize vector0, vector1; /* this thread's vectors of the sum of d itself */
-    const real *next;       /* rows of d to prefetch for meanwhile, */
-    isize next_rows, prefetched; /* how many, and how many were */
+    const real *next;       /* rows of d to prefetch: the first one, */
+    isize next_rows, prefetched; /* their number, and how many have been prefetched */
 } outer_sum;
 
-/* The sums over n columns of a, which stand behind `offset` others in columns and sums */
+/* A part of the sums, over n columns of a, which are behind `offset` others in `columns` and `sums` */
 typedef struct {
     real *result; /* [groups * width][n] */
     isize n, offset;
@@ -45,7 +46,7 @@ INLINE isize strip_begin(const outer_sum *o, isize strip)
 
 INLINE real *bias_sums(const outer_sum *o) { return o->sums + o->groups * o->width * o->sums_width; }
 
-/* Whether a part is summed up in the result itself: whole vectors of it, and nothing that is there already */
+/* Whether a part is summed in the result itself: its rows are whole vectors, and nothing is to be added to */
 INLINE int in_place(const outer_sum *o, const outer_part *part) { return !o->add && part->n % VL == 0; }
 
 static void outer_begin(outer_sum *o, const clstm_team *team)
@@ -62,7 +63,8 @@ static void outer_begin(outer_sum *o, const clstm_team *team)
     memset(bias_sums(o) + o->vector0 * VL, 0, (o->vector1 - o->vector0) * VL * sizeof(real));
 }
 
-/* Copy one row of n reals into the block's panels behind `offset` columns, as their k-th, multiplied with `scale` unless that is NULL. */
+/* Copy one row of n reals into the block's panels, behind `offset` columns, as row k; multiplied by `scale` if that
+ * isn't NULL. */
 INLINE void outer_column(const outer_sum *o, isize offset, isize k, const real *row, const real *scale, isize n)
 {
     real *panels = o->columns + offset * o->block;
@@ -78,7 +80,7 @@ INLINE void outer_column(const outer_sum *o, isize offset, isize k, const real *
     }
 }
 
-/* While the block at hand is added, prefetch for the columns that this thread will want of `rows` rows from `next` on. */
+/* While the current block is added, prefetch this thread's columns of `rows` rows from `next` on. */
 INLINE void outer_prefetch(outer_sum *o, const real *next, isize rows)
 {
     const isize row = strip_begin(o, o->first);
@@ -87,7 +89,7 @@ INLINE void outer_prefetch(outer_sum *o, const real *next, isize rows)
     o->prefetched = 0;
 }
 
-/* Ask for the sums of the next tile. */
+/* Prefetch the sums of the next tile, to write them. */
 INLINE void prefetch_sums(const real *sums, isize sums_width)
 {
     for (int r = 0; r < TILE_ROWS; r++)
@@ -95,9 +97,9 @@ INLINE void prefetch_sums(const real *sums, isize sums_width)
             __builtin_prefetch((const char *)(sums + r * sums_width) + line * CACHE_LINE, 1, 2);
 }
 
-/* Add a block of K rows: d against the panels of one part of a.
- * Wide rows of d are far apart, each in a page of its own: then a group of strips is copied together first, which
- * took the product from 127 to 155 GFLOP/s at H = 512; below that size the copy costs more than it gains. */
+/* Add a block of K rows: d times the panels of one part of a. Where rows of d are wide, and so each in another page,
+ * the columns of some strips are copied together first: that brought the product from 127 to 155 GFLOP/s at H = 512.
+ * For narrower rows the copy costs more than it gains. */
 static void outer_block(outer_sum *o, const outer_part *part, const real *d, isize K)
 {
     const isize strips = strips_of_group(o), panels = product_panels(part->n);
@@ -136,13 +138,14 @@ static void outer_block(outer_sum *o, const outer_part *part, const real *d, isi
                 if (o->far)
                     prefetch_sums(strip + 1 < strip1 ? sums + rows * sums_width : all_sums + row0 * sums_width + (q + 1) * 4 * VL,
                                  sums_width);
-                OUTER_TILE[rows - 1][N - 1](from + row - row0, stride, panel, o->block, K, sums, sums_width,
-                                            (const char *)next);
+                const outer_tile t = {from + row - row0, stride, panel, o->block, K, sums, sums_width, (const char *)next};
+                OUTER_TILE[rows - 1][N - 1](&t);
             }
         }
     }
 }
 
+/* Add the rows of a block themselves: the gradient of the bias. */
 static void outer_bias_block(const outer_sum *o, const real *d, isize K)
 {
     const isize d_stride = o->d_stride;
@@ -161,6 +164,7 @@ static void outer_bias_block(const outer_sum *o, const real *d, isize K)
     }
 }
 
+/* Write n sums to the result, or add them to it. */
 INLINE void write_sums(const outer_sum *o, real *result, const real *sums, isize n)
 {
     if (!o->add)
@@ -170,7 +174,7 @@ INLINE void write_sums(const outer_sum *o, real *result, const real *sums, isize
             result[i] += sums[i];
 }
 
-/* Hand over this thread's rows of a part. */
+/* Write this thread's rows of a part to the result, unless they were summed there. */
 static void outer_end(const outer_sum *o, const outer_part *part)
 {
     const isize n = part->n;
@@ -190,7 +194,7 @@ static void outer_bias_end(const outer_sum *o, real *result)
     }
 }
 
-/* gradient = d^T a and the sums of d, for dense layers. */
+/* gradient = d^T a, and the sums of d: for dense layers */
 static void outer_all(const clstm_outer *job, const clstm_team *team)
 {
     const isize width = padded(job->K);

@@ -1,4 +1,6 @@
-/* LSTM weights to panels: squares of VL x VL reals, turned in registers. */
+/* Packing of LSTM weights into panels (kernels.h has the layouts): squares of VL x VL reals are transposed in registers.
+ *
+ * Weights are the caller's C-contiguous (4H, K) arrays, of any alignment; panels are 64-byte aligned and must not overlap them. */
 #ifndef CLSTM_PACK_H
 #define CLSTM_PACK_H
 
@@ -6,7 +8,9 @@
 #include "layout.h"
 #include "vector.h"
 
-/* Lane l of rows i and i + d, of which the two squares of d x d lanes off the diagonal change places */
+/* Transposing exchanges, for d = VL/2, ..., 2, 1, the two squares of d x d lanes off the diagonal of rows i and i + d.
+ * KEPT and MOVED tell where lane l of the new row i and of the new row i + d comes from: lanes of row i, then of row i + d.
+ * They are macros since the compilers' shuffles need constants as lanes. */
 #define KEPT(l, d) ((l) & (d) ? VL + ((l) ^ (d)) : (l))
 #define MOVED(l, d) ((l) & (d) ? VL + (l) : ((l) ^ (d)) % VL)
 #define LANES_2(f, d) f(0, d), f(1, d)
@@ -46,7 +50,7 @@ INLINE void transpose(vec *rows)
     EXCHANGE(rows, 1)
 }
 
-NOINLINE void turn_part(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
+NOINLINE void transpose_partial_block(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
 {
     vec square[VECTOR_BYTES / sizeof(real)] = {0};
     for (isize i = 0; i < rows; i++)
@@ -56,11 +60,11 @@ NOINLINE void turn_part(const real *from, isize from_step, isize rows, isize lan
         store(to + i * to_step, square[i]);
 }
 
-/* Make `rows` vectors of `lanes` reals `lanes` vectors of `rows` reals, with zeros behind them. */
-INLINE void pass(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
+/* Transpose `rows` vectors of `lanes` reals into `lanes` vectors of `rows` reals, with zeros behind those. */
+INLINE void transpose_block(const real *from, isize from_step, isize rows, isize lanes, real *to, isize to_step)
 {
     if (rows < VL || lanes < VL) {
-        turn_part(from, from_step, rows, lanes, to, to_step);
+        transpose_partial_block(from, from_step, rows, lanes, to, to_step);
         return;
     }
     vec square[VECTOR_BYTES / sizeof(real)];
@@ -71,8 +75,8 @@ INLINE void pass(const real *from, isize from_step, isize rows, isize lanes, rea
         store(to + i * to_step, square[i]);
 }
 
-/* The last panel of fewer than VL units, dense (layout.h) */
-static void pack_rest(const real *weight, isize H, isize K, real *panel)
+/* The last panel, of fewer than VL units, without gaps between its gates (layout.h) */
+static void pack_partial_panel(const real *weight, isize H, isize K, real *panel)
 {
     const isize p = H / VL, units = panel_units(H, p);
     const int vectors = gate_vectors(H, p);
@@ -83,37 +87,37 @@ static void pack_rest(const real *weight, isize H, isize K, real *panel)
     }
 }
 
-/* weight (4H, K) -> [panel of VL units][k][gate][VL] or its halves (layout.h), panels first to last - 1 */
+/* Pack weight (4H, K) into forward panels first to last - 1. */
 static void pack_forward(const void *weight_, isize H, isize K, void *panels, isize first, isize last)
 {
     const real *weight = weight_;
     for (isize p = first; p < last; p++) {
         real *panel = (real *)panels + p * K * 4 * VL;
         if (panel_units(H, p) < VL) {
-            pack_rest(weight, H, K, panel);
+            pack_partial_panel(weight, H, K, panel);
             continue;
         }
-        for (int gate = 0; gate < 4; gate++) /* one after the other: VL rows are as many as a core reads ahead */
+        for (int gate = 0; gate < 4; gate++) /* gate by gate, since the hardware prefetches from about VL rows at a time */
             for (isize k = 0; k < K; k += VL)
-                pass(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
+                transpose_block(weight + (gate * H + p * VL) * K + k, K, VL, smaller(VL, K - k), panel + in_panel(4, K, k, gate),
                      FIRST_HALF(4) * VL);
     }
 }
 
-/* Columns q 4 VL on of the last forward panel, of fewer than VL units, into the q-th product panel */
-static void repack_rest(const real *forward, isize H, isize K, isize q, real *panel)
+/* Copy the columns of product panel q, which begin at 4 VL q, from the last forward panel, of fewer than VL units. */
+static void repack_partial_panel(const real *forward, isize H, isize K, isize q, real *panel)
 {
     const isize p = H / VL, units = panel_units(H, p);
-    const int rest = gate_vectors(H, p), vectors = panel_vectors(K, q);
+    const int partial = gate_vectors(H, p), vectors = panel_vectors(K, q);
     for (isize column = 0; column < 4 * units; column++)
         for (isize i = 0; i < vectors * VL; i++) {
             const isize k = q * 4 * VL + i, row = column / units * H + p * VL + column % units;
             panel[in_panel(vectors, 4 * H, row, (int)(i / VL)) + i % VL] =
-                k < K ? forward[p * K * 4 * VL + in_panel(rest, K, k, (int)(column / VL)) + column % VL] : 0;
+                k < K ? forward[p * K * 4 * VL + in_panel(partial, K, k, (int)(column / VL)) + column % VL] : 0;
         }
 }
 
-/* forward panels of (4H, K) -> [panel of 4 VL columns][gate * H + unit][VL a vector] or its halves, panels first to last - 1 */
+/* Pack forward panels of (4H, K) into product panels first to last - 1 of its K columns. */
 static void repack_backward(const void *forward_, isize H, isize K, void *panels, isize first, isize last)
 {
     const real *forward = forward_;
@@ -121,12 +125,12 @@ static void repack_backward(const void *forward_, isize H, isize K, void *panels
         const int vectors = panel_vectors(K, q);
         real *panel = (real *)panels + q * 4 * H * 4 * VL;
         if (H % VL)
-            repack_rest(forward, H, K, q, panel);
+            repack_partial_panel(forward, H, K, q, panel);
         for (isize unit = 0; unit + VL <= H; unit += VL)
             for (int gate = 0; gate < 4; gate++)
                 for (int n = 0; n < vectors; n++) {
                     const isize k = (q * 4 + n) * VL;
-                    pass(forward + unit * K * 4 + in_panel(4, K, k, gate), FIRST_HALF(4) * VL, smaller(VL, K - k), VL,
+                    transpose_block(forward + unit * K * 4 + in_panel(4, K, k, gate), FIRST_HALF(4) * VL, smaller(VL, K - k), VL,
                          panel + in_panel(vectors, 4 * H, gate * H + unit, n),
                          (n < FIRST_HALF(vectors) ? FIRST_HALF(vectors) : vectors - FIRST_HALF(vectors)) * VL);
                 }

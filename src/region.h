@@ -1,4 +1,4 @@
-/* What it costs here to enter and leave a parallel region, and to wait for each other in it, in processor cycles. */
+/* Measures what it costs on this machine to enter and leave a parallel region, and a barrier in it, in processor cycles. */
 #ifndef CLSTM_REGION_H
 #define CLSTM_REGION_H
 
@@ -9,11 +9,11 @@
 
 #if CLSTM_OPENMP && defined(__GNUC__)
 
-/* The least of a few regions of `threads` threads; the first one, which may start them, isn't counted. */
+/* The least time of a few regions of `threads` threads; the first one, which may start the threads, isn't counted. */
 static double clstm_region_cycles(int threads)
 {
     enum { REGIONS = 6 };
-    const double most = 1e-3; /* on a busy machine each may take a scheduler's pass */
+    const double most = 1e-3; /* seconds: on a busy machine each region may wait for the scheduler */
     double least = most;
     const double begin = omp_get_wtime();
     for (int region = 0; region < REGIONS && (region < 2 || omp_get_wtime() - begin < most); region++) {
@@ -28,8 +28,9 @@ static double clstm_region_cycles(int threads)
     return least / clstm_cycle();
 }
 
-/* A barrier's round in a region of `threads` threads, the least of a few; 0 if there were fewer. It depends on where the
- * processors are: with caches of level 3 of their own, or a virtual machine's anywhere on its host, ten times as long. */
+/* One round of a barrier in a region of `threads` threads, the least of a few; 0 if there were fewer threads. It
+ * depends on where the processors are: ten times as long if they share no cache of level 3, or anywhere on a virtual
+ * machine's host. */
 static double clstm_barrier_cycles(const clstm_kernels *kernels, int threads)
 {
     enum { SAMPLES = 4, BARRIERS = 8 };

@@ -1,4 +1,4 @@
-/* How fast this machine is, in processor cycles: what the model of a split's cost doesn't know beforehand. */
+/* Measures this machine in processor cycles: what the model of the cost of a split (plan.pyx) can't know beforehand. */
 #ifndef CLSTM_SPEED_H
 #define CLSTM_SPEED_H
 
@@ -14,7 +14,7 @@
 
 #define CLSTM_USUAL_L3 10.0 /* bytes a cycle */
 
-/* Nanoseconds, since 1970: too many for a double */
+/* Nanoseconds since 1970, which a double couldn't hold exactly */
 static int64_t clstm_now(void)
 {
     struct timespec now;
@@ -26,8 +26,8 @@ static double clstm_since(int64_t start) { return 1e-9 * (double)(clstm_now() - 
 
 #if defined(__GNUC__)
 
-/* Seconds of one cycle, by additions that wait for each other, one a cycle on every processor: the least of many short
- * samples, for others may take the processor meanwhile. */
+/* Seconds of one cycle, by dependent additions, of which every processor does one a cycle. The least of many short
+ * samples, since other processes may take the processor meanwhile. */
 static double clstm_cycle(void)
 {
     enum { SAMPLES = 40, ROUNDS = 250, ADDITIONS = 8 };
@@ -48,8 +48,8 @@ static double clstm_cycle(void)
     return least;
 }
 
-/* Cycles that each multiply-add of vectors takes where none waits: 1/4, 1/2, 1 or 2, for so many units there are, and so
- * the same in every process. Wide vectors run slowly at first on some processors: for 50 us the fastest counts. */
+/* Cycles of one independent multiply-add of vectors: 1/4, 1/2, 1 or 2, by the number of units, so that every process
+ * has the same result. The fastest of 50 us counts, since some processors run wide vectors slowly at first. */
 static double clstm_multiply_add_cycles(const clstm_kernels *kernels)
 {
     enum { ROUNDS = 200 };
@@ -66,8 +66,8 @@ static double clstm_multiply_add_cycles(const clstm_kernels *kernels)
     return cycles < 0.36 ? 0.25 : cycles < 0.71 ? 0.5 : cycles < 1.42 ? 1 : 2;
 }
 
-/* Memory for a short while: of the system's own, where it has any, for the heap would keep it. NULL if there is none. */
-static void *clstm_borrow(size_t bytes)
+/* Memory for a short time, from the system rather than the heap, which would keep it. NULL if there is none. */
+static void *clstm_map_memory(size_t bytes)
 {
 #if defined(MAP_ANONYMOUS)
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -77,7 +77,7 @@ static void *clstm_borrow(size_t bytes)
 #endif
 }
 
-static void clstm_return(void *memory, size_t bytes)
+static void clstm_unmap_memory(void *memory, size_t bytes)
 {
 #if defined(MAP_ANONYMOUS)
     munmap(memory, bytes);
@@ -87,12 +87,12 @@ static void clstm_return(void *memory, size_t bytes)
 #endif
 }
 
-/* Bytes a cycle that one thread reads from level 3: of four times what level 2 holds, again and again. */
+/* Bytes a cycle that one thread reads from level 3, by reading four times the size of level 2 several times */
 static double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
 {
     enum { READS = 4, UNIT = 1 << 12 };
     const ptrdiff_t bytes = (ptrdiff_t)(4 * l2) / UNIT * UNIT;
-    char *memory = clstm_borrow(bytes + UNIT);
+    char *memory = clstm_map_memory(bytes + UNIT);
     double least = 1;
     if (memory == NULL)
         return CLSTM_USUAL_L3;
@@ -105,7 +105,7 @@ static double clstm_l3_bytes_a_cycle(const clstm_kernels *kernels, double l2)
         if (taken > 0 && taken < least)
             least = taken;
     }
-    clstm_return(memory, bytes + UNIT);
+    clstm_unmap_memory(memory, bytes + UNIT);
     return (double)bytes * clstm_cycle() / least;
 }
 

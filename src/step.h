@@ -1,8 +1,8 @@
-/* One step of stacked layers whose state stays where it is, for a stream.
+/* One step of stacked layers for a stream, whose state remains in the kernels' layout between steps.
  *
- * Each layer is a job of `forward` whose walk has two steps, both of all rows: step `parity` reads one half of h and
- * writes the other, so that the next step is the one of the other parity. A layer's x is the half that the layer below
- * has just written, both products run in one pass (chunk 0), and every sum is the one that `forward` makes.
+ * Each layer is a job of `forward` whose walk has two steps, both of all rows. Step `parity` reads one of the two h buffers
+ * and writes the other, so the next step has the other parity. A layer's x is the buffer that the layer below has just
+ * written. Both products run in one pass (chunk 0), and every sum has the same order as in `forward`, so the bits are the same.
  */
 #ifndef CLSTM_STEP_H
 #define CLSTM_STEP_H

@@ -1,7 +1,7 @@
-/* Threads that work on one job: who I am, and a barrier.
+/* The threads that work on one job: the rank of this one, their number, and the counters of their barrier.
  *
- * The barrier spins (40-80 ns when both of two threads run, a tenth of an OpenMP barrier) on one padded counter a thread,
- * and sleeps after a while, so that it never spins for ever on a machine with more threads than cores.
+ * A barrier (barrier.h) spins on one padded counter a thread: 40 to 80 ns if both of two threads run, a tenth of an OpenMP
+ * barrier. After a while it sleeps, so that a machine with more threads than cores isn't busy with spinning.
  */
 #ifndef CLSTM_TEAM_H
 #define CLSTM_TEAM_H
@@ -22,14 +22,14 @@ static inline int clstm_most_threads(void) { return 0; }
 #endif
 
 typedef struct {
-    volatile unsigned arrived; /* rounds of barriers this thread has reached */
-    volatile int sleepers;     /* threads that sleep until it has reached more */
-    char apart[120];           /* a counter a pair of cache lines */
+    volatile unsigned arrived; /* barrier rounds that this thread has reached */
+    volatile int sleepers;     /* threads that sleep until it reaches another round */
+    char padding[120];         /* each counter has two cache lines to itself: processors prefetch lines in pairs */
 } clstm_counter;
 
 typedef struct {
     ptrdiff_t rank, size;
-    clstm_counter *counters; /* [2][size], zero at the start of the job: of the team, and of its groups (walk.h) */
+    clstm_counter *counters; /* [2][size], zero when the job begins: those of the team, and those of its groups (walk.h) */
 } clstm_team;
 
 #endif

@@ -1,7 +1,9 @@
-/* What a step of a cell beyond the plain one computes, of one vector of units: activations, limits, layer norm, zoneout.
+/* What a step of a variant of the LSTM computes for one vector of units: activations, limits, layer norm, zoneout.
  *
- * docs/equations.md has the equations, clstm/variant.py the options. Everything here goes unit by unit but the sums over a
- * row that layer norm needs: those run in lanes of 64 bytes, whatever the width of a vector, and are added in one order.
+ * docs/equations.md has the equations, clstm/_core/variant.py the options. Everything goes unit by unit, except for the sums over
+ * a row that layer norm needs: those run in lanes of 64 bytes, whatever the width of a vector, and the lanes are added in
+ * one order, so that every instruction set has the same bits. Per-unit parameters are [part][Hp] and 64-byte aligned, as
+ * clstm_variant in kernels.h describes; nothing is written but what the arguments point to.
  */
 #ifndef CLSTM_VARIANT_H
 #define CLSTM_VARIANT_H
@@ -15,7 +17,7 @@
 
 /* Activations --------------------------------------------------------------------------------------------------- */
 
-/* clstm.variant.ACTIVATIONS */
+/* In the order of clstm._core.variant.ACTIVATIONS */
 enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFFINE, SCALED_TANH, SOFTSIGN, SOFTPLUS, LINEAR,
        EXPONENTIAL, SELU };
 
@@ -24,7 +26,7 @@ enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFF
 #define NORM_EPS ((real)1e-5) /* clstm.variant.NORM_EPS */
 
 #if defined(CLSTM_F32)
-#define EXP_MOST 174 /* from here up e^x is infinite */
+#define EXP_MOST 174 /* e^x is infinite from here on */
 #define LOG1P_TERMS 8
 #else
 #define EXP_MOST 1418
@@ -34,10 +36,10 @@ enum { SIGMOID, TANH, RELU, HARD_SIGMOID, LEAKY_RELU, THRESHOLDED_RELU, ELU, AFF
 INLINE vec smaller_of(vec a, vec b) { return -larger(-a, -b); }
 INLINE vec absolute(vec x) { return (vec)((ivec)x & ~SIGN_BITS); }
 
-/* x, at least `low` and at most `high`; NaN zoneout_of_step */
+/* x, limited to [low, high]; NaN remains NaN */
 INLINE vec between(real low, vec x, real high) { return smaller_of(broadcast(high), larger(broadcast(low), x)); }
 
-/* The square of e^(x/2), for the scale of e^x itself may be beyond the largest number where e^x isn't. */
+/* e^x as the square of e^(x/2), since the scale 2^n of e^x itself may overflow where e^x doesn't */
 INLINE vec exp_(vec x)
 {
     vec scale, q = exp_parts((real)0.5 * smaller_of(broadcast(EXP_MOST), x), &scale, 1), root = scale * q + scale;
@@ -84,7 +86,8 @@ NOINLINE vec any_activation(const clstm_activation *a, vec x)
     }
 }
 
-/* The derivative where the activation is y */
+/* The derivative of an activation at the point where its value is y. It is known from y alone: alpha of leaky_relu and
+ * elu is not negative, so that the sign of y is that of x. */
 NOINLINE vec any_slope(const clstm_activation *a, vec y)
 {
     const real alpha = (real)a->alpha, beta = (real)a->beta;
@@ -107,7 +110,8 @@ NOINLINE vec any_slope(const clstm_activation *a, vec y)
     }
 }
 
-/* `standard`: sigmoid or tanh, known where the code is made; ANY_ACTIVATION: looked up at each vector */
+/* `standard` activations are the sigmoid of the gates and the tanh of candidate and output, known at compile time;
+ * ANY_ACTIVATION is looked up for each vector. */
 enum { ANY_ACTIVATION = -1 };
 
 INLINE vec activation(const clstm_activation *a, int standard, vec x)
@@ -129,7 +133,7 @@ INLINE int has_standard_activations(const clstm_variant *variant)
 
 INLINE vec limited(vec x, double limit) { return limit < INFINITY ? between((real)-limit, x, (real)limit) : x; }
 
-/* A gradient with regard to what came out of `limited` at x, with regard to what went in */
+/* The gradient of the argument of `limited`, whose value is x, from the gradient of its result */
 INLINE vec within(vec gradient, vec x, double limit)
 {
     return limit < INFINITY ? choose(absolute(x) < (real)limit, gradient, broadcast(0)) : gradient;
@@ -137,7 +141,8 @@ INLINE vec within(vec gradient, vec x, double limit)
 
 typedef uint8_t byte_vec __attribute__((vector_size(VECTOR_BYTES / sizeof(real))));
 
-/* What zoneout_of_step of h or c at step s of row b: a row of bytes, or NULL for `part` of everything */
+/* Zoneout of h or c of one row at one step: a row of bytes, not 0 for a unit that keeps its old value, or NULL in
+ * inference, where each unit keeps the part `probability` of it; `none` if there is no zoneout */
 typedef struct {
     int none;
     const uint8_t *row;
@@ -150,7 +155,7 @@ INLINE zoneout_of_step zoneout_at(const clstm_sequences *lines, double probabili
     return (zoneout_of_step){!row && probability == 0, row, (real)probability};
 }
 
-/* Which of n units from `unit` on stay */
+/* Which of the units from `unit` on, of n in all, keep their old value */
 INLINE ivec zoneout_mask(const uint8_t *row, isize unit, isize n)
 {
     byte_vec bytes = {0};
@@ -169,7 +174,7 @@ INLINE vec apply_zoneout(const zoneout_of_step *z, isize unit, isize n, vec befo
     return z->probability * before + rounded((1 - z->probability) * now);
 }
 
-/* Of a gradient, what goes on to the new value; *before gets the rest, which goes to the old one. */
+/* Return the gradient of the new value from that of the result; that of the old value goes to *before. */
 INLINE vec zoneout_gradient(const zoneout_of_step *z, isize unit, isize n, vec gradient, vec *before)
 {
     if (z->row) {
@@ -183,7 +188,7 @@ INLINE vec zoneout_gradient(const zoneout_of_step *z, isize unit, isize n, vec g
 
 /* Rows -------------------------------------------------------------------------------------------------------------- */
 
-/* A vector from `unit` on of a row of n reals anywhere; zeros behind it */
+/* A vector from `unit` on of a row of n reals of any alignment, with zeros behind the row */
 INLINE vec load_at(const real *row, isize unit, isize n)
 {
     return n - unit >= VL ? load(row + unit) : load_part(row + unit, n - unit);
@@ -197,7 +202,7 @@ INLINE void store_at(real *row, isize unit, isize n, vec x)
         store_part(row + unit, x, n - unit);
 }
 
-/* Units of the panels of a partition, each of `width` units */
+/* The units of a partition's panels, of `width` units each */
 INLINE isize first_unit(const partition *part, isize width) { return part->panel0 * width; }
 INLINE isize end_unit(const partition *part, isize width, isize H) { return smaller(part->panel1 * width, padded(H)); }
 
@@ -205,7 +210,7 @@ INLINE isize end_unit(const partition *part, isize width, isize H) { return smal
 
 #define NORM_LANES ((isize)(64 / sizeof(real)))
 #define NORM_VECTORS (64 / VECTOR_BYTES)
-#define STATISTICS_PER_POSITION 8 /* of a cell: 1/std of the gates, then mean and 1/std of c */
+#define STATISTICS_PER_POSITION 8 /* 1 / std of each gate, then mean and 1 / std of c; two are unused */
 
 /* x in the first n lanes, zeros in others */
 INLINE vec first_lanes(vec x, isize n)
@@ -225,33 +230,53 @@ INLINE real add_lanes(const vec *sum)
     return lanes[0];
 }
 
-/* Runs `body` for the units of a row: `at` is the first of VL, n how many of them there are, v the vector of the sum. */
-#define FOR_NORM_LANES(H, body)                                             \
-    {                                                                  \
-        isize unit_ = 0;                                               \
-        for (; unit_ + NORM_LANES <= (H); unit_ += NORM_LANES)                   \
-            UNROLL for (int v = 0; v < NORM_VECTORS; v++) {            \
-                const isize at = unit_ + v * VL, n = VL;               \
-                body                                                   \
-            }                                                          \
-        for (int v = 0; v < NORM_VECTORS && unit_ + v * VL < (H); v++) { \
-            const isize at = unit_ + v * VL, n = smaller(VL, (H) - at); \
-            body                                                       \
-        }                                                              \
-    }
+/* Sums over a row in lanes of 64 bytes, each vector v of which has a sum of its own. a and b are rows in whole vectors. */
+typedef struct {
+    const real *a, *b;
+    real mean;
+    vec sum[NORM_VECTORS], products[NORM_VECTORS];
+} norm_sums;
 
-/* Mean and 1 / sqrt(variance + eps) of H reals, which stand in whole vectors */
+/* Adds the first n units of the vector at unit `at` to sum v; n is VL except in the last vector of a row. */
+typedef void norm_term(norm_sums *sums, isize at, isize n, int v);
+
+INLINE void sum_over_units(norm_sums *sums, isize H, norm_term *add)
+{
+    isize unit = 0;
+    for (; unit + NORM_LANES <= H; unit += NORM_LANES)
+        UNROLL for (int v = 0; v < NORM_VECTORS; v++) add(sums, unit + v * VL, VL, v);
+    for (int v = 0; v < NORM_VECTORS && unit + v * VL < H; v++)
+        add(sums, unit + v * VL, smaller(VL, H - unit - v * VL), v);
+}
+
+INLINE void add_units(norm_sums *sums, isize at, isize n, int v)
+{
+    sums->sum[v] += n == VL ? load(sums->a + at) : first_lanes(load(sums->a + at), n);
+}
+
+INLINE void add_squares(norm_sums *sums, isize at, isize n, int v)
+{
+    const vec d = load(sums->a + at) - sums->mean;
+    const vec own = n == VL ? d : first_lanes(d, n);
+    sums->products[v] += rounded(own * own);
+}
+
+INLINE void add_gradients(norm_sums *sums, isize at, isize n, int v)
+{
+    const vec d = n == VL ? load(sums->a + at) : first_lanes(load(sums->a + at), n);
+    const vec x = n == VL ? load(sums->b + at) : first_lanes(load(sums->b + at), n);
+    sums->sum[v] += d;
+    sums->products[v] += rounded(d * x);
+}
+
+/* Mean and 1 / sqrt(variance + eps) of H reals, which are in whole vectors */
 static void norm_statistics(const real *row, isize H, real *mean, real *scale)
 {
-    vec sum[NORM_VECTORS] = {0}, squares[NORM_VECTORS] = {0};
-    FOR_NORM_LANES(H, sum[v] += n == VL ? load(row + at) : first_lanes(load(row + at), n);)
-    *mean = add_lanes(sum) / (real)H;
-    FOR_NORM_LANES(H, {
-        const vec d = load(row + at) - *mean;
-        const vec own = n == VL ? d : first_lanes(d, n);
-        squares[v] += rounded(own * own);
-    })
-    const real variance = add_lanes(squares) / (real)H;
+    norm_sums sums = {.a = row};
+    sum_over_units(&sums, H, add_units);
+    *mean = sums.mean = add_lanes(sums.sum) / (real)H;
+    sum_over_units(&sums, H, add_squares);
+    const real variance = add_lanes(sums.products) / (real)H;
 #if defined(CLSTM_F32)
     *scale = 1 / sqrtf(variance + NORM_EPS);
 #else
@@ -259,21 +284,16 @@ static void norm_statistics(const real *row, isize H, real *mean, real *scale)
 #endif
 }
 
-/* The means of a gradient with regard to normalised reals, and of its products with them */
+/* The mean of the gradient of normalised reals, and the mean of its products with them */
 static void norm_means(const real *gradient, const real *normed, isize H, real *mean, real *product)
 {
-    vec sum[NORM_VECTORS] = {0}, products[NORM_VECTORS] = {0};
-    FOR_NORM_LANES(H, {
-        const vec d = n == VL ? load(gradient + at) : first_lanes(load(gradient + at), n);
-        const vec x = n == VL ? load(normed + at) : first_lanes(load(normed + at), n);
-        sum[v] += d;
-        products[v] += rounded(d * x);
-    })
-    *mean = add_lanes(sum) / (real)H;
-    *product = add_lanes(products) / (real)H;
+    norm_sums sums = {.a = gradient, .b = normed};
+    sum_over_units(&sums, H, add_gradients);
+    *mean = add_lanes(sums.sum) / (real)H;
+    *product = add_lanes(sums.products) / (real)H;
 }
 
-/* Gradients of what each unit has of its own: of [peephole i, f, o], [gains, shifts of the gates, gain, shift of the cell] */
+/* The number of per-unit parameters: peepholes of i, f, o; gains and shifts of the four gates, gain and shift of c */
 static isize unit_parameters(const clstm_variant *variant) { return (variant->peephole ? 3 : 0) + (variant->gate_gain ? 10 : 0); }
 
 #endif

@@ -1,11 +1,11 @@
-/* Backward of a cell beyond the plain one, from the last step to the first, a step in parts between which the threads of a
- * group wait for each other, as forward:
+/* The backward pass of a variant, from the last step to the first. A step has stages, between which the threads of a group
+ * wait for each other, as in the forward pass; which of them there are depends on the options:
  *
  *     dh = dy + h_dropout_mask (dgates_{t+1} U)  |  dm = dh weight_hr  |  norm of c  |  gates, dc  |  norm of the gates
  *
- * those of them that there are. After the last one the gates hold the gradients of W x + U h, and the plain cell's sums
- * follow. What each unit has of its own (peepholes, gains, shifts) gets the sums of each row's steps, at the end added up
- * in the order of the rows.
+ * After the last stage the gates hold the gradients of W x + U h, from which the weight gradients are computed as in the plain
+ * LSTM. The gradients of per-unit parameters (peepholes, gains, shifts) are summed over the steps of each row, and in the
+ * end over the rows in order. The arrays are described in kernels.h.
  */
 #ifndef CLSTM_VARIANT_BACKWARD_H
 #define CLSTM_VARIANT_BACKWARD_H
@@ -13,7 +13,7 @@
 #include "backward.h"
 #include "variant.h"
 
-/* What one row's step has: from forward, and the gradients */
+/* What one row has at a step: results of the forward pass, and gradients */
 typedef struct {
     const real *c, *c_before, *normed, *statistics;
     real *gates, *dc, *parameter_sums, *preactivations, *stage_results;
@@ -41,7 +41,7 @@ INLINE gradient_row gradient_row_at(const clstm_backward *job, isize s, isize b)
 
 INLINE void add_to(real *sum, vec x) { store(sum, load(sum) + x); }
 
-/* c before zoneout: what is kept, or once more from the gates */
+/* c before zoneout: with zoneout it isn't stored, and is computed from the gates again */
 INLINE vec c_of_units(const clstm_variant *variant, const gradient_row *row, isize Hp, isize unit)
 {
     if (row->zoneout.none)
@@ -50,7 +50,7 @@ INLINE vec c_of_units(const clstm_variant *variant, const gradient_row *row, isi
     return limited(f * load(row->c_before + unit) + rounded(i * g), variant->cell_clip);
 }
 
-/* Of m = o act(q): the gradients of o, the return value, and of q */
+/* For m = o act(q), return the gradient of o; that of q goes to *dq. */
 INLINE vec output_gradient(const clstm_variant *variant, int standard, vec dm, vec o, vec q, vec *dq)
 {
     const vec squashed = activation(&variant->output, standard ? TANH : ANY_ACTIVATION, q);
@@ -58,19 +58,19 @@ INLINE vec output_gradient(const clstm_variant *variant, int standard, vec dm, v
     return dm * squashed;
 }
 
-/* The gradient of y = act(limited(a)) with regard to a; a was beyond a limit where y is what the limit gives. */
+/* The gradient of a in y = act(limited(a)). Where y is the activation of a limit, a was beyond it, and its gradient is 0. */
 INLINE vec gate_gradient(const clstm_variant_call *call, int candidate, int standard, vec dy, vec y)
 {
     const clstm_activation *own = candidate ? &call->variant->candidate : &call->variant->gate;
     const vec da = rounded(dy * slope(own, standard ? (candidate ? TANH : SIGMOID) : ANY_ACTIVATION, y));
     if (!(call->variant->gate_clip < INFINITY))
         return da;
-    const real upper_activation = (real)call->upper_activation[candidate], lower_activation = (real)call->lower_activation[candidate];
-    return choose((y == upper_activation) | (y == lower_activation), broadcast(0), da);
+    const real upper = (real)call->upper_activation[candidate], lower = (real)call->lower_activation[candidate];
+    return choose((y == upper) | (y == lower), broadcast(0), da);
 }
 
-/* The gradients of the sums of the gates (with layer norm, of what comes out of it) and of c_before, from those of o and of
- * what leaves the cell as c. */
+/* The gradients of the pre-activations (with layer norm, of the result of the norm) and of c_before, from d_o, the
+ * gradient of o, and dc_out, that of c by way of the output */
 INLINE void gate_gradients(const clstm_backward *job, int standard, const gradient_row *row, isize unit, vec d_o, vec dc_out,
                            vec c)
 {
@@ -118,7 +118,8 @@ INLINE void gate_gradients(const clstm_backward *job, int standard, const gradie
     }
 }
 
-/* From the gradients dm of m, of units [unit0, unit1): those of the gates; with layer norm, of the norm of c. */
+/* From dm, the gradient of m, of units [unit0, unit1): the gradients of the gates; with layer norm, those of the
+ * normalised c */
 INLINE void unit_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dm, int standard)
 {
     const clstm_variant *variant = job->variant_call->variant;
@@ -144,7 +145,7 @@ INLINE void unit_gradients(const clstm_backward *job, isize s, isize b, isize un
     }
 }
 
-/* Through the norm of c, and the gates */
+/* The gradients of the gates by way of the norm of c */
 INLINE void norm_gradients_of_c(const clstm_backward *job, const partition *part, isize s, int standard)
 {
     const isize H = job->H, Hp = padded(H), alive = rows_below(part, job->walk->active[s]);
@@ -161,7 +162,7 @@ INLINE void norm_gradients_of_c(const clstm_backward *job, const partition *part
     }
 }
 
-/* Through the norm of the gates */
+/* The gradients of the pre-activations by way of their norm */
 static void norm_gradients_of_gates(const clstm_backward *job, const partition *part, isize s)
 {
     const isize H = job->H, Hp = padded(H), alive = rows_below(part, job->walk->active[s]);
@@ -178,17 +179,18 @@ static void norm_gradients_of_gates(const clstm_backward *job, const partition *
     }
 }
 
-/* dh of columns [unit0, unit1) of a row, from what comes from the step after; then on as far as this part goes. At step -1 it
- * is that of the initial state. */
-INLINE void finish_variant_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1, const real *dh_after,
-                                  int standard)
+/* dh of columns [unit0, unit1) of a row, from the part that comes from the step after; without a projection also the
+ * gradients of the units. s = -1 is the initial state's dh. */
+INLINE void finish_variant_gradients(const clstm_backward *job, isize s, isize b, isize unit0, isize unit1,
+                                     const real *dh_after, int standard)
 {
     const clstm_walk *walk = job->walk;
     const clstm_variant_call *call = job->variant_call;
     const isize P = job->P;
     const real *mask = h_dropout_mask_of(job, b);
     const int last = s + 1 == walk->length[b];
-    const zoneout_of_step zoneout = s >= 0 ? zoneout_at(&call->h_zoneout_mask, call->h_zoneout, b, s) : (zoneout_of_step){1, NULL, 0};
+    const zoneout_of_step zoneout =
+        s >= 0 ? zoneout_at(&call->h_zoneout_mask, call->h_zoneout, b, s) : (zoneout_of_step){1, NULL, 0};
     const int zoned_out_after = !last && (call->h_zoneout_mask.data || call->h_zoneout > 0);
     real *dh_zoned_out = (real *)job->dh + b * state_stride(P);
     real own[4 * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
@@ -226,21 +228,21 @@ static void finish_any_gradients(const clstm_backward *job, isize s, isize b, is
     finish_variant_gradients(job, s, b, unit0, unit1, dh_after, 0);
 }
 
-/* dm = dh weight_hr of this thread's panels, and on */
+/* dm = dh weight_hr of this thread's panels, and the gradients of their units */
 INLINE void projection_gradients(const clstm_backward *job, const partition *part, isize s, int standard)
 {
     const clstm_walk *walk = job->walk;
     const isize H = job->H, Hp = padded(H), P = job->P, ld = state_stride(P), alive = rows_below(part, walk->active[s]);
     real dm[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
-    tile t = {.to_vector = VL, .segments = 1};
+    tile t = {.to_vector = VL, .end_term = 1};
     for (isize panel = part->panel0; panel < part->panel1; panel++) {
         const isize unit0 = panel * 4 * VL, unit1 = smaller(unit0 + 4 * VL, Hp);
-        set_panel(&t.segment[0], (const real *)job->variant_call->variant->Rb + panel * P * 4 * VL, panel_vectors(H, panel), P, 0, P);
-        clear_prefetch(&t.segment[0]);
+        set_panel(&t.term[0], (const real *)job->variant_call->variant->Rb + panel * P * 4 * VL, panel_vectors(H, panel), P, 0, P);
+        clear_prefetch(&t.term[0]);
         for (isize j = 0; j < alive;) {
             const int R = next_rows(alive - j);
             for (int r = 0; r < R; r++) {
-                t.segment[0].a[r] = (const real *)job->variant_call->dh + (walk->start[s] + partition_row(part, j + r)) * ld;
+                t.term[0].a[r] = (const real *)job->variant_call->dh + (walk->start[s] + partition_row(part, j + r)) * ld;
                 t.from[r] = ZEROS;
                 t.to[r] = dm + r * 4 * VL;
             }
@@ -252,8 +254,8 @@ INLINE void projection_gradients(const clstm_backward *job, const partition *par
     }
 }
 
-INLINE void variant_step_backward(const clstm_backward *job, const group *own_group, const partition *units, const partition *outputs, isize s,
-                           int standard)
+INLINE void variant_step_backward(const clstm_backward *job, const group *own_group, const partition *units,
+                                  const partition *outputs, isize s, int standard)
 {
     const clstm_variant *variant = job->variant_call->variant;
     backward_products(job, job->P, outputs, s, standard ? finish_standard_gradients : finish_any_gradients);
@@ -269,8 +271,8 @@ INLINE void variant_step_backward(const clstm_backward *job, const group *own_gr
     }
 }
 
-/* Adds up the rows' sums of `count` gradients of H reals each, from the first-th sum on, of this thread's part of the units. */
-static void add_rows(const clstm_backward *job, const clstm_team *team, isize first, isize count, void *gradient_)
+/* Sum `count` gradients of per-unit parameters over the rows, from the first-th on, for this thread's part of the units. */
+static void sum_over_rows(const clstm_backward *job, const clstm_team *team, isize first, isize count, void *gradient_)
 {
     const isize H = job->H, Hp = padded(H), stride = unit_parameters(job->variant_call->variant) * Hp;
     const isize begin = Hp / VL * team->rank / team->size * VL, end = Hp / VL * (team->rank + 1) / team->size * VL;
@@ -286,7 +288,8 @@ static void add_rows(const clstm_backward *job, const clstm_team *team, isize fi
         }
 }
 
-/* What the activations make of the limits, of several lanes by the very code that made the gates */
+/* Set the activations of the limits. They are computed in vectors by the function that computes the gates, so that they
+ * compare equal to a gate at its limit. */
 static void set_limit_activations(clstm_variant_call *call, int standard)
 {
     const clstm_variant *variant = call->variant;
@@ -336,17 +339,17 @@ static void variant_backward_all(const clstm_backward *given, const clstm_team *
     weight_gradients(job, team);
     isize first = 0;
     if (call.variant->peephole) {
-        add_rows(job, team, first, 3, call.dpeephole);
+        sum_over_rows(job, team, first, 3, call.dpeephole);
         first += 3;
     }
     if (call.variant->gate_gain) {
-        add_rows(job, team, first, 4, call.dgate_gain);
-        add_rows(job, team, first + 4, 4, call.dgate_shift);
-        add_rows(job, team, first + 8, 1, call.dcell_gain);
-        add_rows(job, team, first + 9, 1, call.dcell_shift);
+        sum_over_rows(job, team, first, 4, call.dgate_gain);
+        sum_over_rows(job, team, first + 4, 4, call.dgate_shift);
+        sum_over_rows(job, team, first + 8, 1, call.dcell_gain);
+        sum_over_rows(job, team, first + 9, 1, call.dcell_shift);
     }
     if (call.variant->R) {
-        barrier(team); /* the memory of the sums is used again */
+        barrier(team); /* outer_all uses the memory of the sums again */
         const clstm_outer projection = {.rows = walk->positions, .N = P, .K = H, .d = call.dh, .a = call.m, .d_stride = ld_h,
                                         .a_stride = ld_c, .gradient = call.dR, .columns = job->columns, .sums = job->sums,
                                         .add = job->add};

@@ -1,11 +1,12 @@
-/* Forward of a cell beyond the plain one: the plain one's products, then more to do with their sums.
+/* The forward pass of a variant: the products of the plain LSTM, with other epilogues.
  *
- * Without layer norm, the rows of a tile are finished at once, as in the plain variant. With it a step has parts, between which
- * the threads of a group wait for each other, since a part needs whole rows of the one before:
+ * Without layer norm the rows of a tile are finished at once, as in the plain LSTM. With it a step has stages, between which the
+ * threads of a group wait for each other, since each stage needs whole rows of the one before:
  *
- *     sums of the gates  |  norm, gates, c  |  norm, m  |  h = weight_hr m
+ *     pre-activations  |  norm, gates, c  |  norm, m  |  h = weight_hr m
  *
- * The last part is there where there is a projection. `h` holds what enters the gates, times its mask; y has h itself.
+ * The last stage is there if there is a projection. The h buffers hold what enters the gates, which is h times its dropout mask;
+ * y has h itself. The arrays of a clstm_variant_call, with their shapes and owners, are described in kernels.h.
  */
 #ifndef CLSTM_VARIANT_FORWARD_H
 #define CLSTM_VARIANT_FORWARD_H
@@ -14,10 +15,10 @@
 #include "forward.h"
 #include "product.h"
 
-/* Where one row's step reads and writes */
+/* What the gates of one row read and write at a step */
 typedef struct {
     const real *c_before;
-    real *c, *gates, *normed; /* the last two: NULL in inference; normed with layer norm only */
+    real *c, *gates, *normed; /* gates and normed are NULL in inference, normed also without layer norm */
     zoneout_of_step zoneout;
 } variant_row;
 
@@ -39,8 +40,9 @@ INLINE variant_row variant_row_at(const clstm_forward *job, isize s, isize b)
     return row;
 }
 
-/* The gates of the units of one vector from their sums a, and c; returns c before zoneout. */
-INLINE vec update_units(const clstm_variant *variant, int standard, const variant_row *row, isize H, isize unit, const vec *a, vec *o)
+/* Compute the gates of one vector of units from their pre-activations a, and c; return c before zoneout, and o in *o. */
+INLINE vec update_units(const clstm_variant *variant, int standard, const variant_row *row, isize H, isize unit,
+                        const vec *a, vec *o)
 {
     const isize Hp = padded(H);
     const vec c_before = load(row->c_before + unit);
@@ -68,7 +70,7 @@ INLINE vec update_units(const clstm_variant *variant, int standard, const varian
     return c;
 }
 
-/* What leaves the cell, of the units of one vector */
+/* m = o act(q): the output of one vector of units, before a projection */
 INLINE vec output_units(const clstm_variant *variant, int standard, vec q, vec o)
 {
     return o * activation(&variant->output, standard ? TANH : ANY_ACTIVATION, q);
@@ -79,7 +81,7 @@ INLINE real *m_row(const clstm_forward *job, isize s, isize b)
     return (real *)job->variant_call->m + (job->gates ? job->walk->start[s] + b : b) * state_stride(job->H);
 }
 
-/* Where one row's h goes at a step */
+/* Where one row's h of a step goes, with h of the step before and the dropout mask */
 typedef struct {
     const real *before, *mask;
     real *y, *h;
@@ -108,9 +110,9 @@ INLINE void store_output(const output_row *row, isize P, isize unit, vec h)
     store(row->h + unit, row->mask ? h * load_at(row->mask, unit, P) : h);
 }
 
-/* finish_rows of a cell without layer norm; in two passes for the same reason */
-INLINE void finish_variant_rows(const clstm_forward *job, const partition *part, isize s, isize j0, int R, isize p, int Q, real *pre,
-                             int standard)
+/* finish_rows of a variant without layer norm; it goes over the rows twice for the same reason */
+INLINE void finish_variant_rows(const clstm_forward *job, const partition *part, isize s, isize j0, int R, isize p,
+                                int Q, real *pre, int standard)
 {
     const clstm_variant variant = *job->variant_call->variant;
     const isize H = job->H, step = Q * VL;
@@ -139,22 +141,25 @@ INLINE void finish_variant_rows(const clstm_forward *job, const partition *part,
     }
 }
 
-#define FINISH(name, standard)                                                                                                  \
-    static void name(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p, \
-                     int Q, real *pre)                                                                                       \
-    {                                                                                                                        \
-        (void)rows;                                                                                                          \
-        finish_variant_rows(job, part, s, j0, R, p, Q, pre, standard);                                                             \
-    }
+static void finish_standard_rows(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s,
+                            isize j0, int R, isize p, int Q, real *pre)
+{
+    (void)rows;
+    finish_variant_rows(job, part, s, j0, R, p, Q, pre, 1);
+}
 
-FINISH(finish_standard_rows, 1)
-FINISH(finish_any_rows, 0)
+static void finish_any_rows(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s,
+                            isize j0, int R, isize p, int Q, real *pre)
+{
+    (void)rows;
+    finish_variant_rows(job, part, s, j0, R, p, Q, pre, 0);
+}
 
 INLINE real *work_row(const void *rows, const clstm_forward *job, isize b) { return (real *)rows + b * gates_stride(job->H); }
 
-/* With layer norm, sums wait until the whole row is there. */
-static void store_preactivations(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s, isize j0, int R, isize p,
-                      int Q, real *pre)
+/* The epilogue with layer norm: store the pre-activations until the whole row is there. */
+static void store_preactivations(const clstm_forward *job, const partition *part, const row_pointers *rows, isize s,
+                            isize j0, int R, isize p, int Q, real *pre)
 {
     const isize Hp = padded(job->H);
     (void)rows, (void)s;
@@ -166,8 +171,8 @@ static void store_preactivations(const clstm_forward *job, const partition *part
     }
 }
 
-/* Where the statistics of a row's step are kept for the way back; only by the first thread of a group, all of which have
- * the same */
+/* Where the statistics of a row's step are stored for the backward pass; NULL in inference, and in all threads of a
+ * group but the first, which compute the same ones */
 INLINE real *statistics_of(const clstm_forward *job, const group *own_group, isize s, isize b)
 {
     if (!job->gates || own_group->team.rank > 0)
@@ -175,7 +180,7 @@ INLINE real *statistics_of(const clstm_forward *job, const group *own_group, isi
     return (real *)job->variant_call->statistics + (job->walk->start[s] + b) * STATISTICS_PER_POSITION;
 }
 
-/* Norm of the gates, gates and c, of this thread's units */
+/* Normalise the pre-activations, and compute the gates and c of this thread's units. */
 INLINE void normed_gates(const clstm_forward *job, const group *own_group, const partition *part, isize s, int standard)
 {
     const clstm_variant variant = *job->variant_call->variant;
@@ -207,7 +212,7 @@ INLINE void normed_gates(const clstm_forward *job, const group *own_group, const
     }
 }
 
-/* Norm of c, and what leaves the cell */
+/* Normalise c, and compute m of this thread's units. */
 INLINE void normed_output(const clstm_forward *job, const group *own_group, const partition *part, isize s, int standard)
 {
     const clstm_variant variant = *job->variant_call->variant;
@@ -237,15 +242,15 @@ static void project_output(const clstm_forward *job, const partition *part, isiz
 {
     const isize H = job->H, P = job->P, alive = rows_below(part, job->walk->active[s]);
     real h[TILE_ROWS * 4 * VECTOR_BYTES / sizeof(real)] __attribute__((aligned(64)));
-    tile t = {.to_vector = VL, .segments = 1};
+    tile t = {.to_vector = VL, .end_term = 1};
     for (isize panel = part->panel0; panel < part->panel1; panel++) {
         const int N = panel_vectors(P, panel);
-        set_panel(&t.segment[0], (const real *)job->variant_call->variant->R + panel * H * 4 * VL, N, H, 0, H);
-        clear_prefetch(&t.segment[0]);
+        set_panel(&t.term[0], (const real *)job->variant_call->variant->R + panel * H * 4 * VL, N, H, 0, H);
+        clear_prefetch(&t.term[0]);
         for (isize j = 0; j < alive;) {
             const int R = next_rows(alive - j);
             for (int r = 0; r < R; r++) {
-                t.segment[0].a[r] = m_row(job, s, partition_row(part, j + r));
+                t.term[0].a[r] = m_row(job, s, partition_row(part, j + r));
                 t.from[r] = ZEROS;
                 t.to[r] = h + r * 4 * VL;
             }
@@ -260,8 +265,8 @@ static void project_output(const clstm_forward *job, const partition *part, isiz
     }
 }
 
-static void variant_step(const clstm_forward *job, const group *own_group, const partition *units, const partition *outputs, isize s,
-                      isize projected)
+static void variant_step(const clstm_forward *job, const group *own_group, const partition *units,
+                         const partition *outputs, isize s, isize projected)
 {
     const clstm_variant *variant = job->variant_call->variant;
     const int standard = has_standard_activations(variant);
@@ -322,7 +327,8 @@ static void variant_forward_all(const clstm_forward *given, const clstm_team *te
         const real *c = (const real *)job->c + b * ld_c;
         if (job->gates && length > 0)
             c = (const real *)job->cell_states + (walk->start[length - 1] + b) * ld_c;
-        save_state(job->hn, walk, b, P, length > 0 ? features_at(&job->y, b, length - 1) : (const real *)job->h0 + walk->order[b] * P);
+        const real *h = length > 0 ? features_at(&job->y, b, length - 1) : (const real *)job->h0 + walk->order[b] * P;
+        save_state(job->hn, walk, b, P, h);
         save_state(job->cn, walk, b, H, c);
         clear_past_end(job, b);
     }

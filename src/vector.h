@@ -1,8 +1,8 @@
 /* The vectors of one instruction set and one real type, on the compiler's own vector types.
  *
- * Set before by the build: CLSTM_F32 or CLSTM_F64, and CLSTM_AVX512, CLSTM_AVX2 or CLSTM_NEON.
+ * The build defines CLSTM_F32 or CLSTM_F64, and CLSTM_AVX512, CLSTM_AVX2 or CLSTM_NEON.
  * VL is the number of reals in a vector. Everything else in src/ is written in these terms, so that one
- * source serves every width; lanes never mix, so that results don't depend on it.
+ * source serves every width. Lanes never mix, so results don't depend on the width.
  */
 #ifndef CLSTM_VECTOR_H
 #define CLSTM_VECTOR_H
@@ -28,13 +28,15 @@ typedef int64_t bits;
 #error "define CLSTM_F32 or CLSTM_F64"
 #endif
 
-/* TILE_ROWS: rows of a tile of 4 vectors. ACCUMULATORS: sums that the registers hold beside weights and a broadcast; a tile of more
- * takes its vectors in two halves: each weight read serves all rows, so many rows and half the vectors (6 x 2) need less
- * reading than the reverse (3 x 4).
- * K_UNROLL: rows of a panel that its loop takes at a time; the loop's own instructions are a fifth of a row's of narrow vectors.
- * EMBEDDED_BROADCAST_VECTORS: vectors of a tile up to which its multiply-adds read a row's real from memory each for itself.
- * WIDE_n: panels that a tile of n rows takes side by side: fewer than 8 accumulators leave the latency of
- * the multiply-add in the open. */
+/* The sizes of tiles (tile.h), measured for each instruction set:
+ *   TILE_ROWS     most rows of a tile
+ *   ACCUMULATORS  sums that fit the registers beside the weights and a broadcast. A larger tile is computed in two halves of its
+ *                 vectors: a weight that was read serves all rows, so 6 rows x 2 vectors read less than 3 x 4
+ *   K_UNROLL      rows of a panel in one pass of the loop over k. With narrow vectors, the instructions of the loop itself are
+ *                 a fifth of those of a row
+ *   EMBEDDED_BROADCAST_VECTORS  up to so many vectors, each multiply-add reads and broadcasts the row's real from memory
+ *   WIDE_n        panels that a tile of n rows takes side by side: fewer than 8 accumulators don't hide the latency of the
+ *                 multiply-add */
 #if defined(CLSTM_AVX512)
 #define VECTOR_BYTES 64
 #define TILE_ROWS 6
@@ -91,15 +93,15 @@ INLINE void store(real *p, vec x)
     memcpy(p, &x, sizeof x);
 }
 
-/* x - 0, not 0 + x: the compiler may drop only the first (0 + -0 is 0), and a real addition here cost a third
- * of the kernels' speed. */
+/* x - 0 rather than 0 + x: the compiler may drop only the subtraction (0 + -0 is 0, not -0), and an addition that is executed
+ * cost a third of the kernels' speed. */
 INLINE vec broadcast(real x)
 {
     return x - (vec){0};
 }
 
-/* sum += x y. Left to itself, gcc 12 keeps sums of a long loop in memory, moves them from register to register, and reads a
- * weight again for each row. */
+/* sum += x y, in assembly: without it gcc 12 keeps the sums of a long loop in memory, moves them from register to
+ * register, and reads a weight again for each row. */
 INLINE void add_product(vec *sum, vec x, vec y)
 {
 #if defined(__x86_64__) && defined(CLSTM_F32)
@@ -111,7 +113,7 @@ INLINE void add_product(vec *sum, vec x, vec y)
 #endif
 }
 
-/* The same where y is read from memory and used once: one instruction less. Vectors of panels are aligned. */
+/* The same with y in memory, for a y that is used only once: one instruction less. Vectors of panels are aligned. */
 INLINE void add_product_from_memory(vec *sum, vec x, const real *y)
 {
 #if defined(__x86_64__)
@@ -126,7 +128,7 @@ INLINE void add_product_from_memory(vec *sum, vec x, const real *y)
 #endif
 }
 
-/* The same where x is one real in memory */
+/* The same with x one real in memory, which AVX-512 broadcasts in the multiply-add itself */
 INLINE void add_product_broadcast(vec *sum, const real *x, vec y)
 {
 #if defined(CLSTM_AVX512) && defined(CLSTM_F32)
@@ -138,8 +140,8 @@ INLINE void add_product_broadcast(vec *sum, const real *x, vec y)
 #endif
 }
 
-/* A product that stays one: of a sum of two products, or where the sum is only made on some way through the code, compilers
- * choose which addition to fuse with which product, each for each processor as it likes. */
+/* A product that is rounded and not fused into a later addition. In a sum of two products, or where only some paths add
+ * something to a product, compilers choose differently what to fuse, and the bits would depend on the choice. */
 INLINE vec rounded(vec product)
 {
 #if defined(__x86_64__)
@@ -167,7 +169,7 @@ INLINE void store_part(real *p, vec x, isize n)
         p[i] = lanes[i];
 }
 
-/* mask ? a : b by lane; a mask is what a comparison of vectors gives */
+/* mask ? a : b by lane; the mask is the result of a comparison of vectors */
 INLINE vec choose(ivec mask, vec a, vec b)
 {
     return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
@@ -178,7 +180,7 @@ INLINE vec with_sign_of(vec x, vec y)
 {
     const ivec sign = (ivec){0} + SIGN_BITS;
 #if defined(CLSTM_AVX512) && defined(CLSTM_F32)
-    return (vec)_mm512_ternarylogic_epi32((__m512i)sign, (__m512i)x, (__m512i)y, 0xca); /* one instruction, of which gcc makes two */
+    return (vec)_mm512_ternarylogic_epi32((__m512i)sign, (__m512i)x, (__m512i)y, 0xca); /* one instruction, where gcc emits two */
 #elif defined(CLSTM_AVX512)
     return (vec)_mm512_ternarylogic_epi64((__m512i)sign, (__m512i)x, (__m512i)y, 0xca);
 #else

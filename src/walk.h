@@ -1,7 +1,11 @@
-/* A thread's partition of a walk, and where rows lie.
+/* How the threads of a team divide a walk, and where rows lie.
  *
- * A team is cut into groups. Groups deal the rows out and never wait for each other; the threads of a group partition the
- * panels out and wait for each other after every step. By rows alone: groups of one thread. By panels alone: one group.
+ * A team is divided into groups. Each group has some of the rows, and groups never wait for each other. The threads of
+ * a group divide the panels and wait for each other after every step. With groups of one thread the work is divided by
+ * rows alone, with one group by panels alone.
+ *
+ * Nothing of this is stored: each thread computes its partition from its rank. Walks and the caller's arrays are only read,
+ * except by `save_state`.
  */
 #ifndef CLSTM_WALK_H
 #define CLSTM_WALK_H
@@ -14,17 +18,18 @@ typedef struct {
     isize index, count;
 } group;
 
-/* The group of this thread, of at most `count`. A team that OpenMP made smaller than was prefetched for has irregular_order groups. */
+/* The group of this thread, of at most `count`. Groups are of different sizes where OpenMP gave fewer threads than
+ * planned. */
 INLINE group group_of(const clstm_team *team, isize count)
 {
     count = smaller(count, team->size);
     const isize index = ((team->rank + 1) * count - 1) / team->size;
     const isize first = index * team->size / count, last = (index + 1) * team->size / count;
-    /* behind the counters of the whole team, which waits at other times */
+    /* counters behind those of the whole team, whose barriers are at other times */
     return (group){{team->rank - first, last - first, team->counters + team->size + first}, index, count};
 }
 
-/* Sorted rows first, first + step, ... below end and panels panel0 to panel1 - 1. */
+/* A part of the work: sorted rows first, first + step, ... below end, and panels panel0 to panel1 - 1 */
 typedef struct {
     isize first, step, end, panel0, panel1;
 } partition;
@@ -32,8 +37,9 @@ typedef struct {
 /* Whether rows end at different steps */
 INLINE int is_ragged(const clstm_walk *walk) { return walk->positions != walk->steps * walk->rows; }
 
-/* Rows of a ragged batch are dealt out in turn, so that threads stay even while rows end. Others in a block for each group,
- * since rows of x and y seldom begin with a line of cache: two threads would write the line that two rows partition. */
+/* The rows of a ragged batch are interleaved (row b belongs to group b % count), so that rows end at the same rate in
+ * all groups. Otherwise each group has a contiguous block: rows of x and y seldom begin at a cache line, and with
+ * interleaved rows two threads would write the line that two rows share. */
 INLINE partition rows_of_group(const clstm_walk *walk, const group *g)
 {
     if (is_ragged(walk))
@@ -41,7 +47,7 @@ INLINE partition rows_of_group(const clstm_walk *walk, const group *g)
     return (partition){walk->rows * g->index / g->count, 1, walk->rows * (g->index + 1) / g->count, 0, 0};
 }
 
-/* The rows of the group, and this thread's of the panels */
+/* The rows of the group, and this thread's part of its panels */
 INLINE partition partition_of(const clstm_walk *walk, const group *g, isize panels)
 {
     partition part = rows_of_group(walk, g);
@@ -50,7 +56,7 @@ INLINE partition partition_of(const clstm_walk *walk, const group *g, isize pane
     return part;
 }
 
-/* Every row to one thread of the group whose rows they are */
+/* The rows of the group, divided among its threads: for work that is done once a row */
 INLINE partition rows_of_thread(const clstm_walk *walk, const group *g)
 {
     partition rows = rows_of_group(walk, g);
@@ -59,23 +65,24 @@ INLINE partition rows_of_thread(const clstm_walk *walk, const group *g)
     return rows;
 }
 
-/* Rows of the partition among the first `rows` */
+/* How many of the first `rows` rows are in the partition */
 INLINE isize rows_below(const partition *part, isize rows)
 {
     rows = smaller(rows, part->end) - part->first;
-    if (rows <= 0 || part->step == 1) /* mostly; and a division takes long */
+    if (rows <= 0 || part->step == 1) /* the usual case, without the slow division */
         return rows > 0 ? rows : 0;
     return (rows + part->step - 1) / part->step;
 }
 
-/* The first of the next Q panels in turn, when `done` of the partition's are done: from the first panel on at one pass, from the
- * last one back at the next, so that what L2 holds of panels that don't fit there is used again before it goes. */
+/* Panel order: even passes over the panels ascend, odd ones descend, so that those panels which L2 still holds of a set
+ * too large for it are used before they are evicted. Return the first of the next Q panels of a pass when `done` panels
+ * are done. */
 INLINE isize panel_in_order(const partition *part, isize pass, isize done, int Q)
 {
     return pass & 1 ? part->panel1 - done - Q : part->panel0 + done;
 }
 
-/* How many panels from the next in turn on are among the first `whole` */
+/* How many panels of a pass, from the next one on, are among the first `whole` panels before another one comes */
 INLINE isize whole_panels_ahead(const partition *part, isize pass, isize done, isize whole)
 {
     const isize first = panel_in_order(part, pass, done, 1);
@@ -87,30 +94,31 @@ INLINE isize whole_panels_ahead(const partition *part, isize pass, isize done, i
 /* The j-th row of the partition */
 INLINE isize partition_row(const partition *part, isize j) { return part->first + j * part->step; }
 
-/* The i-th of n rows in an order of irregular_order strides: 0, 2, 1, 3, 4, 6, 5, 7 and so on. After even ones a core fetches what comes
- * next, and behind the last row that is one which another thread is about to write. */
+/* The i-th of n rows in an order of irregular strides: 0, 2, 1, 3, 4, 6, 5, 7 and so on. A regular stride triggers the
+ * hardware prefetcher past our last row, into a line that another thread is about to write. */
 INLINE isize irregular_order(isize i, isize n)
 {
     const int middle = (i & 3) == 1 || (i & 3) == 2;
     return middle && (i | 3) <= n ? i ^ 3 : i;
 }
 
-/* Rows of the next block when `left` are left: blocks of nearly equal size, at most `most` */
+/* Rows of the next block when `left` rows are left: blocks are of nearly equal size, at most `most` rows */
 INLINE isize next_block(isize left, isize most)
 {
     const isize blocks = (left + most - 1) / most;
     return (left + blocks - 1) / blocks;
 }
 
-/* Which row of the partition sorted row b is */
+/* The index of sorted row b in the partition */
 INLINE isize partition_index(const partition *part, isize b) { return (b - part->first) / part->step; }
 
-INLINE real *features_at(const clstm_sequences *lines, isize b, isize s)
+/* The features of sorted row b at step s in one of the caller's arrays */
+INLINE real *features_at(const clstm_sequences *array, isize b, isize s)
 {
-    return (real *)lines->data + lines->row[b] + s * lines->step;
+    return (real *)array->data + array->row[b] + s * array->step;
 }
 
-/* Set the state buffer's row b from the caller's array, with zeros behind it. */
+/* Copy row b of a state from the caller's array, (B, H), to a padded row of a state buffer. */
 INLINE void load_state(const void *state, const clstm_walk *walk, isize b, isize H, real *row)
 {
     memcpy(row, (const real *)state + walk->order[b] * H, H * sizeof(real));

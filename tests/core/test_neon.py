@@ -1,6 +1,8 @@
-"""The NEON kernels: cross-compiled and run by qemu, or on aarch64 itself; the same bits as this machine's, and right.
+"""The NEON kernels, cross-compiled and run by qemu, or on aarch64 itself.
 
-A program of its own (tests/core/kernels/run.c) reads the cases, so that no Python for aarch64 is needed.
+They must be correct and have the same bits as this machine's kernels.
+
+A C program (tests/core/kernels/run.c) reads the cases, so that no Python for aarch64 is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import pytest
 
 from clstm._core import _dense, backend
 from clstm._core.vector import runtime as _runtime
-from tests.core import test_variant_kernels as of_cells
+from tests.core import test_variant_kernels as variants
 from tests.core.test_backends import Backend, assert_close, assert_same_bits, expect, make, solve
 from tests.layers.test_activations import EXACT, LARGEST_ULP
 
@@ -24,7 +26,7 @@ NATIVE = platform.machine() in ("aarch64", "arm64")
 COMPILER = "cc" if NATIVE else "aarch64-linux-gnu-gcc"
 EMULATOR = None if NATIVE else shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=fast", "-Isrc"]  # setup.py's
-LAYER, DENSE, ACTIVATION, CELL = range(4)
+LAYER, DENSE, ACTIVATION, VARIANT = range(4)
 
 MISSING = [
     name for name, found in ((COMPILER, shutil.which(COMPILER)), ("qemu-aarch64", NATIVE or EMULATOR)) if not found
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"NEON was not run: no {' 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """The command that runs cases: built once, the kernels for both types as setup.py builds them."""
+    """Build the program once, with both types of kernels as setup.py builds them; return the command to run it."""
     folder = tmp_path_factory.mktemp("neon")
     static = [] if NATIVE else ["-static"]
     (folder / "empty.c").write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
@@ -61,7 +63,7 @@ def program(tmp_path_factory):
 
 @pytest.fixture
 def run(program, tmp_path):
-    """Run one case: its kind, its sizes and arrays; return what comes out in the shapes given."""
+    """Return a function that runs one case of a kind and returns its results in the given shapes."""
 
     def run_case(kind, sizes, arrays, shapes):
         dtype = arrays[0].dtype
@@ -83,12 +85,12 @@ def run(program, tmp_path):
 
 @pytest.fixture
 def vector():
-    """This machine's own vector path, None where it has none."""
+    """Return this machine's own vector path, None if it has none."""
     return None if backend.isa() == "portable" else Backend(backend.isa())
 
 
 def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
-    """Solve a problem of one direction by the program; the results have the names that `solve` gives them."""
+    """Solve a problem of one direction by the program; the results have the same names as those of `solve`."""
     T, B, inputs = problem.x.shape
     H = problem.h0.shape[2]
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
@@ -101,21 +103,21 @@ def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
     weights = problem.weights[0]
     arrays = [*weights, problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
     results = dict(zip(shapes, run(LAYER, sizes, arrays, shapes.values()), strict=True))
-    # outputs past a row's end are defined as zero, gradients there as not read
+    # outputs past the end of a row are zero, gradients there aren't read
     assert_same_bits({"y": results.pop("y in training")}, results)
     return results
 
 
-def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
-    """The same of a problem of test_cell_kernels.py."""
+def run_variant(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
+    """Solve a problem of test_variant_kernels.py by the program."""
     T, B, inputs = problem.x.shape
     H, P, dtype, options = problem.c0.shape[2], problem.h0.shape[2], problem.x.dtype, problem.options
     cell, (weights,) = options.cell, problem.weights
-    mask, h_stays, c_stays = problem.masks[0] if problem.masks else (None, None, None)
+    mask, h_zoneout, c_zoneout = problem.masks[0] if problem.masks else (None, None, None)
     codes, alphas_and_betas = [a[0] for a in cell.activations], [number for a in cell.activations for number in a[1:]]
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
     flags = (options.projected, options.peephole, options.coupled, options.layer_norm)
-    drawn = [array is not None for array in (mask, h_stays, c_stays)]
+    drawn = [array is not None for array in (mask, h_zoneout, c_zoneout)]
     sizes = [T, B, inputs, H, reverse, threads, row_groups, chunk, *lengths, P, *flags, *drawn, *codes]
     numbers = np.array([cell.cell_clip, cell.gate_clip, *cell.zoneout, *alphas_and_betas])
     gradients = {
@@ -125,7 +127,7 @@ def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
     extras = [weights.get(name, np.zeros(shape)) for name, shape in gradients.items()]
     masks = [
         np.zeros(shape) if array is None else array
-        for array, shape in ((mask, (B, P)), (h_stays, (T, B, P)), (c_stays, (T, B, H)))
+        for array, shape in ((mask, (B, P)), (h_zoneout, (T, B, P)), (c_zoneout, (T, B, H)))
     ]
     arrays = [numbers, *extras, *masks, *(weights[name] for name in ("weight_ih", "weight_hh", "bias"))]
     arrays += [problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
@@ -135,7 +137,7 @@ def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
         "dh0": state["h"], "dc0": state["c"], "dweight_ih[0]": (4 * H, inputs), "dweight_hh[0]": (4 * H, P),
         "dbias[0]": (4 * H,), **{f"d{name}[0]": shape for name, shape in gradients.items()},
     }  # fmt: skip
-    results = run(CELL, sizes, [array.astype(dtype) for array in arrays], shapes.values())
+    results = run(VARIANT, sizes, [array.astype(dtype) for array in arrays], shapes.values())
     results = dict(zip(shapes, results, strict=True))
     assert_same_bits({"y": results.pop("y in training")}, results)
     return {name: array for name, array in results.items() if name[1:-3] not in gradients.keys() - weights.keys()}
@@ -179,7 +181,7 @@ def test_reverse_direction(run, vector):
     )
     problem.dy = np.ascontiguousarray(problem.dy[:, :, 19:])
     results = run_layer(run, problem, reverse=True)
-    del results["dx"]  # of both directions together in `expected`
+    del results["dx"]  # `expected` has the sum over both directions
     absolute, relative = 1e-5, 1e-4
     for name, got in results.items():
         want = expected[name.replace("[0]", "[1]")]
@@ -189,25 +191,25 @@ def test_reverse_direction(run, vector):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("option", of_cells.ALONE)
-def test_cell(run, vector, dtype, option):
-    problem = of_cells.make(7, 5, 6, 37, 1, dtype, of_cells.ALONE[option], "ragged")
-    results = run_cell(run, problem)
-    of_cells.assert_close(results, of_cells.expect(problem), dtype)
+@pytest.mark.parametrize("option", variants.ALONE)
+def test_variant(run, vector, dtype, option):
+    problem = variants.make(7, 5, 6, 37, 1, dtype, variants.ALONE[option], "ragged")
+    results = run_variant(run, problem)
+    variants.assert_close(results, variants.expect(problem), dtype)
     if vector:
-        assert_same_bits(results, of_cells.solve(vector, problem))
-    assert_same_bits(run_cell(run, problem, threads=3, row_groups=1, chunk=0), results)
+        assert_same_bits(results, variants.solve(vector, problem))
+    assert_same_bits(run_variant(run, problem, threads=3, row_groups=1, chunk=0), results)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", of_cells.ACTIVATIONS, ids=str)
-def test_cell_with_activations(run, vector, dtype, name):
-    options = of_cells.Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
-    problem = of_cells.make(3, 4, 3, 19, 1, dtype, options)
-    results = run_cell(run, problem)
-    of_cells.assert_close(results, of_cells.expect(problem), dtype)
+@pytest.mark.parametrize("name", variants.ACTIVATIONS, ids=str)
+def test_variant_with_activations(run, vector, dtype, name):
+    options = variants.Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
+    problem = variants.make(3, 4, 3, 19, 1, dtype, options)
+    results = run_variant(run, problem)
+    variants.assert_close(results, variants.expect(problem), dtype)
     if vector:
-        assert_same_bits(results, of_cells.solve(vector, problem))
+        assert_same_bits(results, variants.solve(vector, problem))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -267,7 +269,7 @@ def test_activations(run, vector, which, dtype):
 
 
 def test_a_case_that_is_cut_off_is_an_error(program, tmp_path):
-    """The program itself: it must not pass by doing nothing."""
+    """Test the program itself, which must not pass by doing nothing."""
     (tmp_path / "cases").write_bytes(np.array([ACTIVATION, 4, 0, 5], np.int64).tobytes())
     command = [*program, "neon", str(tmp_path / "cases"), str(tmp_path / "results")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The model that splits work over threads, the caches it reads, and that no split changes a bit."""
+"""The model that splits work over threads, the caches that it reads, and that no split changes a bit."""
 
 import importlib
 import os
@@ -87,7 +87,7 @@ def test_a_wavefront_has_no_steps_to_do(vector):
 
 @pytest.mark.parametrize("threads", [3, 5, 6, 7])
 def test_teams_smaller_than_planned(vector, threads):
-    """OpenMP may give fewer threads than were asked for: then groups are uneven, and may be of one thread."""
+    """OpenMP may give fewer threads than requested: then groups differ in size and may have only one thread."""
     problem = make(6, 13, 7, 130, 2, np.float32, "ragged")
     expected = solve(vector, problem)
     for row_groups in (2, 4, 8):
@@ -166,7 +166,7 @@ def test_one_pass_where_rows_hide_the_reading_of_weights(vector):
         return plan(*sizes, **options)["chunk"] == 0
 
     assert one_pass(128, 128, 100, 32)
-    assert one_pass(512, 512, 1, 1)  # what is read once can't be kept
+    assert one_pass(512, 512, 1, 1)  # one step reads the weights only once
     assert not one_pass(128, 128, 100, 1)
     # from level 3, which on some machines keeps up with fewer rows
     small = {"caches": (32 << 10, 128 << 10, 64 << 20), "multiply_add": 1}
@@ -181,6 +181,55 @@ def test_speed_of_this_machine_is_measured(vector):
     found = _plan.speed()
     assert found["multiply_add"] in (0.25, 0.5, 1, 2)
     assert 0.1 < found["l3_speed"] < 1000
+
+
+def test_each_speed_is_measured_once(vector):
+    """Plans must not change between the calls of a run: nothing is measured again at a later call."""
+    sizes = [(64, 64, 10, 1, 1, 2), (1024, 1024, 100, 8, 1, 2), (1024, 1024, 100, 8, 2, 3)]
+    first = [_plan.plan(*size, backward=backward) for size in sizes for backward in (False, True)]
+    speed = _plan.speed()
+    lstm = clstm.LSTM(16, 64, 2, seed=0, num_threads=2)
+    for _ in range(70):
+        lstm(np.zeros((20, 8, 16), np.float32))
+        assert [_plan.plan(*size, backward=backward) for size in sizes for backward in (False, True)] == first
+    assert _plan.speed() == speed
+
+
+FIRST_CALLS = """
+import sys, threading
+import numpy as np
+import clstm
+from clstm._core.vector import plan
+
+assert plan.speed() == {"multiply_add": 0, "l3_speed": 0, "barrier": 0, "measurements": 0}
+small, large = clstm.LSTM(4, 8, seed=0, num_threads=1), clstm.LSTM(1024, 1024, seed=0, num_threads=2)
+small(np.zeros((3, 1, 4), np.float32))
+assert plan.speed()["measurements"] == 1, plan.speed()  # the multiply-adds alone
+
+large_plans, ready = [], threading.Barrier(6)
+
+
+def call():
+    ready.wait()
+    large_plans.append(plan.plan(1024, 1024, 20, 4, num_threads=2))
+    large(np.zeros((20, 4, 1024), np.float32))
+
+
+threads = [threading.Thread(target=call) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(large_plans) == 6 and all(found == large_plans[0] for found in large_plans)
+assert plan.speed()["measurements"] == 3, plan.speed()  # and once each level 3 and a region of two threads
+"""
+
+
+@pytest.mark.skipif(not VECTOR, reason="only the vector path has plans")
+def test_threads_that_call_at_once_measure_once():
+    """In a fresh process, since what was measured is never forgotten."""
+    result = subprocess.run([sys.executable, "-c", FIRST_CALLS], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
 
 
 def test_portable_path_has_no_plan():
@@ -233,7 +282,7 @@ def test_cores_that_share_level_2_have_a_part_each(tmp_path):
         [("one", "Data", "32K", "0"), (2, "Unified", "1M", "0")],
     ],
 )
-def test_what_says_nothing_useful_is_not_believed(tmp_path, caches):
+def test_useless_descriptions_of_caches_are_ignored(tmp_path, caches):
     write_caches(tmp_path, *caches)
     assert machine.from_sysfs(str(tmp_path)) is None
 
@@ -264,6 +313,6 @@ def test_macos_names(monkeypatch):
     assert machine.from_sysctl() is None
 
 
-def test_this_machine_answers():
+def test_caches_of_this_machine():
     found = machine.caches()
     assert 8 << 10 <= found.l1 <= found.l2

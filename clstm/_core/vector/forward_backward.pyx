@@ -190,7 +190,7 @@ cdef int set_forward(c.clstm_forward *job, Arena arena, Walk walk, Packed packed
 # What a variant that isn't plain needs --------------------------------------------------------------------------------
 
 cdef int plan_kept(Arena arena, Packed packed, Py_ssize_t positions) except -1:
-    """Plan the memory that `set_kept` takes: what a training forward leaves for backward."""
+    """Plan the memory that `set_kept` takes: what a training forward pass stores for the backward pass."""
     cdef const c.clstm_kernels *kernels = packed.kernels
     if packed.variant.gate_gain != NULL:
         arena.plan(positions * kernels.gates_stride(packed.H), kernels.item_size)
@@ -219,7 +219,7 @@ cdef int plan_variant(Arena arena, Packed packed, Py_ssize_t rows) except -1:
 
 
 cdef int set_variant(c.clstm_variant_call *call, Arena arena, Packed packed, Walk walk, masks, bint reverse) except -1:
-    """Fill in what forward and backward have in common; `masks` are those of the direction, None in inference."""
+    """Fill in what the forward and the backward pass have in common; `masks` are the direction's, None in inference."""
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t rows = walk.walk.rows, item = kernels.item_size, stride = kernels.gates_stride(packed.H)
     cdef isize *offsets = <isize *>arena.take(2 * rows, sizeof(isize))
@@ -374,7 +374,7 @@ cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, 
     Of a region smaller than planned the teams have fewer members, or are fewer and have more layers.
     """
     cdef Py_ssize_t teams = min(stack.teams, size), members = size // teams, team = rank // members
-    cdef Py_ssize_t steps = jobs[0].walk.steps, pieces = max(1, (steps + stack.piece - 1) // stack.piece)
+    cdef Py_ssize_t steps = jobs[0].walk.steps, pieces = max(1, (steps + stack.step_block - 1) // stack.step_block)
     cdef Py_ssize_t stage, layer, piece
     cdef c.clstm_forward job
     if rank >= teams * members:
@@ -387,7 +387,7 @@ cdef void stacked_thread(const c.clstm_kernels *kernels, c.clstm_forward *jobs, 
             piece = stage - layer
             if 0 <= piece < pieces:
                 job = jobs[layer]
-                job.first, job.last = piece * stack.piece, min((piece + 1) * stack.piece, steps)
+                job.first, job.last = piece * stack.step_block, min((piece + 1) * stack.step_block, steps)
                 kernels.forward(&job, own)
             layer += teams
         kernels.wait(&everyone)

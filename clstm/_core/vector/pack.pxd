@@ -1,4 +1,4 @@
-"""See _pack.pyx."""
+"""The packed weights of one direction, for the jobs of the vector path."""
 
 cimport numpy  # its headers first: kernels.h takes back the name I, which complex.h defines
 
@@ -8,14 +8,14 @@ from clstm._core.vector.runtime cimport Arena
 cdef class Packed:
     cdef const c.clstm_kernels *kernels
     cdef Py_ssize_t I, H, P     # P: of h, whose width is H but with a projection
-    cdef bint plain             # else `cell` is what the cell has beyond the plain one
+    cdef bint plain             # without options; else `variant` has them
     cdef c.clstm_variant variant
-    cdef double h_zoneout, c_zoneout  # zoneout of inference
+    cdef double h_zoneout, c_zoneout  # zoneout probabilities, for inference
     cdef Arena forward_arena, variant_arena, hidden_arena, input_arena
     cdef void *W
     cdef void *U
     cdef void *bias
-    cdef void *Ub  # product panels, made when the first backward needs them
+    cdef void *Ub  # product panels, packed when the first backward pass needs them
     cdef void *Wb
 
     cdef int prepare_backward(self, bint need_input, int num_threads) except -1

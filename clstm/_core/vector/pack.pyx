@@ -15,7 +15,7 @@ OPTIONAL = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_ce
 
 
 cdef class Packed:
-    """The weights of one direction as panels; never changed, so that any number of calls may share it."""
+    """The weights of one direction as panels; immutable, so that any number of calls may share them."""
 
     cdef int prepare_backward(self, bint need_input, int num_threads) except -1:
         if self.Ub == NULL:
@@ -42,7 +42,7 @@ cdef class Packed:
 
 
 cdef int pack_threads(Py_ssize_t size, int num_threads) noexcept:
-    """Threads that pay for packing a matrix of `size` numbers."""
+    """Return how many threads to pack a matrix of `size` numbers with."""
     return num_threads if size >= 1 << 18 else 1
 
 
@@ -95,7 +95,7 @@ cdef Packed pack_variant(variant, weights, int num_threads):
                                     np.zeros_like(bias) if layer_norm else bias, num_threads)
     cdef const c.clstm_kernels *kernels = packed.kernels
     cdef Py_ssize_t item = kernels.item_size, H = packed.H, P = packed.P, Hp = kernels.padded(H)
-    cdef Py_ssize_t product = H * kernels.padded(P), product_back = P * Hp
+    cdef Py_ssize_t product = H * kernels.padded(P), product_backward = P * Hp
     cdef Arena arena = Arena()
     packed.plain, packed.variant_arena = False, arena
     packed.h_zoneout, packed.c_zoneout = variant.zoneout
@@ -106,7 +106,7 @@ cdef Packed pack_variant(variant, weights, int num_threads):
         arena.plan(gates * Hp, item)
     if weight_hr is not None:
         arena.plan(product, item)
-        arena.plan(product_back, item)
+        arena.plan(product_backward, item)
     arena.allocate()
     cdef void *panels
     if peephole is not None:
@@ -121,7 +121,7 @@ cdef Packed pack_variant(variant, weights, int num_threads):
         panels = arena.take(product, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), H, P, 1, H, panels)
         packed.variant.R = panels
-        panels = arena.take(product_back, item)
+        panels = arena.take(product_backward, item)
         kernels.pack_product(cnp.PyArray_DATA(weight_hr), P, H, H, 1, panels)
         packed.variant.Rb = panels
     return packed
@@ -135,14 +135,14 @@ cdef c.clstm_activation activation_of(tuple given) except *:
 
 cdef const void *units_of(const c.clstm_kernels *kernels, Arena arena, cnp.ndarray values, Py_ssize_t parts,
                           Py_ssize_t H) noexcept:
-    """What each unit has of its own, (parts * H,), with zeros behind each of `parts` parts."""
+    """Pack per-unit parameters, (parts * H,), with zeros behind each part."""
     cdef void *units = arena.take(parts * kernels.padded(H), kernels.item_size)
     kernels.pack_units(cnp.PyArray_DATA(values), parts, H, units)
     return units
 
 
 cdef bint alike(packs) except -1:
-    """Whether all layers are plain and of one width."""
+    """Return whether all layers have no options and the same width."""
     cdef Packed packed
     for packed in packs:
         if not packed.plain or packed.H != (<Packed>packs[0]).H:

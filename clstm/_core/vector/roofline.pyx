@@ -1,6 +1,6 @@
-"""The kernels that measure the machine's limits, for benchmarks/peers/roofline.py; src/roofline.h has them.
+"""The kernels of src/roofline.h, which measure the machine's limits, for benchmarks/peers/roofline.py.
 
-They work without the interpreter's lock, so that threads of Python's can load all cores.
+They release the GIL, so that Python threads can load all cores.
 """
 
 import numpy as np
@@ -27,9 +27,9 @@ def multiply_add(dtype, Py_ssize_t rounds) -> tuple[int, float]:
     Returns
     -------
     operations : int
-        Additions and multiplications counted apart.
+        Additions and multiplications, each counted as one.
     sum : float
-        Of all lanes, each of which is 1: half of a round's operations.
+        The sum of all lanes, each of which is 1: half of the operations of one round.
     """
     out = np.zeros(1, dtype)
     cdef const c.clstm_kernels *kernels = _kernels(out)
@@ -41,17 +41,17 @@ def multiply_add(dtype, Py_ssize_t rounds) -> tuple[int, float]:
 
 
 def read_memory(cnp.ndarray data, int streams, Py_ssize_t repeats) -> int:
-    """Read a contiguous array `repeats` times from its start to its end, in 1, 2 or 4 parts side by side.
+    """Read a contiguous array `repeats` times from start to end, in 1, 2 or 4 parts at the same time.
 
     Returns
     -------
     int
-        The sum of its 64-bit words, modulo 2^64, as often as they were read.
+        The sum of its 64-bit words, each counted as often as it was read, modulo 2^64.
 
     Raises
     ------
     ValueError
-        The array isn't contiguous, or its bytes no multiple of 1024, which all instruction sets can read.
+        The array isn't contiguous, or its size isn't a multiple of 1024 bytes, which every instruction set can read.
     """
     cdef Py_ssize_t nbytes = data.nbytes
     if streams not in (1, 2, 4):

@@ -1,4 +1,4 @@
-"""See _runtime.pyx."""
+"""What all jobs of the vector path need: see runtime.pyx."""
 
 cimport numpy as cnp
 

@@ -21,19 +21,19 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def use(name: str) -> None:
-    """Take the kernels of one of `instruction_sets()` for what is packed from now on."""
+    """Use the kernels of one of `instruction_sets()` for everything that is packed from now on."""
     global _kernels_f32, _kernels_f64
     _kernels_f32 = c.clstm_kernels_for(name.encode(), 4)
     _kernels_f64 = c.clstm_kernels_for(name.encode(), 8)
 
 
 def has_openmp() -> bool:
-    """Tell whether this build has OpenMP."""
+    """Return whether this build has OpenMP."""
     return bool(c.CLSTM_OPENMP)
 
 
 def stay_on_one_thread() -> None:
-    """Say that this process must open no parallel region any more (see `clstm._core.threads`)."""
+    """Never open a parallel region again in this process (see `clstm._core.threads`)."""
     global _one_thread
     _one_thread = True
 
@@ -43,12 +43,12 @@ cdef bint may_use_threads() noexcept nogil:
 
 
 cdef const c.clstm_kernels *kernels_of(cnp.ndarray array) noexcept:
-    """The kernels in use for an array's item size."""
+    """Return the kernels in use for an array's item size."""
     return _kernels_f32 if cnp.PyArray_ITEMSIZE(array) == 4 else _kernels_f64
 
 
-# Large allocations are kept for the next call that needs about as much: a training step would else spend a fifth of its
-# time on having fresh pages from the system.
+# Large allocations are kept for the next call that needs about as much. Otherwise a training step would spend a fifth of
+# its time in the system, which clears fresh pages.
 cdef list _spares = []
 cdef enum:
     LARGE_BYTES = (1 << 18) + 1
@@ -56,21 +56,21 @@ cdef enum:
 
 
 def free_spares() -> None:
-    """Give the memory kept for later calls back."""
+    """Free the memory that is kept for later calls."""
     _spares.clear()
 
 
 cdef class Arena:
-    """One allocation cut into 64-byte aligned parts: add up what is needed with `plan`, then `take` in that order."""
+    """One allocation for 64-byte aligned parts: `plan` each part, `allocate`, then `take` the parts in the same order."""
 
     cdef Py_ssize_t plan(self, Py_ssize_t count, Py_ssize_t item_size):
         self.size += (count * item_size + 63) // 64 * 64
         return count
 
     cdef int allocate(self, double slack=1) except -1:
-        """Take memory, of which up to `slack` times what is needed may be too much."""
+        """Allocate what was planned, or reuse kept memory that is larger by up to `slack` times the planned size."""
         cdef Py_ssize_t i, spare
-        for i in reversed(range(len(_spares))):  # caches have most of the last ones
+        for i in reversed(range(len(_spares))):  # the last one freed is most likely in a cache
             spare = len(_spares[i])
             if self.size + 64 <= spare <= 64 + (1 + slack) * self.size:
                 self.memory = _spares.pop(i)
@@ -82,7 +82,7 @@ cdef class Arena:
         return 0
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        # NumPy asks for it before an array over this memory may be made writeable again.
+        # NumPy calls this before an array over this memory may be made writeable again.
         PyBuffer_FillInfo(buffer, self, cnp.PyArray_DATA(self.memory), self.memory.nbytes, False, flags)
 
     def __del__(self):
@@ -99,7 +99,7 @@ cdef class Arena:
 
 
 def empty(tuple shape, dtype) -> np.ndarray:
-    """Return np.empty(shape, dtype), of memory that results no longer held may have left behind."""
+    """Return np.empty(shape, dtype), in the memory of a freed result if there is one of about this size."""
     cdef cnp.dtype of = np.dtype(dtype)
     cdef Py_ssize_t size = of.itemsize, axis
     for axis in shape:
@@ -114,22 +114,22 @@ def empty(tuple shape, dtype) -> np.ndarray:
     return owned.view(of).reshape(shape)
 
 
-cdef int _most_threads = 1
+cdef int _largest_region = 1
 
 
 cdef int region_threads(int wanted, int allowed) noexcept:
-    """How many threads to open a parallel region with where `wanted` have work; the others return at once.
+    """Return how many threads to open a parallel region with if `wanted` have work; the others return at once.
 
-    As many as any region before had: GNU's OpenMP ends the threads that a smaller region doesn't need and starts new
-    ones for the next larger, 15 us each.
+    That is as many as the largest region so far: GNU's OpenMP ends the threads that a smaller region doesn't need, and
+    starting new ones for the next larger region takes 15 us each.
     """
-    global _most_threads
-    _most_threads = max(_most_threads, wanted)
-    return min(_most_threads, allowed)
+    global _largest_region
+    _largest_region = max(_largest_region, wanted)
+    return min(_largest_region, allowed)
 
 
 cdef c.clstm_counter *new_counters(Py_ssize_t threads, Py_ssize_t teams) except NULL:
-    """Counters for so many teams and one of all threads, at zero."""
+    """Return counters for `teams` teams and for the team of all threads, at zero."""
     cdef c.clstm_counter *counters = <c.clstm_counter *>calloc((teams + 1) * 2 * threads, sizeof(c.clstm_counter))
     if counters == NULL:
         raise MemoryError
@@ -144,7 +144,7 @@ cdef c.clstm_team team_of(Py_ssize_t rank, Py_ssize_t size, c.clstm_counter *cou
 
 
 def activate(str name, cnp.ndarray x):
-    """Return the sigmoid or tanh of a contiguous array by the vector kernels: for accuracy tests."""
+    """Return the sigmoid or tanh of a contiguous array by the vector kernels, to test their accuracy."""
     cdef const c.clstm_kernels *kernels = kernels_of(x)
     y = np.empty_like(x)
     kernels.activate(("sigmoid", "tanh").index(name), cnp.PyArray_DATA(x), cnp.PyArray_DATA(y), x.size)

@@ -1,4 +1,4 @@
-/* Runs the kernels of src/ without Python, for processors that are only emulated: see tests/test_neon.py.
+/* Runs the kernels of src/ without Python, for processors that are only emulated: see tests/core/test_neon.py.
  *
  *     run NEON CASES RESULTS
  *
@@ -32,7 +32,7 @@ static void *reals(const files *f, isize n)
     void *memory = aligned_alloc(64, bytes);
     if (!memory)
         fail("no memory");
-    memset(memory, 0xff, bytes); /* NaN: what is read before it was written shows */
+    memset(memory, 0xff, bytes); /* NaN, so that reading memory before it is written shows */
     return memory;
 }
 
@@ -93,16 +93,16 @@ static void run_team(worker *work, const void *job, isize threads)
     free(counters);
 }
 
-static const clstm_kernels *of_worker; /* of the case at hand */
-static void forward(const void *job, clstm_team team) { of_worker->forward(job, team); }
-static void backward(const void *job, clstm_team team) { of_worker->backward(job, team); }
-static void input_gradient(const void *job, clstm_team team) { of_worker->input_gradient(job, team); }
-static void product(const void *job, clstm_team team) { of_worker->product(job, team); }
-static void outer(const void *job, clstm_team team) { of_worker->outer(job, team); }
+static const clstm_kernels *kernels_of_case; /* of the current case */
+static void forward(const void *job, clstm_team team) { kernels_of_case->forward(job, team); }
+static void backward(const void *job, clstm_team team) { kernels_of_case->backward(job, team); }
+static void input_gradient(const void *job, clstm_team team) { kernels_of_case->input_gradient(job, team); }
+static void product(const void *job, clstm_team team) { kernels_of_case->product(job, team); }
+static void outer(const void *job, clstm_team team) { kernels_of_case->outer(job, team); }
 
 /* Cases --------------------------------------------------------------------------------------------------------- */
 
-/* Lines of a dense (T, B, features) array. */
+/* The rows of a dense (T, B, features) array */
 static clstm_sequences sequences_of(void *data, const clstm_walk *walk, isize B, isize features, int reverse)
 {
     isize *row = malloc(at_least_one(B) * sizeof *row);
@@ -131,7 +131,7 @@ static clstm_walk walk_of(isize T, isize B, const isize *lengths)
     return (clstm_walk){steps, B, positions, active, starts, length, order};
 }
 
-/* A cell beyond the plain one, as a case has it: which options there are, then all that they could need. */
+/* A variant as a case describes it: which options there are, then everything that they could need */
 typedef struct {
     clstm_variant options;
     clstm_variant_call call;
@@ -169,7 +169,7 @@ static void read_variant(const files *f, variant_case *v, isize T, isize B, isiz
     isize sizes[11];
     read_sizes(f, sizes, 11);
     const isize P = v->P = sizes[0];
-    /* limits of c and gates, parts of h and c that stay, three times alpha and beta */
+    /* limits of c and the gates, zoneout probabilities of h and c, alpha and beta of three activations */
     const void *numbers = read_reals(f, 10);
     clstm_activation *activations[] = {&v->options.gate, &v->options.candidate, &v->options.output};
     for (int i = 0; i < 3; i++)
@@ -356,13 +356,13 @@ int main(int count, char **arguments)
     while (fread(&kind, 8, 1, f.cases) == 1) {
         if (fread(&item_size, 8, 1, f.cases) != 1)
             fail("a case has no type");
-        of_worker = f.kernels = clstm_kernels_for(arguments[1], item_size);
+        kernels_of_case = f.kernels = clstm_kernels_for(arguments[1], item_size);
         if (!f.kernels)
             fail("no such kernels");
         run[kind](&f);
         volatile float denormal = 1e-39f;
         if (denormal * 0.5f == 0)
-            fail("the mode in which denormals are zero was not left");
+            fail("denormals still count as zero after a worker");
     }
     return fclose(f.results) ? 1 : 0;
 }
