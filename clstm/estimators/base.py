@@ -229,10 +229,12 @@ class BaseModel:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         from clstm.files.model_file import model_from_bytes
 
-        vars(self).update(state["params"])
+        defaults = self._defaults()  # of arguments that the version which wrote a pickle didn't have
+        vars(self).update(defaults | state["params"])
         if state["fitted"] is not None:
             content = model_from_bytes(state["fitted"], type(self).__name__)
-            self._fitted = self._fitted_class.restored(frozen(state["fitted_params"]), content.config, content.arrays)
+            params = frozen(defaults | state["fitted_params"])
+            self._fitted = self._fitted_class.restored(params, content.config, content.arrays)
 
     # ----------------------------------------------------------------------------------------------- look inside
 

@@ -7,7 +7,7 @@ import numpy as np
 from clstm.models.sequence import SequenceNetwork
 from clstm.train.batches import PaddedRows, batches_by_length
 
-# Inference takes so many rows at a time, of similar length, and at most so many steps in one batch.
+# A batch has at most so many rows, of similar length, and so many steps.
 PREDICT_ROWS, PREDICT_STEPS = 64, 16384
 
 

@@ -49,7 +49,7 @@ class Input:
     vocabulary: Vocabulary | None = None
 
     @classmethod
-    def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+    def learn(cls, X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Input, PaddedRows]:
         """Return what X is, at a first `fit`, and its rows, floats as they are.
 
         `vocab_size` is the estimator's argument, and `estimator` its class's name, for errors.
@@ -168,7 +168,7 @@ class Table(Floats):
     description = "an array (n, time)"
 
     @classmethod
-    def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+    def learn(cls, X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Table, PaddedRows]:
         """Return the table's columns, and its rows as sequences of one feature."""
         columns: Any = _columns(estimator)()
         array = scikit.validate_data(columns, X, dtype=[np.float64, np.float32], reset=True)
@@ -213,14 +213,14 @@ class Sequences(Floats):
     description = "sequences of floats"
 
     @classmethod
-    def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+    def learn(cls, X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Sequences, PaddedRows]:
         """Return the number of features, and the rows."""
         rows = read_floats(X, lengths)
         return cls(n_features_in=rows.values.shape[1]), rows
 
     def read(self, X: Any, lengths: Any, estimator: str) -> PaddedRows:
-        # Lists of equal lengths look like a table, but can be sequences of one feature.
         """Return the rows of other sequences, which must have as many features."""
+        # Lists of equal lengths look like a table, but can be sequences of one feature.
         if self.n_features_in == 1 and kind_of(X) == "table" and np.ndim(X) == 2:
             X = as_array("X", X)[:, :, np.newaxis]
         return super().read(X, lengths, estimator)
@@ -266,7 +266,7 @@ class TokenIds(Tokens):
     description = "lists of token ids"
 
     @classmethod
-    def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+    def learn(cls, X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[TokenIds, PaddedRows]:
         """Return the number of ids, which is one more than the greatest if `vocab_size` is None, and the rows."""
         _refuse_lengths(lengths, cls.description)
         rows = read_ids(X, vocab_size)
@@ -296,7 +296,7 @@ class Texts(Tokens):
     description = "strings"
 
     @classmethod
-    def learn(cls: type[Self], X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Self, PaddedRows]:
+    def learn(cls, X: Any, lengths: Any, vocab_size: int | None, estimator: str) -> tuple[Texts, PaddedRows]:
         """Return the texts' vocabulary, and their ids as rows."""
         vocabulary = Vocabulary.from_texts(check_texts("X", X), vocab_size)
         found = cls(num_ids=len(vocabulary), vocabulary=vocabulary)

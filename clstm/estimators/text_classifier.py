@@ -62,7 +62,7 @@ class TextClassifier(BaseModel):
     pooling : {"max", "mean", "last"}, default "max"
         What represents a text: the maximum or mean of the outputs over its words, or the last word's.
     dropout : float, default 0.6
-        On the embeddings, between layers and on what was pooled, in training.
+        On the embeddings, between layers and on the pooled outputs, in training.
     word_dropout : float, default 0.2
         Share of the words replaced by the unknown word, in training.
     embedding_std : float, default 0.1

@@ -21,7 +21,7 @@ from clstm.text.vocabulary import Vocabulary, check_texts
 from clstm.train.history import History
 from clstm.train.loop import BucketedBatches, fit
 
-# An epoch of few texts has few steps: where the number of epochs is left open, training takes this many steps at least.
+# If the number of epochs isn't given, there are at least so many epochs and steps: few texts make few steps an epoch.
 MIN_EPOCHS, MIN_STEPS = 8, 1000
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from clstm.language.fitted import FittedLanguageModel, encode
 
-# Noise for so many scores is drawn at once, as a call of the random generator for each token would take long.
+# Noise for so many scores is drawn at once: a call of the random generator for each token would be slow.
 NOISE = 1 << 16
 
 

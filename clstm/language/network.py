@@ -24,7 +24,7 @@ from clstm.models.base import LSTMNetwork
 if TYPE_CHECKING:
     from clstm.summary import Axes
 
-# A long text is read in parts, so that no more than so many scores are in memory at once.
+# A long text is read in parts: no more than so many scores are in memory at once.
 READ_SCORES = 1 << 21
 
 

@@ -18,7 +18,7 @@ from clstm.schedules import CosineLR, WarmUp
 from clstm.train.history import History
 from clstm.train.loop import fit
 
-# The steps of the warm-up, and their greatest share of a short training.
+# Steps of the warm-up, and their highest share of a short training.
 WARM_UP, WARM_UP_SHARE = 100, 0.1
 
 

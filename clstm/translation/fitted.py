@@ -20,7 +20,7 @@ from clstm.translation.search import beam_search
 from clstm.translation.sentence_pairs import pad
 from clstm.translation.sentences import JOINER, SentenceVocabulary, capitalised, join
 
-# Inference takes so many sentences at once, of similar length, and at most so many steps in one batch.
+# A batch has at most so many sentences, of similar length, and so many steps.
 PREDICT_ROWS, PREDICT_STEPS = 64, 8192
 
 

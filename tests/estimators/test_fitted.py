@@ -243,6 +243,20 @@ def test_each_argument_has_one_check_and_a_legal_default(name):
     model()._checked_params()
 
 
+@each_model
+def test_pickles_without_an_argument_get_its_default(name, fitted, tmp_path):
+    """As a version wrote them that didn't have it."""
+    state = fitted[name].__getstate__()
+    for params in (state["params"], state["fitted_params"]):
+        del params["lr"]
+    twin = type(fitted[name]).__new__(type(fitted[name]))
+    twin.__setstate__(state)
+    assert twin.lr == type(twin)._defaults()["lr"]
+    twin.save(tmp_path / "twin")
+    fitted[name].save(tmp_path / "model")
+    assert (tmp_path / "twin").read_bytes() == (tmp_path / "model").read_bytes()
+
+
 def test_lists_and_dicts_changed_after_fit_dont_reach_what_was_learnt(tmp_path):
     weights, quantile = {0: 1.0, 1: np.float32(3)}, [0.2, 0.8]
     classifier = LSTMClassifier(**SMALL, class_weight=weights).fit(SEQUENCES, CLASSES)
