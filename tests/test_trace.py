@@ -13,6 +13,7 @@ from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace
 from clstm.translation.encoder_decoder import EncoderDecoder
+from tests.helpers.products import products
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 NAMES = "ifgoch"
@@ -41,11 +42,10 @@ def assert_same_bits(result, expected):
 # Layers --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("lengths", [None, [5, 0, 9, 1, 9, 3]])
-@pytest.mark.parametrize("hidden_size", [1, 19, 64])
+@products(
+    bidirectional=[False, True], num_layers=[1, 3], lengths={"full": None, "ragged": [5, 0, 9, 1, 9, 3]},
+    hidden_size=[1, 19, 64],
+)  # fmt: skip
 def test_gates_agree_with_the_reference(dtype, bidirectional, num_layers, lengths, hidden_size):
     lstm = LSTM(5, hidden_size, num_layers, bidirectional=bidirectional, dtype=dtype, seed=1)
     x, state = problem(lstm, 9, 6)

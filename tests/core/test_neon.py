@@ -15,9 +15,9 @@ import pytest
 
 from clstm._core import _dense, backend
 from clstm._core.vector import runtime as _runtime
-from tests.core import test_variant_kernels as of_cells
-from tests.core.test_backends import Backend, assert_close, assert_same_bits, expect, make, solve
-from tests.layers.test_activations import EXACT, LARGEST_ULP
+from tests.helpers.activations import EXACT, LARGEST_ULP
+from tests.helpers.arrays import assert_same_bits
+from tests.helpers.problems import ACTIVATIONS, ALONE, Options, assert_solved, expect, make, solve
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = platform.machine() in ("aarch64", "arm64")
@@ -29,7 +29,11 @@ LAYER, DENSE, ACTIVATION, CELL = range(4)
 MISSING = [
     name for name, found in ((COMPILER, shutil.which(COMPILER)), ("qemu-aarch64", NATIVE or EMULATOR)) if not found
 ]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"NEON was not run: no {' and no '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.exhaustive,  # compiles all kernels for another processor, and emulates it
+    pytest.mark.subprocess,
+    pytest.mark.skipif(bool(MISSING), reason=f"NEON was not run: no {' and no '.join(MISSING)}"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +85,7 @@ def run(program, tmp_path):
     return run_case
 
 
-@pytest.fixture
-def vector():
-    """This machine's own vector path, None where it has none."""
-    return None if backend.isa() == "portable" else Backend(backend.isa())
+VECTOR = backend.isa() != "portable"  # then results have the bits of this machine's own kernels
 
 
 def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
@@ -98,8 +99,7 @@ def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
         "dc0": state, "dweight_ih[0]": (4 * H, inputs), "dweight_hh[0]": (4 * H, H), "dbias[0]": (4 * H,),
     }  # fmt: skip
     sizes = [T, B, inputs, H, reverse, threads, row_groups, chunk, *lengths]
-    weights = problem.weights[0]
-    arrays = [*weights, problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
+    arrays = [*problem.weights[0].values(), problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
     results = dict(zip(shapes, run(LAYER, sizes, arrays, shapes.values()), strict=True))
     # outputs past a row's end are defined as zero, gradients there as not read
     assert_same_bits({"y": results.pop("y in training")}, results)
@@ -107,10 +107,10 @@ def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
 
 
 def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
-    """The same of a problem of test_cell_kernels.py."""
+    """The same of a problem with any options, by the general kernels."""
     T, B, inputs = problem.x.shape
     H, P, dtype, options = problem.c0.shape[2], problem.h0.shape[2], problem.x.dtype, problem.options
-    cell, (weights,) = options.cell, problem.weights
+    cell, (weights,) = options.variant, problem.weights
     mask, h_stays, c_stays = problem.masks[0] if problem.masks else (None, None, None)
     codes, alphas_and_betas = [a[0] for a in cell.activations], [number for a in cell.activations for number in a[1:]]
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
@@ -158,20 +158,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_layer(run, vector, dtype, case):
+def test_layer(run, dtype, case):
     *sizes, lengths = case
-    problem = make(*sizes, 1, dtype, lengths)
+    problem = make(*sizes, 1, dtype, lengths=lengths)
     results = run_layer(run, problem)
-    assert_close(results, expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, solve(vector, problem))
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem))
     assert_same_bits(run_layer(run, problem, chunk=0), results)
 
 
-def test_reverse_direction(run, vector):
-    problem = make(8, 7, 5, 19, 2, np.float32, "ragged")
+def test_reverse_direction(run):
+    problem = make(8, 7, 5, 19, 2, np.float32, lengths="ragged")
     expected = expect(problem)
     problem.weights = problem.weights[1:]
     problem.h0, problem.c0, problem.dh_n, problem.dc_n = (
@@ -188,31 +187,28 @@ def test_reverse_direction(run, vector):
         np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("option", of_cells.ALONE)
-def test_cell(run, vector, dtype, option):
-    problem = of_cells.make(7, 5, 6, 37, 1, dtype, of_cells.ALONE[option], "ragged")
+@pytest.mark.parametrize("option", ALONE)
+def test_cell(run, dtype, option):
+    problem = make(7, 5, 6, 37, 1, dtype, ALONE[option], "ragged", gain=2.0)
     results = run_cell(run, problem)
-    of_cells.assert_close(results, of_cells.expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, of_cells.solve(vector, problem))
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem, general=True))
     assert_same_bits(run_cell(run, problem, threads=3, row_groups=1, chunk=0), results)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", of_cells.ACTIVATIONS, ids=str)
-def test_cell_with_activations(run, vector, dtype, name):
-    options = of_cells.Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
-    problem = of_cells.make(3, 4, 3, 19, 1, dtype, options)
+@pytest.mark.parametrize("name", ACTIVATIONS, ids=str)
+def test_cell_with_activations(run, dtype, name):
+    options = Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
+    problem = make(3, 4, 3, 19, 1, dtype, options, gain=2.0)
     results = run_cell(run, problem)
-    of_cells.assert_close(results, of_cells.expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, of_cells.solve(vector, problem))
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem, general=True))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_same_bits_for_every_team(run, dtype):
-    problem = make(6, 9, 7, 70, 1, dtype, "ragged")
+    problem = make(6, 9, 7, 70, 1, dtype, lengths="ragged")
     expected = run_layer(run, problem)
     for threads, row_groups in [(2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 2)]:
         for chunk in (0, 2):
@@ -220,9 +216,8 @@ def test_same_bits_for_every_team(run, dtype):
             assert_same_bits(results, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 19, 5), (140, 40, 70)], ids=str)
-def test_dense_products(run, vector, dtype, sizes):
+def test_dense_products(run, dtype, sizes):
     rows, K, N = sizes
     rng = np.random.default_rng(sizes)
     x, weight, bias, dy = (rng.normal(size=shape).astype(dtype) for shape in ((rows, K), (N, K), (N,), (rows, N)))
@@ -233,7 +228,7 @@ def test_dense_products(run, vector, dtype, sizes):
     for name in names:
         tolerance = (1e-5 if dtype == np.float32 else 1e-13) * np.abs(exact[name]).max()
         np.testing.assert_allclose(results[name], exact[name], rtol=0, atol=tolerance, err_msg=name)
-    if vector:
+    if VECTOR:
         own = {name: np.empty_like(array) for name, array in results.items()}
         packed = _dense.pack(weight, bias)
         _dense.forward(packed, x, own["y"], 1)
@@ -244,9 +239,8 @@ def test_dense_products(run, vector, dtype, sizes):
         assert_same_bits(dict(zip(names, again, strict=True)), results)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("which", [0, 1], ids=["sigmoid", "tanh"])
-def test_activations(run, vector, which, dtype):
+def test_activations(run, which, dtype):
     name = ("sigmoid", "tanh")[which]
     rng = np.random.default_rng(0)
     ranges = [rng.uniform(-90, 90, 50_000), rng.uniform(-2, 2, 50_000), rng.standard_normal(50_000) * 1e-4]
@@ -262,7 +256,7 @@ def test_activations(run, vector, which, dtype):
     normal = np.abs(exact) >= np.finfo(dtype).tiny
     error = np.abs(y.astype(wider) - exact) / np.spacing(np.abs(exact).astype(dtype))
     assert 0.5 <= error[normal].max() <= LARGEST_ULP[dtype]
-    if vector:
+    if VECTOR:
         assert y.tobytes() == _runtime.activate(name, x).tobytes()
 
 

@@ -36,7 +36,7 @@ def solved(*sizes, **options):
 
 
 def assert_agrees(problem, expected, threads, layout, **options):
-    """Compare with the reference; and bits with those by other threads, in another layout, for inference, without dx."""
+    """Compare with the reference; bits with those by other threads, in another layout, for inference, without dx."""
     one = solve(problem, general=True)
     assert_solved(problem, one, expected, **options)
     assert not one["y"][problem.past].any()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from clstm import LSTM, LSTMCell, reference
+from tests.helpers.arrays import assert_close
+from tests.helpers.products import products
 
 TOLERANCE = {np.float32: (2e-5, 5e-4), np.float64: (1e-11, 1e-8)}
 
@@ -164,14 +166,6 @@ def flat(parts):
     return itertools.chain.from_iterable(part.astype(float) for part in parts)
 
 
-def assert_close(result, expected, tolerance, name=""):
-    """Return the largest difference, by the largest value where that is above 1."""
-    assert result.shape == expected.shape, name
-    scale = max(1, abs(expected).max(initial=0))
-    np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance * scale, err_msg=name)
-    return abs(result - expected).max(initial=0) / scale
-
-
 def assert_close_states(ours, theirs, tolerance, name):
     if isinstance(ours, list):
         ours, theirs = list(itertools.chain.from_iterable(ours)), list(theirs)
@@ -207,7 +201,6 @@ RESET = np.random.default_rng(5).random((9, 5)) < 0.25
 LENGTHS = np.array([9, 0, 4, 1, 7])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("options", ALONE.values(), ids=ALONE)
 def test_every_option_agrees_with_the_reference(options, bidirectional, dtype, record_property):
@@ -232,11 +225,11 @@ def test_any_options_agree_with_the_reference(seed, record_property):
 # Resets --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("options", [{}, {"learn_initial_state": True}, {"layer_norm": True, "proj_size": 3}], ids=str)
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@products(
+    options={"plain": {}, "learnt state": {"learn_initial_state": True},
+             "layer_norm and projection": {"layer_norm": True, "proj_size": 3}},
+    bidirectional=[False, True], lengths={"full": None, "ragged": LENGTHS}, given=[False, True],
+)  # fmt: skip
 def test_resets_agree_with_the_reference(dtype, bidirectional, options, lengths, given, record_property):
     lstm = make(options | {"bidirectional": bidirectional}, dtype, 3, 2)
     differences = assert_agrees(lstm, 9, 5, np.random.default_rng(4), lengths, RESET, given)
@@ -293,9 +286,10 @@ EVERYTHING = {"proj_size": 5, "peephole": True, "coupled": True, "cell_clip": 0.
               "activations": ("sigmoid", "softsign", ("scaled_tanh", 1.1, 0.9))}  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [EVERYTHING, {"zoneout": 0.3}, {"recurrent_dropout": 0.5}, {}], ids=str)
-@pytest.mark.parametrize("reset", [None, "reset"])
-@pytest.mark.parametrize("bidirectional", [False, True])
+@products(
+    options={"everything": EVERYTHING, "zoneout": {"zoneout": 0.3}, "recurrent_dropout": {"recurrent_dropout": 0.5},
+             "plain": {}}, reset=[None, "reset"], bidirectional=[False, True],
+)  # fmt: skip
 def test_checkpoints_give_the_same_gradients(options, reset, bidirectional):
     lstm = make(options | {"bidirectional": bidirectional}, np.float64, 5, 2)
     rng = np.random.default_rng(6)

@@ -17,6 +17,7 @@ import pytest
 import clstm
 from clstm import LSTM, reference
 from clstm.stream import Stream
+from tests.helpers.arrays import bits, read_only
 
 ROOT = Path(clstm.__file__).parents[1]
 
@@ -29,10 +30,6 @@ def problem(lstm, T, B, seed=0):
     shapes = [(T, B, lstm.input_size), *[(lstm.num_layers, B, lstm.hidden_size)] * 2]
     x, h, c = (rng.standard_normal(shape).astype(lstm.dtype) for shape in shapes)
     return x, (h, c)
-
-
-def bits(*arrays):
-    return [array.tobytes() for array in arrays]
 
 
 def step_all(stream, x):
@@ -51,12 +48,13 @@ def assert_whole(isa, results, expected):
 # The numbers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+SIZES = [  # num_layers, B, inputs, H
+    (1, 1, 1, 1), (1, 1, 64, 128), (2, 3, 5, 19), (3, 17, 33, 40), (3, 1, 7, 77), (2, 17, 40, 16), (1, 3, 200, 300),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("num_threads", [1, 2, 8])
-@pytest.mark.parametrize(
-    ("num_layers", "B", "inputs", "H"),
-    [(1, 1, 1, 1), (1, 1, 64, 128), (2, 3, 5, 19), (3, 17, 33, 40), (3, 1, 7, 77), (2, 17, 40, 16), (1, 3, 200, 300)],
-)
+@pytest.mark.parametrize(("num_layers", "B", "inputs", "H"), SIZES)
 def test_steps_and_chunks_are_the_whole(isa, dtype, num_threads, num_layers, B, inputs, H):
     lstm = LSTM(inputs, H, num_layers, dtype=dtype, seed=0, num_threads=num_threads)
     x, state = problem(lstm, 14, B)
@@ -317,12 +315,6 @@ def test_tells_what_it_is():
 X = np.zeros((2, 3), np.float32)
 OUT = np.zeros((2, 4), np.float32)
 SHARED = np.zeros(14, np.float32)
-
-
-def read_only(array):
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(
