@@ -89,6 +89,7 @@ def test_worked_step_has_the_numbers_it_says(worked):
             assert left == pytest.approx(right, abs=1.01e-4)
 
 
+@pytest.mark.smoke
 def test_worked_step_is_what_the_cell_computes(worked):
     given = {name: np.array(ast.literal_eval(values[0])) for name, values in worked.items() if len(values) == 1}
     assert given["V_i"].shape == (2, 3)
@@ -237,6 +238,7 @@ def test_any_float_dtype_stays_as_it_is_with_all_options(dtype, train):
 # PyTorch -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
 @pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (2, 1, False), (1, 2, True), (3, 2, True)])
 def test_against_pytorch(rng, layers, directions, bias, lengths):
@@ -647,6 +649,7 @@ def torch_network(torch, problem, weights, x, state):
     return x, finals
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("case", CASES)
 def test_variants_against_a_second_telling_in_pytorch(case):
     torch = pytest.importorskip("torch")
@@ -679,6 +682,7 @@ def test_variants_against_a_second_telling_in_pytorch(case):
         np.testing.assert_allclose(grads[name], want, rtol=1e-9, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
 @pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (2, 2, False)])
 def test_projection_against_pytorch(layers, directions, bias, lengths):
@@ -709,6 +713,7 @@ def test_projection_against_pytorch(layers, directions, bias, lengths):
         np.testing.assert_allclose(grads.weights[name], parameter.grad.numpy(), **close, err_msg=name)
 
 
+@pytest.mark.peer
 def test_layer_norm_against_pytorch(rng):
     torch = pytest.importorskip("torch")
     a, d = rng.normal(size=(2, 4, 7))

@@ -99,6 +99,7 @@ def test_a_trace_draws_nothing_from_dropout():
     assert_same_bits(lstm.forward_train(x)[0], twin.forward_train(x)[0])
 
 
+@pytest.mark.smoke
 def test_layouts_are_the_same_trace():
     x, state = problem(LSTM(4, 9, 2, bidirectional=True), 6, 3)
     plain, batch_first = (LSTM(4, 9, 2, bidirectional=True, batch_first=first, seed=0) for first in (False, True))
@@ -334,6 +335,7 @@ def test_a_text_classifier_traces_words():
         model.trace([])
 
 
+@pytest.mark.peer
 def test_estimators_trace_what_they_standardise():
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)

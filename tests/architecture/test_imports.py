@@ -132,24 +132,29 @@ def circles(found: list[tuple[Path, int, tuple[str, ...], tuple[str, ...]]]) -> 
             del remaining[module]
 
 
+@pytest.mark.smoke
 def test_every_module_has_a_level():
     tops = {module[0] for module in MODULES if module}
     assert tops == set(LEVEL)
 
 
+@pytest.mark.smoke
 def test_imports_run_downwards():
     assert broken_rules(edges()) == []
 
 
+@pytest.mark.smoke
 def test_no_imports_in_a_circle():
     assert circles(edges()) == []
 
 
+@pytest.mark.smoke
 def test_reference_is_imported_by_nothing():
     assert [str(path) for path, _, _, target in edges() if target == ("reference",)] == []
     assert imports_in((PACKAGE / "reference.py").read_text(encoding="utf-8"), True) == []
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("file", "source"),
     [
@@ -170,6 +175,7 @@ def test_the_rule_sees_each_form_of_import(file, source):
     assert message.startswith(f"clstm/{file}:")
 
 
+@pytest.mark.smoke
 def test_the_rule_sees_circles():
     a, b, c = ("_core", "a"), ("_core", "b"), ("_core", "c")
     path = PACKAGE / "_core"
@@ -177,6 +183,7 @@ def test_the_rule_sees_circles():
     assert circles([(path, 1, a, b), (path, 1, b, c), (path, 1, c, a)]) == ["_core.a", "_core.b", "_core.c"]
 
 
+@pytest.mark.smoke
 def test_few_files_lie_at_the_top():
     files = sorted(path.name for path in PACKAGE.iterdir() if path.is_file() and path.suffix not in (".so", ".pyd"))
     assert len(files) <= 20, files

@@ -20,6 +20,8 @@ from clstm.datasets import load_movie_reviews
 from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
 
+pytestmark = pytest.mark.subprocess
+
 ROOT = Path(clstm.__file__).parents[1]
 COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
@@ -129,6 +131,7 @@ def test_help_of_each_command(capsys, monkeypatch, command):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -302,6 +305,7 @@ def test_interrupted_training_keeps_what_was_learnt(work, tmp_path):
 # ------------------------------------------------------------------------------------------------------- prediction
 
 
+@pytest.mark.smoke
 def test_predict_texts(work, model):
     texts = ["A gripping story, beautifully told.", "dull", ""]
     expected = TextClassifier.load(model).predict(texts).tolist()

@@ -57,6 +57,7 @@ def solved_case(case, dtype):
     return problem, expect(problem)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
 def test_against_the_reference(dtype, case):
     problem, expected = solved_case(case, dtype)
@@ -224,6 +225,7 @@ def test_denormal_states(dtype):
 # Calls ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_packs_are_snapshots(dtype):
     problem = make(4, 3, 5, 6, 2, dtype)
     packs = pack(problem)
@@ -236,6 +238,7 @@ def test_packs_are_snapshots(dtype):
         assert_same_bits({"y": y, "h_n": h_n, "c_n": c_n}, expected)
 
 
+@pytest.mark.smoke
 def test_concurrent_calls(dtype):
     problem = make(20, 9, 7, 33, 2, dtype, lengths="ragged")
     expected = solve(problem)
@@ -264,6 +267,7 @@ def test_others_run_meanwhile():
     assert turns >= 4  # forward and backward would each allow one at most if they held the GIL
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_child_runs_on_one_thread():
     problem = make(10, 66, 32, 32, 1, np.float32)

@@ -76,6 +76,7 @@ def test_scipy_of_an_unknown_build(monkeypatch, tmp_path, content):
     assert config()["blas"] is None
 
 
+@pytest.mark.subprocess
 def test_config_does_not_load_scipy():
     code = "import sys, clstm._core.config; clstm._core.config.config(); print('scipy' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -104,6 +104,7 @@ def test_table_in_the_documents(monkeypatch):
         backend.use(before)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("backward", [False, True])
 def test_small_work_stays_on_one_thread(vector_isa, backward):
     assert plan(16, 16, 1, 1, 1, 8, backward=backward)["threads"] == 1
@@ -167,6 +168,7 @@ def test_speed_of_this_machine_is_measured(vector_isa):
     assert 0.1 < found["l3_speed"] < 1000
 
 
+@pytest.mark.subprocess
 def test_portable_path_has_no_plan():
     code = "from clstm._core.vector import plan; plan.plan(1, 1, 1, 1)"
     result = subprocess.run(
@@ -248,6 +250,7 @@ def test_macos_names(monkeypatch):
     assert machine.from_sysctl() is None
 
 
+@pytest.mark.smoke
 def test_this_machine_answers():
     found = machine.caches()
     assert 8 << 10 <= found.l1 <= found.l2

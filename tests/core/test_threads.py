@@ -42,6 +42,7 @@ def write(root, path, text):
 # ------------------------------------------------------------------------------------------- what is asked for
 
 
+@pytest.mark.smoke
 def test_default_is_every_processor_available(fresh):
     assert threads.get_num_threads() == 8
     assert threads.source() == "processors available"
@@ -249,6 +250,8 @@ def test_openmp_raised_after_the_import_changes_nothing(fresh):
     assert [threads.resolve(), threads.resolve(2)] == [8, 2]
 
 
+@pytest.mark.peer
+@pytest.mark.subprocess
 @needs_fork
 def test_threadpoolctl_sees_and_limits_us():
     """In a fresh process, where the threads that a call starts can be counted."""
@@ -279,6 +282,7 @@ def test_threadpoolctl_sees_and_limits_us():
     )
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("chosen", ["", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
 def test_short_spins_are_for_our_openmp_alone(chosen):
     code = """
@@ -302,6 +306,7 @@ def test_short_spins_are_for_our_openmp_alone(chosen):
         assert f"GOMP_SPINCOUNT = '{expected}'" in result.stderr
 
 
+@pytest.mark.subprocess
 def test_more_threads_than_processors_in_several_processes_end_with_the_same_bits():
     code = """
     import hashlib
@@ -363,6 +368,7 @@ FORK = """
 """
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_of_a_parallel_parent_stays_on_one_thread_and_says_so_once():
     result = run_python(
@@ -385,6 +391,7 @@ def test_child_of_a_parallel_parent_stays_on_one_thread_and_says_so_once():
     assert result.stderr.count("RuntimeWarning: this process was forked") == 1
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_explicit_argument_counts_as_a_parallel_region_and_is_limited_too():
     result = run_python(
@@ -401,6 +408,7 @@ def test_explicit_argument_counts_as_a_parallel_region_and_is_limited_too():
     assert result.stderr.count("RuntimeWarning") == 1
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_says_nothing_where_one_thread_was_wanted_anyway():
     result = run_python(
@@ -417,6 +425,7 @@ def test_child_says_nothing_where_one_thread_was_wanted_anyway():
     assert result.stderr == ""
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_of_a_parent_without_parallel_region_uses_threads_and_its_own_environment():
     result = run_python(
@@ -454,6 +463,7 @@ def test_one_thread_without_openmp(fresh):
     assert threads.source() == "built without OpenMP"
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_lstm_works_after_a_fork():
     """The real thing: a child that opened a region after its parent did would hang."""

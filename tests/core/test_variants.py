@@ -128,6 +128,7 @@ def solved_combination(index, dtype):
     return problem, expect(problem), threads, layout
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("combination", range(len(COMBINATIONS)))
 def test_options_in_pairs(dtype, combination):
     """Every value of every option meets every value of every other one in some combination."""
@@ -258,6 +259,7 @@ def test_streams(dtype, options, residual, general):
     np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype][0] * 3)
 
 
+@pytest.mark.smoke
 def test_streams_of_unequal_layers(dtype):
     T, B, sizes = 4, 2, [(3, 5), (5, 8), (8, 2)]
     problems = [make(T, B, inputs, H, 1, dtype) for inputs, H in sizes]

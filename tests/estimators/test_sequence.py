@@ -23,6 +23,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from clstm import LSTMClassifier, LSTMRegressor  # noqa: E402
 
+pytestmark = pytest.mark.peer
+
 BOTH = pytest.mark.parametrize("estimator", [LSTMClassifier, LSTMRegressor])
 
 # ------------------------------------------------------------------------------------- scikit-learn's own checks
@@ -90,6 +92,7 @@ def assert_same(some, others):
 # ------------------------------------------------------------------------------------------------- forms of X, y
 
 
+@pytest.mark.smoke
 @BOTH
 def test_forms_of_sequences_are_one(data, estimator):
     X, y = data
@@ -571,6 +574,7 @@ def test_wrong_arguments_of_the_regressor(data, options, y, message):
         small(LSTMRegressor, **options).fit(data[0], data[1] if y is None else y)
 
 
+@pytest.mark.subprocess
 def test_without_scikit_learn_the_error_names_the_extra():
     code = "import sys; sys.modules['sklearn'] = None; import clstm; clstm.LSTMClassifier"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

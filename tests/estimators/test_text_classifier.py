@@ -85,6 +85,7 @@ def test_three_labels_that_are_numbers():
     assert classifier.predict_proba(["two"]).argmax() == 0
 
 
+@pytest.mark.smoke
 def test_labels_of_every_kind():
     for labels in ([True, False], ["b", "a"], [3, 1], np.array([2, 1], np.uint8), np.array(["x", "y"])):
         classifier = make_tiny().fit(["good", "bad"], labels)
@@ -232,6 +233,7 @@ def test_collections_of_every_kind(tiny):
         np.testing.assert_array_equal(fitted.predict_proba(texts), expected)
 
 
+@pytest.mark.smoke
 def test_score(tiny):
     predicted = tiny.predict(TEXTS)
     assert tiny.score(TEXTS, predicted) == 1.0
@@ -444,6 +446,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one(tiny):
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS), expected)
 
 
+@pytest.mark.peer
 def test_it_is_a_classifier_for_scikit_learn():
     base = pytest.importorskip("sklearn.base")
     selection = pytest.importorskip("sklearn.model_selection")
@@ -455,6 +458,7 @@ def test_it_is_a_classifier_for_scikit_learn():
     assert search.best_params_["hidden_size"] in (2, 3)
 
 
+@pytest.mark.subprocess
 def test_nothing_optional_is_imported(tiny, tmp_path):
     tiny.save(tmp_path / "model")
     program = (

@@ -95,6 +95,7 @@ def test_bytes_round_trip():
     check_same(model_from_bytes(bytearray(DATA), "Model"))
 
 
+@pytest.mark.smoke
 def test_file_round_trip(tmp_path):
     path = tmp_path / "model"
     for _ in range(2):
@@ -437,6 +438,7 @@ def test_a_large_file_of_another_program_is_refused_by_its_header(tmp_path):
 # ------------------------------------------------------------------------------------------------- other processes
 
 
+@pytest.mark.subprocess
 def test_saving_and_loading_import_nothing_heavy(tmp_path):
     code = """
 import sys
@@ -483,6 +485,7 @@ print("all loaded")
 """
 
 
+@pytest.mark.subprocess
 @POSIX
 def test_the_file_can_be_loaded_after_a_kill_at_any_moment(tmp_path):
     done = subprocess.run(

@@ -26,6 +26,8 @@ from clstm.files.torch_files import read_state_dict
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.peer
+
 ROOT = Path(__file__).resolve().parents[2]
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
@@ -153,6 +155,7 @@ print(json.dumps({"answers": answers, "loaded": sorted({name.partition(".")[0] f
 """
 
 
+@pytest.mark.subprocess
 def test_a_model_of_pytorch_runs_in_a_process_without_it(tmp_path):
     from safetensors.torch import save_file
 

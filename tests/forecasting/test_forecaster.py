@@ -112,6 +112,7 @@ def test_exogenous_variables_tell_what_the_past_cannot():
     assert told.mean_absolute_error < 0.5 < 1.5 < np.abs(y).mean()
 
 
+@pytest.mark.smoke
 def test_series_of_a_list_have_each_their_scale():
     waves = [10.0**k * np.sin(np.arange(k, k + 90 - 7 * k)) + 5 * k for k in range(3)]
     forecaster = LSTMForecaster(

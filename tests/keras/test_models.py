@@ -22,7 +22,10 @@ import clstm
 from clstm.files import ModelFileError
 
 # Keras's own variables, under NumPy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = tuple(product([False, True], repeat=3))
@@ -241,6 +244,7 @@ def test_directions_may_have_other_activations(keras, layers):
     assert largest_difference(clstm.keras.load(model), model, sequences()) <= 5e-6
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_initial_state(keras, layers, bidirectional):
     lstm = layers.LSTM(6, return_sequences=True, return_state=True, name="lstm")
@@ -520,6 +524,7 @@ def test_parts_of_any_network_take_weights(keras, layers, tmp_path):
         clstm.keras.load_weights([network.embedding, network.fc], model)
 
 
+@pytest.mark.subprocess
 def test_the_file_is_read_without_keras(model, tmp_path):
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "expected.npy", outputs_of(model, TOKENS)[0])

@@ -68,6 +68,7 @@ def test_layers_agree_with_the_reference(dtype, bidirectional, bias, num_layers,
         assert_close(grad, expected.weights[name], gradient_tolerance, name)
 
 
+@pytest.mark.smoke
 def test_dropout_between_layers_agrees_with_the_reference():
     lstm = LSTM(4, 6, 3, dropout=0.4, dtype=np.float64, seed=3)
     x, state, dy, dstate = problem(lstm, 9, 5)
@@ -111,6 +112,7 @@ def test_any_shape_agrees_with_the_reference(data):
 # Layouts -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_batch_first_is_the_same_computation():
     lstm = LSTM(6, 10, 2, bidirectional=True, seed=0)
     x, state, dy, dstate = problem(lstm, 8, 3)
@@ -539,6 +541,7 @@ def test_represent_themselves():
 # Against PyTorch -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, [9, 4, 1, 6]])
 def test_two_layers_agree_with_torch(bidirectional, lengths):

@@ -224,6 +224,7 @@ def test_out_beside_x_in_one_buffer():
 # State ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_state_is_read_and_set():
     lstm = LSTM(4, 9, 3, seed=0)
     x, state = problem(lstm, 6, 2)
@@ -525,6 +526,7 @@ FORK = """
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_stream_goes_on_after_a_fork(isa):
     # A child that opened a parallel region would wait for its parent's threads for ever.
@@ -561,6 +563,7 @@ def follow(tmp_path_factory):
     return follow
 
 
+@pytest.mark.subprocess
 def test_other_cython_code_steps_without_the_lock(follow):
     lstm = LSTM(6, 20, 2, seed=0)
     x, state = problem(lstm, 30, 3)

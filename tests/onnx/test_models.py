@@ -27,6 +27,8 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from clstm.onnx.operators import OPERATORS  # noqa: E402
 
+pytestmark = pytest.mark.peer
+
 ROOT = Path(clstm.__file__).parents[1]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 # ONNX's name of each activation, whether it takes alpha and beta
@@ -276,6 +278,7 @@ def test_layout_1_is_layout_0_with_the_batch_first(direction):
     assert_same_bits([y.transpose(1, 2, 0, 3), h.swapaxes(0, 1), c.swapaxes(0, 1)], expected)
 
 
+@pytest.mark.smoke
 def test_lstm_node_of_doubles():
     node = LstmNode(np.random.default_rng(3), without=("P",))
     arrays = {name: array.astype(np.float64) for name, array in node.arrays.items()}
@@ -423,6 +426,7 @@ def test_pytorch_model_of_packed_sequences_and_states(tmp_path, note):
     assert_all_close(found, expected, **CLOSE)
 
 
+@pytest.mark.subprocess
 def test_pytorch_model_in_a_process_without_pytorch(tagger, tmp_path):
     torch = pytest.importorskip("torch")
     module, ids, expected = tagger
@@ -446,6 +450,7 @@ print(json.dumps([name for name in ("torch", "onnxruntime", "openvino", "scipy")
     assert [name for name in json.loads(result.stdout) if name not in allowed] == []
 
 
+@pytest.mark.subprocess
 def test_keras_model(tmp_path):
     # Its exporter writes the steps of an LSTM one by one. In another process: Keras may have another backend here.
     for package in ("keras", "torch", "onnxscript"):
@@ -674,6 +679,7 @@ def test_saved_sequence_network(pooling, vocab_size, bidirectional, lengths, tmp
         check_saved(path, feed, [out, h_n, c_n], note, "SequenceNetwork")
 
 
+@pytest.mark.smoke
 def test_saved_text_classifier(tmp_path):
     texts = ["good film", "a bad film", "a good one", "bad"]
     classifier = clstm.TextClassifier(embedding_dim=4, hidden_size=4, n_epochs=1, seed=0, verbose=0)
@@ -995,6 +1001,7 @@ def test_many_threads_may_run_one_model(tmp_path):
         assert_same_bits(found, model.run(None, feed))
 
 
+@pytest.mark.subprocess
 def test_missing_onnx_is_named_with_the_extra(tmp_path):
     code = """
 import sys

@@ -35,6 +35,7 @@ def test_licence_and_citation_lie_beside_it():
     assert "Hutto, C.J. & Gilbert, E.E." in FOLDER.joinpath("movie_reviews_CITATION.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.smoke
 def test_counts(reviews):
     assert {name: len(part) for name, part in parts(reviews).items()} == {
         "train": 8465,
@@ -91,6 +92,7 @@ def test_repr_is_short(reviews):
     assert repr(reviews.test) == "<Reviews: 1107 texts, 550 positive>"
 
 
+@pytest.mark.subprocess
 def test_the_package_is_light_until_data_are_loaded():
     code = """
 import clstm, sys
