@@ -50,3 +50,9 @@ def test_smoke_touches_every_package():
                    for file in (TESTS / homes.get(name, name)).glob("test_*.py"))
     ]  # fmt: skip
     assert without == []
+
+
+def test_names_are_the_same_in_every_process(collected):
+    """No address of an object stands in one; processes that share out the tests must agree on them."""
+    assert [item.nodeid for item in collected if " at 0x" in item.nodeid] == []
+    assert len({item.nodeid for item in collected}) == len(collected)

@@ -1,9 +1,6 @@
 """The model that splits work over threads, the caches it reads, and that no split changes a bit."""
 
 import importlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from clstm._core import caches as machine
 from clstm._core.vector import plan as _plan
 from tests.helpers.arrays import assert_same_bits
 from tests.helpers.problems import VECTOR, make, solve
+from tests.helpers.processes import run_python
 from tests.helpers.products import products
 
 ROOT = Path(__file__).parents[2]
@@ -171,9 +169,7 @@ def test_speed_of_this_machine_is_measured(vector_isa):
 @pytest.mark.subprocess
 def test_portable_path_has_no_plan():
     code = "from clstm._core.vector import plan; plan.plan(1, 1, 1, 1)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "CLSTM_ISA": "portable"}, capture_output=True, text=True
-    )
+    result = run_python(code, check=False, CLSTM_ISA="portable")
     assert "ValueError: the portable path is in use" in result.stderr
 
 

@@ -2,8 +2,6 @@ import copy
 import json
 import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +15,7 @@ from clstm.estimators.base import NotFittedError
 from clstm.files import ModelFileError, load_model, save_model
 from clstm.models import LSTMClassifierNetwork
 from clstm.train.history import History
+from tests.helpers.processes import run_python
 
 SMALL = {"embedding_dim": 16, "hidden_size": 12, "seed": 0, "verbose": 0, "num_threads": 1}
 TEXTS = ["a fine film", "dull and long", "fine, moving", "long, long, dull"] * 6
@@ -467,10 +466,7 @@ def test_nothing_optional_is_imported(tiny, tmp_path):
         "heavy = 'scipy', 'sklearn', 'tqdm', 'clstm.train.loop', 'clstm.optim'\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "CLSTM_ISA"}
-    output = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True, check=True, env=environment
-    ).stdout.splitlines()
+    output = run_python(program, tmp_path / "model", CLSTM_ISA=None).stdout.splitlines()
     assert output[0] in ("good", "bad")
     if backend.available()[0] != "portable":
         assert output[1] == "[]"

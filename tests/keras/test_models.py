@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import subprocess
 import sys
 import zipfile
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +17,7 @@ from hypothesis import strategies as st
 
 import clstm
 from clstm.files import ModelFileError
+from tests.helpers.processes import run_python
 
 # Keras's own variables, under NumPy 2
 pytestmark = [
@@ -27,7 +25,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = tuple(product([False, True], repeat=3))
 LARGEST = {"float32": 1e-6, "float64": 1e-14}
 
@@ -536,8 +533,7 @@ found = network(np.load("tokens.npy"))
 assert np.abs(found - np.load("expected.npy")).max() < 1e-6
 assert not {"keras", "torch", "tensorflow", "jax"} & set(sys.modules)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+    run_python(code, folder=tmp_path)
 
 
 def test_networks_are_copied_by_pickle(model):

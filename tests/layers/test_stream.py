@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import textwrap
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import clstm
 from clstm import LSTM, reference
 from clstm.stream import Stream
 from tests.helpers.arrays import bits, read_only
+from tests.helpers.processes import run_python
 
 ROOT = Path(clstm.__file__).parents[1]
 
@@ -530,12 +530,7 @@ FORK = """
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_stream_goes_on_after_a_fork(isa):
     # A child that opened a parallel region would wait for its parent's threads for ever.
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORK)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CLSTM_ISA": isa},
-        timeout=60,
-        check=True,
-    )
+    run_python(FORK, options=["-W", "ignore"], timeout=60, CLSTM_ISA=isa)
 
 
 # From Cython ---------------------------------------------------------------------------------------------------------

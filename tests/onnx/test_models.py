@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import pkgutil
 import re
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +23,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from clstm.onnx.operators import OPERATORS  # noqa: E402
+from tests.helpers.processes import run_python  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
@@ -442,10 +440,7 @@ for array, other in zip(found, arrays[1:], strict=True):
     np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-5)
 print(json.dumps([name for name in ("torch", "onnxruntime", "openvino", "scipy") if name in sys.modules]))
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("CLSTM_ISA", None)
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = run_python(code, folder=tmp_path, CLSTM_ISA=None)
     allowed = ["scipy"] if clstm._core.backend.available() == ("portable",) else []
     assert [name for name in json.loads(result.stdout) if name not in allowed] == []
 
@@ -472,9 +467,7 @@ loaded = clstm.onnx.load("model.onnx")
 (found,) = loaded.run(None, {loaded.get_inputs()[0].name: ids})
 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "torch"}
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    run_python(code, folder=tmp_path, timeout=300, KERAS_BACKEND="torch")
 
 
 def test_products_with_known_weights_give_a_row_the_same_bits_in_any_company(isa):
@@ -1013,6 +1006,5 @@ try:
 except ImportError as error:
     print(error)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    result = run_python(code, folder=tmp_path)
     assert result.stdout.startswith("clstm.onnx needs onnx 1.16 or newer: pip install clstm-cpu[onnx]"), result.stderr

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.resources
-import subprocess
-import sys
 import zlib
 
 import pytest
 
 from clstm.datasets import load_movie_reviews
+from tests.helpers.processes import run_python
 
 FOLDER = importlib.resources.files("clstm.datasets")
 
@@ -101,5 +100,4 @@ import clstm.datasets
 print(sorted(name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names))
 print([name for name in ("gzip", "csv", "importlib.resources") if name in sys.modules])
 """
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert loaded.splitlines() == ["['clstm.datasets', 'clstm.datasets.movie_reviews']", "[]"]
+    assert run_python(code).stdout.splitlines() == ["['clstm.datasets', 'clstm.datasets.movie_reviews']", "[]"]

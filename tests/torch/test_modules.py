@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import importlib
-import os
 import pickle
 import re
-import subprocess
 import sys
 import threading
 import weakref
@@ -26,6 +24,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import clstm  # noqa: E402
 import clstm.torch  # noqa: E402
+from tests.helpers.processes import run_python  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
@@ -614,7 +613,7 @@ def test_code_of_the_page_runs(tmp_path, monkeypatch):
 @pytest.mark.subprocess
 def test_import_of_clstm_loads_no_pytorch(tmp_path):
     code = "import sys, clstm; clstm.LSTM; assert 'torch' not in sys.modules and 'torch' in dir(clstm)"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run_python(code, folder=tmp_path)
 
 
 def test_outputs_so_large_that_their_memory_is_kept():
