@@ -264,6 +264,7 @@ def test_sentences_are_translated_in_any_company_and_order(fitted):
         assert all(some == together for some in pool.map(lambda _: fitted.translate(sources), range(4)))
 
 
+@pytest.mark.exhaustive  # trains for ten seconds
 def test_attention_finds_its_places_in_real_sentences():
     """Scores that grow too fast are certain of one place, mostly the sentence's end, and never learn another."""
     with gzip.open(DATA / "sentence_pairs" / "en_fr.tsv.gz", "rt", encoding="utf-8") as file:
