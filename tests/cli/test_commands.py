@@ -1,4 +1,4 @@
-"""The command line as users have it: the real program, in processes of its own."""
+"""The command line as users have it: what it writes, its exit status, and the files that it leaves."""
 
 import json
 import os
@@ -6,8 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,65 +17,12 @@ from clstm.cli.options import TEXT
 from clstm.datasets import load_movie_reviews
 from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
+from tests.helpers.program import environment, fails, posix, program, read_line, run, start
 
 pytestmark = pytest.mark.subprocess
 
-ROOT = Path(clstm.__file__).parents[1]
 COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
-
-
-def environment(**changes):
-    """Return this process's environment, but such that the program runs as for anyone."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", "COLUMNS")}
-    return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", **changes}
-
-
-def program(*arguments):
-    return [sys.executable, "-m", "clstm", *map(str, arguments)]
-
-
-def run(*arguments, status=0, input=None, folder=None, **changes):
-    """Run the program, check its exit status, and return what it wrote as (standard output, standard error)."""
-    result = subprocess.run(
-        program(*arguments), input=None if input is None else input.encode(), cwd=folder, capture_output=True,
-        env=environment(**changes), timeout=120,
-    )  # fmt: skip
-    out, err = result.stdout.decode(), result.stderr.decode()
-    assert result.returncode == status, err
-    assert "Traceback" not in err
-    return out, err
-
-
-def fails(message, *arguments, **options):
-    """Check that the program fails with one line that holds `message`, and nothing on standard output."""
-    out, err = run(*arguments, status=1, **options)
-    assert out == ""
-    *before, line = err.splitlines()
-    assert line.startswith("clstm: error: ")
-    assert message in line
-    assert not any(said.startswith("clstm: error") for said in before)
-
-
-def start(*arguments, **options):
-    """Start the program with pipes; it can be interrupted even if these tests run in the background."""
-    restore = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
-    return subprocess.Popen(
-        program(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(), preexec_fn=restore, **options,
-    )  # fmt: skip
-
-
-def read_line(stream, seconds=60):
-    """Return the next line, or fail if none comes."""
-    got = []
-    reader = threading.Thread(target=lambda: got.append(stream.readline()), daemon=True)
-    reader.start()
-    reader.join(seconds)
-    assert got, "no line came"
-    assert got[0], "the program ended"
-    return got[0].decode().rstrip("\r\n")
 
 
 def write_tsv(path, part, count):

@@ -17,7 +17,7 @@ from clstm.cli.data_files import DataError
 from clstm.cli.options import settings
 from clstm.cli.series_files import read_sequences, read_series
 from clstm.cli.tasks import TASKS
-from tests.cli.test_commands import fails, posix, read_line, run, start
+from tests.helpers.program import fails, posix, read_line, run, start
 
 pytestmark = pytest.mark.subprocess
 
