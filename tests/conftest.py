@@ -15,8 +15,9 @@ from clstm._core.vector import plan
 
 COLLECTED = pytest.StashKey[list[pytest.Item]]()
 
-# Examples are timed nowhere (the machine may be busy), and are the same ones each time in continuous integration.
-settings.register_profile("clstm", deadline=None, derandomize="CI" in os.environ)
+# Examples are timed nowhere (the machine may be busy); in continuous integration they are more, and always the same.
+IN_CI = "CI" in os.environ
+settings.register_profile("clstm", deadline=None, derandomize=IN_CI, max_examples=100 if IN_CI else 40)
 settings.load_profile("clstm")
 
 

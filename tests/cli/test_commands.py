@@ -19,8 +19,6 @@ from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
 from tests.helpers.program import environment, fails, posix, program, read_line, run, start
 
-pytestmark = pytest.mark.subprocess
-
 COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
 
@@ -57,6 +55,7 @@ def model(work):
 # ------------------------------------------------------------------------------------------------ help, wrong usage
 
 
+@pytest.mark.subprocess
 def test_version_and_help():
     assert run("--version") == (f"clstm {clstm.__version__}\n", "")
     out, err = run("--help", COLUMNS="80")
@@ -217,6 +216,7 @@ def test_place_of_the_model_is_checked_before_training(capsys, tmp_path):
         refused(tmp_path / "locked" / "model", "not allowed")
 
 
+@pytest.mark.subprocess
 @posix
 def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
     path = tmp_path / "model"
@@ -229,6 +229,7 @@ def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_training_keeps_what_was_learnt(work, tmp_path):
     path = tmp_path / "model"
@@ -289,6 +290,7 @@ def test_predict_a_line_for_each_line(model, tmp_path):
     assert run("predict", model, "-", input="") == ("", "")
 
 
+@pytest.mark.subprocess
 def test_predict_answers_each_line_at_once(model):
     process = start("predict", model, "-")
     for text in ("good", "bad", ""):
@@ -308,6 +310,7 @@ def test_predict_bad_input(model, tmp_path):
     fails(f"{tmp_path / 'missing.txt'}: No such file", "predict", model, "-f", tmp_path / "missing.txt")
 
 
+@pytest.mark.subprocess
 def test_predict_takes_any_bytes_as_argument(model):
     if os.name == "posix":
         result = subprocess.run([*program("predict", model), b"caf\xe9 \xff"], capture_output=True, env=environment())
@@ -315,6 +318,7 @@ def test_predict_takes_any_bytes_as_argument(model):
         assert result.stdout.decode().strip() in ("negative", "positive")
 
 
+@pytest.mark.subprocess
 def test_labels_are_written_in_utf_8_whatever_the_locale(tmp_path):
     path = tmp_path / "model"
     texts = ["gut", "schlecht", "sehr gut", "sehr schlecht"] * 4
@@ -336,6 +340,7 @@ def test_integer_labels_stay_integers(tmp_path):
     assert json.loads(run("test", path, tmp_path / "data.csv", "--json")[0])["examples"] == 2
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_prediction_ends_quietly(model):
     process = start("predict", model, "-")
@@ -350,6 +355,7 @@ def test_interrupted_prediction_ends_quietly(model):
 # ------------------------------------------------------------------------------------------- standard output and error
 
 
+@pytest.mark.subprocess
 @posix
 def test_broken_pipe_ends_quietly(model, tmp_path):
     file = tmp_path / "texts.txt"
@@ -361,6 +367,7 @@ def test_broken_pipe_ends_quietly(model, tmp_path):
         assert process.wait(60) == 141
 
 
+@pytest.mark.subprocess
 @posix
 def test_broken_pipe_of_help():
     result = subprocess.run(
@@ -369,6 +376,7 @@ def test_broken_pipe_of_help():
     assert result.stderr == b""
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("command", ["predict", "config", "help"])
 def test_full_disk(model, command):
@@ -379,6 +387,7 @@ def test_full_disk(model, command):
     assert result.stderr == b"clstm: error: can't write to standard output: No space left on device\n"
 
 
+@pytest.mark.subprocess
 @posix
 def test_closed_streams(work, model, tmp_path):
     def shell(redirection, *arguments, status):
@@ -462,6 +471,7 @@ def test_bad_models(model, tmp_path):
     fails("Is a directory", "test", tmp_path, "-", input="x")
 
 
+@pytest.mark.subprocess
 def test_config(tmp_path):
     out, err = run("config", "--threads", "3")
     assert err == ""
@@ -474,6 +484,7 @@ def test_config(tmp_path):
         fails("CLSTM_NUM_THREADS is 'many', expected an integer from 1", "config", CLSTM_NUM_THREADS="many")
 
 
+@pytest.mark.subprocess
 def test_debug_shows_the_traceback(tmp_path):
     result = subprocess.run(program("info", tmp_path / "no", "--debug"), capture_output=True, env=environment())
     assert result.returncode == 1
@@ -498,6 +509,7 @@ def test_demo_and_its_second_command(tmp_path):
     assert run(*arguments)[0].strip() in ("negative", "positive")
 
 
+@pytest.mark.subprocess
 def test_demo_with_the_sizes_of_the_faq(tmp_path):
     out, _ = run(
         "demo", "--faq", "--json", "--hidden-size", "4", "--epochs", "1", "--batch-size", "128", folder=tmp_path
@@ -518,6 +530,7 @@ def test_demo_with_the_sizes_of_the_faq(tmp_path):
 # ------------------------------------------------------------------------------------------------------- what it loads
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("command", ["predict", "config"])
 def test_commands_load_nothing_optional(model, command):
     arguments = ["predict", str(model), "good"] if command == "predict" else ["config"]

@@ -19,8 +19,6 @@ from clstm.cli.series_files import read_sequences, read_series
 from clstm.cli.tasks import TASKS
 from tests.helpers.program import fails, posix, read_line, run, start
 
-pytestmark = pytest.mark.subprocess
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SKLEARN = importlib.util.find_spec("sklearn") is not None
 needs_sklearn = pytest.mark.skipif(not SKLEARN, reason="needs scikit-learn")
@@ -450,6 +448,7 @@ def test_start_from_a_language_model(writer, tmp_path, ask):
     fails("start has unit 'character', expected 'word'", *start, writer)
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_language_training_keeps_what_was_learnt(writer, tmp_path):
     process = start(

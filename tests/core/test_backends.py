@@ -6,7 +6,6 @@ import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from clstm._core import backend
 from tests.helpers.arrays import LAYOUTS, assert_same_bits
 from tests.helpers.differences import numerical_gradient
-from tests.helpers.problems import OF_ROWS, OUTPUTS, assert_solved, expect, make, pack, solve
+from tests.helpers.problems import OF_ROWS, OUTPUTS, assert_solved, expect, make, pack, solve, solved
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -42,26 +41,19 @@ CASES = [
     (3, 70, 300, 130, 1, "ragged", "dense"),
     (150, 40, 3, 4, 2, "ragged", "dense"),
     (0, 3, 2, 5, 2, None, "dense"),
-    (0, 3, 2, 5, 1, [0, 0, 0], "batch_first"),
+    (0, 3, 2, 5, 1, (0, 0, 0), "batch_first"),
     (5, 0, 7, 3, 2, None, "dense"),
-    (5, 0, 7, 3, 1, [], "scattered"),
-    (5, 4, 3, 17, 2, [0, 0, 0, 0], "sliced"),
-    (4, 3, 3, 8, 2, [0, 0, 1], "dense"),
+    (5, 0, 7, 3, 1, (), "scattered"),
+    (5, 4, 3, 17, 2, (0, 0, 0, 0), "sliced"),
+    (4, 3, 3, 8, 2, (0, 0, 1), "dense"),
 ]
-
-
-@cache
-def solved_case(case, dtype):
-    *sizes, lengths, _ = CASES[case]
-    problem = make(*sizes, dtype, lengths=lengths)
-    return problem, expect(problem)
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case])))
 def test_against_the_reference(dtype, case):
-    problem, expected = solved_case(case, dtype)
-    layout = CASES[case][-1]
+    *sizes, lengths, layout = CASES[case]
+    problem, expected = solved(*sizes, dtype, lengths=lengths)
     one = solve(problem, 1, layout)
     assert_solved(problem, one, expected)
     assert not one["y"][problem.past].any()
@@ -77,37 +69,49 @@ def test_against_the_reference(dtype, case):
     assert_same_bits(solve(problem, layout="dense", need_dx=False), one)
 
 
-@settings(max_examples=60, derandomize=True)
-@given(
+any_shape = given(
     sizes=st.tuples(*(st.integers(low, high) for low, high in [(0, 9), (0, 40), (1, 20), (1, 40), (1, 2)])),
     ragged=st.booleans(),
     layout=st.sampled_from(LAYOUTS),
     num_threads=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_shape(dtype, sizes, ragged, layout, num_threads, seed):
+
+
+def check_shape(dtype, sizes, ragged, layout, num_threads, seed):
     problem = make(*sizes, dtype, lengths="ragged" if ragged else None, seed=seed)
     assert_solved(problem, solve(problem, num_threads, layout), expect(problem))
 
 
-@pytest.mark.parametrize("H", range(1, 37))
+@settings(max_examples=20, derandomize=True)
+@any_shape
+def test_any_shape(dtype, **options):
+    check_shape(dtype, **options)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=200, derandomize=True)
+@any_shape
+def test_many_shapes(dtype, **options):
+    check_shape(dtype, **options)
+
+
+# Panels are at most 16 units wide.
+UNITS = [pytest.param(H, marks=pytest.mark.exhaustive if 17 < H < 31 or H > 33 else ()) for H in range(1, 37)]
+
+
+@pytest.mark.parametrize("H", UNITS)
 def test_any_number_of_units(dtype, H):
     # the last panel of weights has 1 to all units of a vector; rows by the widest tile, by one tile, and by several
     for B in (1, 3, 7):
-        problem = make(3, B, 5, H, 1, dtype)
+        problem, expected = solved(3, B, 5, H, 1, dtype)
         results = solve(problem)
-        assert_solved(problem, results, expect(problem))
+        assert_solved(problem, results, expected)
         assert_same_bits(solve(problem, num_threads=3), results)
 
 
-@cache
-def solved_long(dtype):
-    problem = make(1000, 3, 6, 40, 1, dtype, lengths=[1000, 990, 1])
-    return problem, expect(problem)
-
-
 def test_a_thousand_steps(dtype):
-    problem, expected = solved_long(dtype)
+    problem, expected = solved(1000, 3, 6, 40, 1, dtype, lengths=(1000, 990, 1))
     assert_solved(problem, solve(problem), expected)
 
 

@@ -7,6 +7,7 @@ write is full of NaN before, and lies among canaries where it isn't dense.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -192,6 +193,13 @@ def make(
     problem.x[problem.past] = np.nan  # which nobody may read
     problem.dy[problem.past] = np.nan
     return problem
+
+
+@cache
+def solved(*sizes, **options):
+    """Make a problem, solve it by the reference, and keep both: they are the same for every instruction set."""
+    problem = make(*sizes, **options)
+    return problem, expect(problem)
 
 
 # By a compiled path --------------------------------------------------------------------------------------------------
