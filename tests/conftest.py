@@ -13,6 +13,7 @@ import clstm
 from clstm._core import backend, openmp, threads
 from clstm._core.vector import plan
 
+pytest.register_assert_rewrite("tests.helpers")
 COLLECTED = pytest.StashKey[list[pytest.Item]]()
 
 # Examples are timed nowhere (the machine may be busy); in continuous integration they are more, and always the same.

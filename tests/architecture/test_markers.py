@@ -41,6 +41,14 @@ def test_what_needs_a_package_is_marked(file):
             assert not skips(node), f"{file.name}:{node.lineno}: the module lacks pytestmark = pytest.mark.peer"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(TESTS)))
+def test_no_test_module_imports_another(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+        shared = module.startswith("tests.helpers") or module == "tests.architecture"
+        assert shared or module.partition(".")[0] != "tests", f"{file.name}:{node.lineno}: imports {module}"
+
+
 def test_smoke_touches_every_package():
     packages = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
     homes = {"_core": "core", "datasets": "package"}  # where they differ; all others are tested in their own name's
