@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clstm._core import backend
 from tests.helpers.arrays import LAYOUTS, assert_same_bits
 from tests.helpers.differences import numerical_gradient
-from tests.helpers.problems import OF_ROWS, OUTPUTS, assert_solved, expect, make, pack, solve, solved
+from tests.helpers.problems import OF_ROWS, OUTPUTS, assert_solved, expect, forward, make, pack, solve, solved
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -238,7 +237,7 @@ def test_packs_are_snapshots(dtype):
     for array in (array for weights in problem.weights for array in weights.values()):
         array[...] = np.nan
     for _ in range(2):
-        backend.module().forward(packs, problem.x, problem.h0, problem.c0, None, y, h_n, c_n, 1, False)
+        forward(problem, packs, problem.x, (y, h_n, c_n))
         assert_same_bits({"y": y, "h_n": h_n, "c_n": c_n}, expected)
 
 

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 
 from clstm._core import backend
-from clstm._core.rows import Rows as Segments
 from clstm._core.vector import plan
 from tests.helpers.arrays import assert_same_bits
-from tests.helpers.problems import ALONE, OF_ROWS, PLAIN, VECTOR, Problem, make, pack, random_problem, solve
+from tests.helpers.problems import (
+    ALONE,
+    OF_ROWS,
+    PLAIN,
+    VECTOR,
+    Problem,
+    Segments,
+    make,
+    pack,
+    random_problem,
+    solve,
+    steps,
+)
 
 SPLITS = [(1, 1), (2, 1), (2, 2), (3, 1), (3, 3), (4, 2), (8, 1), (8, 4)]
 
@@ -104,14 +115,14 @@ def test_steps_are_a_run(dtype, option):
         packs += pack(problem, general=options != PLAIN)
         inputs = problem.h0.shape[2]
     x = rng.normal(size=(7, 3, 5)).astype(dtype)
-    steps = backend.steps(backend.module(), packs, 3, 2, False)
-    assert (steps.input_size, steps.hidden_size, steps.num_layers, steps.dtype) == (5, inputs, 2, dtype)
+    stepper = steps(packs, 3, num_threads=2)
+    assert (stepper.input_size, stepper.hidden_size, stepper.num_layers, stepper.dtype) == (5, inputs, 2, dtype)
     y = np.empty((7, 3, inputs), dtype)
-    steps.run(x, y, 2)
-    again, one_by_one = steps.twin(), np.empty_like(y)
+    stepper.run(x, y, 2)
+    again, one_by_one = stepper.twin(), np.empty_like(y)
     for t in range(7):
         again.run(x[t : t + 1], one_by_one[t : t + 1], 1)
     assert_same_bits({"y": one_by_one}, {"y": y})
-    for own, other in zip(steps.state(), again.state(), strict=True):
+    for own, other in zip(stepper.state(), again.state(), strict=True):
         for layer in range(2):
             assert_same_bits({"": own[layer]}, {"": other[layer]})

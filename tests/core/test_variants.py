@@ -7,7 +7,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from clstm._core import backend
 from tests.helpers.arrays import LAYOUTS, TOLERANCE, assert_same_bits
 from tests.helpers.problems import (
     ACTIVATIONS,
@@ -23,6 +22,7 @@ from tests.helpers.problems import (
     random_problem,
     solve,
     solved,
+    steps,
 )  # fmt: skip
 from tests.helpers.products import covering, products
 
@@ -232,30 +232,25 @@ STREAMED = {
 }  # fmt: skip
 
 
-def steps_of(problems, B, residual=False, general=False):
-    packs = [pack(problem, general=general)[0] for problem in problems]
-    return backend.steps(backend.module(), packs, B, 1, residual)
-
-
 @products(options=STREAMED, residual=[False, True], general=[False, True])
 def test_streams(dtype, options, residual, general):
     T, B, layers, width = 6, 3, 3, 5 if options.projected else 7
     problems = [make(T, B, width, 7, 1, dtype, options, P=5, seed=seed) for seed in range(layers)]
-    steps = steps_of(problems, B, residual, general)
-    assert (steps.hidden_size, steps.input_size, steps.num_layers) == (width, width, layers)
-    state = steps.state()
+    stepper = steps([pack(problem, general=general)[0] for problem in problems], B, residual=residual)
+    assert (stepper.hidden_size, stepper.input_size, stepper.num_layers) == (width, width, layers)
+    state = stepper.state()
     x = problems[0].x
     for layer, problem in enumerate(problems):
         state[0][layer][...], state[1][layer][...] = problem.h0[0], problem.c0[0]
     y = np.empty((T, B, width), dtype)
-    steps.run(x, y, 1)
+    stepper.run(x, y, 1)
     expected = x.astype(float)
     for layer, problem in enumerate(problems):
         results = expect(replace(problem, x=expected))
         expected = results["y"] + expected if residual and layer else results["y"]
         absolute = TOLERANCE[dtype][0] * 3
-        np.testing.assert_allclose(steps.state()[0][layer], results["h_n"][0], rtol=0, atol=absolute)
-        np.testing.assert_allclose(steps.state()[1][layer], results["c_n"][0], rtol=0, atol=absolute)
+        np.testing.assert_allclose(stepper.state()[0][layer], results["h_n"][0], rtol=0, atol=absolute)
+        np.testing.assert_allclose(stepper.state()[1][layer], results["c_n"][0], rtol=0, atol=absolute)
     np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype][0] * 3)
 
 
@@ -264,11 +259,11 @@ def test_streams_of_unequal_layers(dtype):
     T, B, sizes = 4, 2, [(3, 5), (5, 8), (8, 2)]
     problems = [make(T, B, inputs, H, 1, dtype) for inputs, H in sizes]
     for general in (False, True):
-        steps = steps_of(problems, B, general=general)
-        h, c = steps.state()
+        stepper = steps([pack(problem, general=general)[0] for problem in problems], B)
+        h, c = stepper.state()
         assert [array.shape for array in h] == [array.shape for array in c] == [(B, H) for _, H in sizes]
         y = np.empty((T, B, 2), dtype)
-        steps.run(problems[0].x, y, 1)
+        stepper.run(problems[0].x, y, 1)
         expected = problems[0].x
         for problem in problems:
             zeros = np.zeros_like(problem.h0)

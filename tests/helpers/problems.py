@@ -219,35 +219,46 @@ def pack(problem, num_threads=1, general=False):
     return [path.pack_cell(variant, *map(weights.get, WEIGHTS), num_threads) for weights in problem.weights]
 
 
+def forward(problem, packs, x, outputs, num_threads=1, train=False):
+    """Run `packs` on x and the initial states of the problem; fill outputs y, h_n and c_n, and return the tape."""
+    return backend.module().forward(
+        packs, x, read_only(problem.h0), read_only(problem.c0), problem.lengths, *outputs, num_threads, train,
+        problem.reverse, problem.masks,
+    )  # fmt: skip
+
+
+def steps(packs, batch_size, num_threads=1, residual=False):
+    """Return what advances a stream of stacked layers."""
+    return backend.steps(backend.module(), packs, batch_size, num_threads, residual)
+
+
 def solve(problem, num_threads=1, layout="dense", train=True, need_dx=True, add=None, general=False):
     """Run the problem through the path in use; return all results by name, as dense arrays.
 
     `add` is what gradients of weights start from; None if they are to be written, not added to. `general` is that of
     `pack`.
     """
-    path, dtype = backend.module(), problem.x.dtype
-    packs = pack(problem, num_threads, general)
-    x, dy = (read_only(place(array, layout)[0]) for array in (problem.x, problem.dy))
-    h0, c0, dh_n, dc_n = map(read_only, (problem.h0, problem.c0, problem.dh_n, problem.dc_n))
-    y, y_base = place(np.full(problem.dy.shape, np.nan, dtype), layout)
+    packs, x, h0, c0 = pack(problem, num_threads, general), problem.x, problem.h0, problem.c0
+    x, dy = (read_only(place(array, layout)[0]) for array in (x, problem.dy))
+    y, y_base = place(np.full_like(problem.dy, np.nan), layout)
     h_n, c_n, dh0, dc0 = (np.full_like(array, np.nan) for array in (h0, c0, h0, c0))
     if isinstance(problem.lengths, Segments):  # of which only the steps are written
         y[problem.past] = 0
-    tape = path.forward(
-        packs, x, h0, c0, problem.lengths, y, h_n, c_n, num_threads, train, problem.reverse, problem.masks
-    )
+    tape = forward(problem, packs, x, (y, h_n, c_n), num_threads, train)
     assert (tape is None) == (not train)
     results, placed = {"y": y, "h_n": h_n, "c_n": c_n}, [(y, y_base)]
     if train:
+        path = backend.module()
         for d in range(len(packs)):
             results[f"gates[{d}]"], results[f"cells[{d}]"] = path.kept(tape, d, *x.shape[:2])
-        dx, dx_base = place(np.full(x.shape, np.nan, dtype), layout) if need_dx else (None, None)
+        dx, dx_base = place(np.full_like(problem.x, np.nan), layout) if need_dx else (None, None)
         start = np.nan if add is None else add
         gradients = [{name: np.full_like(array, start) for name, array in own.items()} for own in problem.weights]
         names = WEIGHTS[:3] if uses_plain_kernels(problem) and not general else WEIGHTS
         path.backward(
-            tape, x, h0, c0, read_only(y), problem.lengths, dy, dh_n, dc_n, dx, dh0, dc0,
-            [tuple(map(own.get, names)) for own in gradients], num_threads, add is not None,
+            tape, x, read_only(h0), read_only(c0), read_only(y), problem.lengths, dy, read_only(problem.dh_n),
+            read_only(problem.dc_n), dx, dh0, dc0, [tuple(map(own.get, names)) for own in gradients], num_threads,
+            add is not None,
         )  # fmt: skip
         results |= {"dh0": dh0, "dc0": dc0}
         if need_dx:
