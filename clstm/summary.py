@@ -101,7 +101,9 @@ class Summarised(Protocol):
     _weights: Mapping[str, np.ndarray]
     _parts: Mapping[str, Summarised]
 
-    def parameters(self) -> Mapping[str, np.ndarray]: ...
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Return all weights by name."""
+
     def _output_axes(self) -> Axes: ...
     def _stacked(self) -> Sequence[tuple[Axes, Sequence[np.ndarray]]]: ...
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
 import clstm
 from clstm._core import backend, openmp, threads
+from clstm._core.vector import plan
 
-# Examples are timed nowhere (the machine may be busy), and are the same ones each time in continuous integration.
-settings.register_profile("clstm", deadline=None, derandomize="CI" in os.environ)
+pytest.register_assert_rewrite("tests.helpers")
+COLLECTED = pytest.StashKey[list[pytest.Item]]()
+
+# Examples are timed nowhere (the machine may be busy); in continuous integration they are more, and always the same.
+IN_CI = "CI" in os.environ
+settings.register_profile("clstm", deadline=None, derandomize=IN_CI, max_examples=100 if IN_CI else 40)
 settings.load_profile("clstm")
 
 
@@ -25,6 +31,14 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    config.stash[COLLECTED] = list(items)
+    for item in items:
+        if {"isa", "vector_isa"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.each_isa)
+
+
 def pytest_report_header():
     return (
         f"clstm {clstm.__version__}: instruction set {backend.isa()} of {', '.join(backend.available())}; "
@@ -33,13 +47,46 @@ def pytest_report_header():
 
 
 # A run that forces one has it alone: the others have runs of their own.
-@pytest.fixture(scope="module", params=(backend.isa(),) if os.environ.get("CLSTM_ISA") else backend.available())
+TESTED = (backend.isa(),) if os.environ.get("CLSTM_ISA") else backend.available()
+
+
+@pytest.fixture(scope="module", params=TESTED)
 def isa(request):
     """Each instruction set in turn; a module asks for all its tests with ``pytest.mark.usefixtures``."""
     before = backend.isa()
     backend.use(request.param)
     yield request.param
     backend.use(before)
+
+
+@pytest.fixture(scope="module", params=[name for name in TESTED if name != "portable"])
+def vector_isa(request):
+    """Each instruction set that has vector kernels in turn."""
+    before = backend.isa()
+    backend.use(request.param)
+    yield request.param
+    plan.force()
+    backend.use(before)
+
+
+@pytest.fixture
+def restored_isa():
+    """Undo what a test chooses by `backend.use`."""
+    before = backend.isa()
+    yield
+    backend.use(before)
+
+
+@pytest.fixture(scope="module", params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    """Each type of numbers in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def collected(request):
+    """All tests that were collected, before any were deselected."""
+    return request.config.stash[COLLECTED]
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,7 @@ def test_equals_the_sum_over_all_alignments(row):
     assert loss == pytest.approx(by_enumeration(logits, labels, blank), rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.smoke
 @given(st.integers(0, 10_000), st.integers(0, 4))
 def test_equals_the_reference(seed, blank):
     logits, targets, lengths, counts = ragged(seed, blank=blank)
@@ -83,6 +84,7 @@ def test_gradient_against_finite_differences(options):
         np.testing.assert_allclose(2 * (gradient * step).sum(), ends[0] - ends[1], rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("zero_infinity", [False, True])

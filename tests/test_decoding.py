@@ -34,6 +34,7 @@ def probabilities_of_labellings(logits, blank):
     return total
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("decode", [ctc_greedy, lambda *args, **kwargs: ctc_beam(*args, **kwargs)[0]])
 @pytest.mark.parametrize(
     ("path", "blank", "labels"),

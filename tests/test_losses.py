@@ -51,6 +51,7 @@ def softmax_loss(logits, targets):
 # Cross-entropy
 
 
+@pytest.mark.smoke
 @given(SHAPES, st.integers(1, 6), st.integers(0, 1000))
 def test_cross_entropy_is_minus_log_softmax(shape, classes, seed):
     logits = random((*shape, classes), seed=seed)
@@ -79,6 +80,7 @@ def test_cross_entropy_gradient_against_finite_differences(options):
     check_gradient(lambda logits: cross_entropy(logits, targets, **options), random((4, 3, 5)))
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("ignore_index", [None, 2, -100])
@@ -243,6 +245,7 @@ def test_binary_cross_entropy_is_that_of_two_classes(shape, seed):
     assert own.shape == shape
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pos_weight", [None, 2.5, "by class"])
 def test_binary_cross_entropy_like_torch(dtype, pos_weight):
@@ -364,6 +367,7 @@ def test_regression_gradients_against_finite_differences(loss, sample_weight):
     check_gradient(lambda prediction: loss(prediction, target, sample_weight=sample_weight), random((4, 3, 2)))
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("name", ["mse", "huber", "huber 0.3"])

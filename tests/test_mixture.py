@@ -36,6 +36,7 @@ def one_gaussian(mean=(0, 0), log_deviation=(0, 0), r=0, dtype=np.float64):
     return np.array([[0, *mean, *log_deviation, r]], dtype)
 
 
+@pytest.mark.smoke
 @given(st.integers(1, 7), st.integers(0, 1000))
 def test_value_by_the_paper(components, seed):
     parameters, targets = random((2, 3, 6 * components), seed=seed, scale=0.5), random((2, 3, 2), seed=seed + 1)
@@ -62,6 +63,7 @@ def test_each_gradient_against_finite_differences(components, sample_weight):
     np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_like_torch(dtype, weighted):

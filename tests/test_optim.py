@@ -71,6 +71,7 @@ def assert_same_bits(first, second):
 # Against PyTorch
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("optimizer_class", "options"), CASES)
 def test_twenty_steps_like_torch(optimizer_class, options, dtype):
@@ -96,6 +97,7 @@ def test_twenty_steps_like_torch(optimizer_class, options, dtype):
         assert (value != moved[name]).all()
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("limit", [1e-3, 1.0, 5.0, 1e6])
 def test_clipping_like_torch(limit, dtype):
@@ -121,6 +123,7 @@ def test_clipping_like_torch(limit, dtype):
 # Steps
 
 
+@pytest.mark.smoke
 def test_first_steps_by_hand():
     linear = Linear(1, 1, bias=False, dtype=np.float64)
     for optimizer_class, options, expected in (
@@ -350,6 +353,7 @@ def test_large_weights_take_several_threads(monkeypatch):
     assert taken[5:] == [2]
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.filterwarnings("ignore:this process was forked:RuntimeWarning")

@@ -12,6 +12,8 @@ from clstm.forecasting.results import Forecast
 from clstm.train.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
+
+pytestmark = pytest.mark.peer
 matplotlib.use("Agg")
 
 
@@ -25,6 +27,7 @@ POINT = np.arange(3.0)
 FORECAST = Forecast(POINT, {80: POINT - 1, 95: POINT - 2}, {80: POINT + 1, 95: POINT + 2})
 
 
+@pytest.mark.smoke
 def test_a_forecast_is_drawn_with_actual_values():
     import matplotlib.pyplot as plt
 

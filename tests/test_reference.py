@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from clstm import reference
+from tests.helpers.differences import assert_gradient
 
 EQUATIONS = Path(__file__).parents[1] / "docs" / "equations.md"
 LENGTHS = [None, [5, 2, 0, 4], [1, 3, 2, 2], [0, 0, 0, 0]]
@@ -34,18 +35,10 @@ def network(rng, input_size, hidden, layers=1, directions=1, bias=True, dtype=np
     return weights
 
 
-def finite_difference(loss, array, step=1e-6):
-    """Central differences of `loss()` by every element of `array`, which is changed in place meanwhile."""
-    gradient = np.empty_like(array)
-    for place in np.ndindex(array.shape):
-        value = array[place]
-        array[place] = value + step
-        above = loss()
-        array[place] = value - step
-        below = loss()
-        array[place] = value
-        gradient[place] = (above - below) / (2 * step)
-    return gradient
+# Along some directions by default; every element of every array under `exhaustive`.
+every_element = pytest.mark.parametrize(
+    "every_element", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["directions", "elements"]
+)
 
 
 @pytest.fixture
@@ -89,6 +82,7 @@ def test_worked_step_has_the_numbers_it_says(worked):
             assert left == pytest.approx(right, abs=1.01e-4)
 
 
+@pytest.mark.smoke
 def test_worked_step_is_what_the_cell_computes(worked):
     given = {name: np.array(ast.literal_eval(values[0])) for name, values in worked.items() if len(values) == 1}
     assert given["V_i"].shape == (2, 3)
@@ -125,12 +119,13 @@ def test_cell_gradients_against_finite_differences(rng):
 
     grads = reference.lstm_cell_backward(reference.lstm_cell(*arrays), *arrays[:5], dh, dc)
     for name, gradient, array in zip(grads._fields[:6], grads[:6], arrays, strict=True):
-        np.testing.assert_allclose(gradient, finite_difference(loss, array), rtol=1e-6, atol=1e-8, err_msg=name)
+        assert_gradient(loss, array, gradient, True, name)
 
 
+@every_element
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (1, 2, False), (2, 2, True)])
-def test_gradients_against_finite_differences(rng, layers, directions, bias, lengths):
+def test_gradients_against_finite_differences(rng, layers, directions, bias, lengths, every_element):
     time, batch, input_size, hidden = 5, 4, 2, 2
     weights = network(rng, input_size, hidden, layers, directions, bias)
     x = rng.normal(size=(time, batch, input_size))
@@ -147,13 +142,11 @@ def test_gradients_against_finite_differences(rng, layers, directions, bias, len
     dy_given = np.where(past[..., None] if lengths is not None else past, 1e9, dy)  # must not be read there
     grads = reference.lstm_backward(out, weights, dy_given, dh_n, dc_n, lengths, masks)
 
-    close = {"rtol": 1e-6, "atol": 1e-8}
-    np.testing.assert_allclose(grads.x, finite_difference(loss, x), **close)
-    np.testing.assert_allclose(grads.h0, finite_difference(loss, h0), **close)
-    np.testing.assert_allclose(grads.c0, finite_difference(loss, c0), **close)
     assert list(grads.weights) == list(weights)
-    for name, array in weights.items():
-        np.testing.assert_allclose(grads.weights[name], finite_difference(loss, array), **close, err_msg=name)
+    arrays = {"x": (x, grads.x), "h0": (h0, grads.h0), "c0": (c0, grads.c0)}
+    arrays |= {name: (array, grads.weights[name]) for name, array in weights.items()}
+    for name, (array, gradient) in arrays.items():
+        assert_gradient(loss, array, gradient, every_element, name)
 
 
 # Lengths -------------------------------------------------------------------------------------------------------------
@@ -237,6 +230,7 @@ def test_results_have_the_dtype_of_the_input_with_all_options(dtype, train):
 # PyTorch -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
 @pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (2, 1, False), (1, 2, True), (3, 2, True)])
 def test_against_pytorch(rng, layers, directions, bias, lengths):
@@ -517,12 +511,13 @@ def test_activations_and_their_slopes_and_slopes_by_value(name):
     np.testing.assert_allclose(slope, by_value(value), rtol=1e-12, atol=1e-14)
 
 
-# Every element of every array of one layer and direction; stacks of them are above, and in PyTorch below.
+# One layer and direction; stacks of them are above, and in PyTorch below.
 SINGLE = [name for name, options in CASES.items() if options.get("layers", 1) * options.get("directions", 1) == 1]
 
 
+@every_element
 @pytest.mark.parametrize("case", SINGLE)
-def test_variant_gradients_against_finite_differences(case):
+def test_variant_gradients_against_finite_differences(case, every_element):
     problem = variant(**CASES[case])
 
     def loss():
@@ -533,7 +528,7 @@ def test_variant_gradients_against_finite_differences(case):
     grads = gradients_of(problem)
     assert list(grads)[-len(problem.weights) :] == list(problem.weights)
     for name, array in arrays_of(problem).items():
-        np.testing.assert_allclose(grads[name], finite_difference(loss, array), rtol=2e-6, atol=1e-7, err_msg=name)
+        assert_gradient(loss, array, grads[name], every_element, name, rtol=2e-6, atol=1e-7)
 
 
 def torch_activation(torch, spec):
@@ -647,6 +642,7 @@ def torch_network(torch, problem, weights, x, state):
     return x, finals
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("case", CASES)
 def test_variants_against_a_second_telling_in_pytorch(case):
     torch = pytest.importorskip("torch")
@@ -679,6 +675,7 @@ def test_variants_against_a_second_telling_in_pytorch(case):
         np.testing.assert_allclose(grads[name], want, rtol=1e-9, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("lengths", [None, [5, 2, 1, 4]])
 @pytest.mark.parametrize(("layers", "directions", "bias"), [(1, 1, True), (2, 2, False)])
 def test_projection_against_pytorch(layers, directions, bias, lengths):
@@ -709,6 +706,7 @@ def test_projection_against_pytorch(layers, directions, bias, lengths):
         np.testing.assert_allclose(grads.weights[name], parameter.grad.numpy(), **close, err_msg=name)
 
 
+@pytest.mark.peer
 def test_layer_norm_against_pytorch(rng):
     torch = pytest.importorskip("torch")
     a, d = rng.normal(size=(2, 4, 7))

@@ -40,12 +40,14 @@ def torch_rates(make, steps, metrics=None, lr=0.1):
 METRICS = [3.0, 2.0, 2.1, 1.99999, 2.0, 2.0, 2.0, math.nan, 1.5, 1.6, 1.7, 1.8, 1.9, 1.9, 1.4, 2.0, 2, 2, 2, 2, 2, 2]
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(("step_size", "gamma"), [(1, 0.9), (3, 0.1), (7, 0.5), (100, 0.1)])
 def test_step_like_torch(step_size, gamma):
     expected = torch_rates(lambda module, peer: module.StepLR(peer, step_size, gamma), 20)
     np.testing.assert_allclose(rates(StepLR(optimizer(), step_size, gamma), 20), expected, rtol=1e-12)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("min_lr", [0.0, 0.01])
 @pytest.mark.parametrize("total_steps", [1, 7, 20])
 def test_cosine_like_torch(total_steps, min_lr):
@@ -56,6 +58,7 @@ def test_cosine_like_torch(total_steps, min_lr):
     assert set(found[steps:]) == {min_lr}  # and stays there
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize(
     ("factor", "patience", "min_lr"), [(0.1, 2, 0.0), (0.5, 0, 0.01), (0.5, 3, 0.0), (0.9, 10, 0.0)]
@@ -71,6 +74,7 @@ def test_plateau_like_torch(mode, factor, patience, min_lr):
         assert len(set(found)) > 2
 
 
+@pytest.mark.peer
 def test_warm_up_like_torch():
     def make(module, peer):
         warm_up = module.LinearLR(peer, start_factor=1 / 5, total_iters=4)
@@ -87,6 +91,7 @@ def test_after_a_warm_up_alone_the_rate_is_constant():
     assert rates(WarmUp(optimizer(1.0), 1), 3) == [1, 1, 1]
 
 
+@pytest.mark.smoke
 def test_warm_up_then_plateau():
     own = optimizer(1.0)
     schedule = WarmUp(own, 2, after=ReduceOnPlateau(own, 0.5, patience=0))

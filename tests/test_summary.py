@@ -16,6 +16,7 @@ def rows_of(layer):
     return [(row.name, row.kind, row.depth, row.output, row.parameters) for row in layer.summary().rows]
 
 
+@pytest.mark.smoke
 def test_a_layer_by_hand():
     # 4 gates of 32 units, each with 8 inputs, 32 outputs of the step before and two biases
     assert rows_of(clstm.LSTM(8, 32, batch_first=True)) == [

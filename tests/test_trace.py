@@ -14,6 +14,7 @@ from clstm.language.network import LSTMLanguageNetwork
 from clstm.models import LSTMClassifierNetwork, SequenceNetwork
 from clstm.trace import Trace
 from clstm.translation.encoder_decoder import EncoderDecoder
+from tests.helpers.products import products
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 NAMES = "ifgoch"
@@ -42,11 +43,10 @@ def assert_same_bits(result, expected):
 # Layers --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("lengths", [None, [5, 0, 9, 1, 9, 3]])
-@pytest.mark.parametrize("hidden_size", [1, 19, 64])
+@products(
+    bidirectional=[False, True], num_layers=[1, 3], lengths={"full": None, "ragged": [5, 0, 9, 1, 9, 3]},
+    hidden_size=[1, 19, 64],
+)  # fmt: skip
 def test_gates_agree_with_the_reference(dtype, bidirectional, num_layers, lengths, hidden_size):
     lstm = LSTM(5, hidden_size, num_layers, bidirectional=bidirectional, dtype=dtype, seed=1)
     x, state = problem(lstm, 9, 6)
@@ -100,6 +100,7 @@ def test_a_trace_draws_nothing_from_dropout():
     assert_same_bits(lstm.forward_train(x)[0], twin.forward_train(x)[0])
 
 
+@pytest.mark.smoke
 def test_layouts_are_the_same_trace():
     x, state = problem(LSTM(4, 9, 2, bidirectional=True), 6, 3)
     plain, batch_first = (LSTM(4, 9, 2, bidirectional=True, batch_first=first, seed=0) for first in (False, True))
@@ -335,6 +336,7 @@ def test_a_text_classifier_traces_words():
         model.trace([])
 
 
+@pytest.mark.peer
 def test_estimators_trace_what_they_standardise():
     pytest.importorskip("sklearn")
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ has a row for each step, in order of time, at a constant step. Usual names:
 
 
 def _epochs() -> str:
-    from clstm.forecasting.forecaster import MIN_EPOCHS, MIN_STEPS
+    from clstm.forecasting.training import MIN_EPOCHS, MIN_STEPS
 
     return epochs_for_steps(MIN_EPOCHS, MIN_STEPS)
 

@@ -76,7 +76,7 @@ class Labels(Task):
 
 
 def _text_epochs() -> str:
-    from clstm.estimators.text_classifier import MIN_EPOCHS, MIN_STEPS
+    from clstm.estimators.train_text import MIN_EPOCHS, MIN_STEPS
 
     return epochs_for_steps(MIN_EPOCHS, MIN_STEPS)
 

@@ -72,14 +72,17 @@ class LastPooling(Pooling):
     initial = 0.0
 
     def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the outputs of the step."""
         return h
 
     def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        """Return the final states of the last layer, and their shapes."""
         directions = y.shape[2] // h_n.shape[2]
         pooled = np.concatenate(h_n[-directions:], axis=1)
         return pooled, (y.shape, h_n.shape)
 
     def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return zeros for y, and the gradients of the final states."""
         y_shape, h_shape = context
         directions = y_shape[2] // h_shape[2]
         dh_n = np.zeros(h_shape, dpooled.dtype)
@@ -94,16 +97,19 @@ class MeanPooling(Pooling):
     initial = 0.0
 
     def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Add the step to the sums; return the means."""
         running += h
         return running * (1 / counts).astype(h.dtype)[:, np.newaxis]
 
     def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        """Return the means over the real steps, and what scales their gradients."""
         batch, time, _ = y.shape
         counts = np.full(batch, time) if lengths is None else lengths
         scale = (1 / np.maximum(counts, 1)).astype(y.dtype)[:, np.newaxis]
         return y.sum(axis=1) * scale, (y.shape, scale)  # outputs past a row's length are zero
 
     def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the gradients of y; h_n has none."""
         y_shape, scale = context
         return np.broadcast_to((dpooled * scale)[:, np.newaxis], y_shape), None
 
@@ -115,9 +121,11 @@ class MaxPooling(Pooling):
     initial = -np.inf
 
     def update_running(self, running: np.ndarray, h: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the largest outputs so far."""
         return np.maximum(running, h, out=running)
 
     def forward_train(self, y: np.ndarray, h_n: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, Any]:
+        """Return the largest outputs, and the steps at which they are."""
         batch, time, features = y.shape
         if lengths is None:
             lengths = np.full(batch, time, np.int64)
@@ -127,6 +135,7 @@ class MaxPooling(Pooling):
         return pooled, (y.shape, steps)
 
     def backward(self, context: Any, dpooled: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the gradients of y, at the steps of the largest outputs; h_n has none."""
         y_shape, steps = context
         dy = np.zeros(y_shape, dpooled.dtype)
         _loops.max_backward(np.ascontiguousarray(dpooled), steps, dy)

@@ -53,7 +53,8 @@ class Stream(_stream.Stream):
 
     if TYPE_CHECKING:
 
-        def step(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+        def step(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+            """Advance by one step; defined in Cython, which documents it."""
 
     def run(self, chunk: np.ndarray) -> np.ndarray:
         """Take all steps of a chunk, which may have any length.
@@ -104,7 +105,7 @@ class Stream(_stream.Stream):
 
     @property
     def state(self) -> State:
-        """h and c, copies of shape (num_layers, batch_size, hidden_size); set from a pair of arrays, None to reset.
+        """The state (h, c), copies of shape (num_layers, batch_size, hidden_size); set it to a pair, or None to reset.
 
         h has proj_size features where there is one. Of layers whose sizes differ, lists of (1, batch_size, size).
         """

@@ -199,19 +199,23 @@ def check_none(problems: list[str]) -> None:
     assert not problems, "\n" + "\n".join(problems)
 
 
+@pytest.mark.smoke
 def test_every_module_has_a_level():
     tops = {module[0] for module in MODULES if module}
     assert tops == set(LEVEL)
 
 
+@pytest.mark.smoke
 def test_imports_run_downwards():
     check_none(broken_rules(edges()))
 
 
+@pytest.mark.smoke
 def test_no_imports_in_a_circle():
     check_none(circles(edges()))
 
 
+@pytest.mark.smoke
 def test_reference_is_imported_by_nothing():
     check_none([described(edge) for edge in edges() if edge[3] == ("reference",)])
     check_none([described(edge) for edge in edges() if edge[2] == ("reference",)])
@@ -257,6 +261,7 @@ def test_the_rule_sees_each_form_of_import(file, line, source):
     assert message.startswith(f"clstm/{file}:{line} imports ")
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("file", "source"),
     [
@@ -273,6 +278,7 @@ def test_the_rule_allows_imports_of_lower_levels(file, source):
     assert broken_rules(edges_of(PACKAGE / file, source)) == []
 
 
+@pytest.mark.smoke
 def test_the_rule_sees_circles():
     def edge(source: str, target: str) -> Edge:
         return PACKAGE / "_core" / f"{source}.py", 1, ("_core", source), ("_core", target)
@@ -284,6 +290,7 @@ def test_the_rule_sees_circles():
     ]  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_few_files_lie_at_the_top():
     files = sorted(path.name for path in PACKAGE.iterdir() if path.is_file() and path.suffix not in (".so", ".pyd"))
     assert len(files) <= 20, files

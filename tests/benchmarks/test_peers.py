@@ -70,6 +70,7 @@ CASES = (
 )
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("mode", ["inference", "training", "stream", "classifier"])
 @pytest.mark.parametrize("options", CASES, ids=str)
 @pytest.mark.parametrize("name", HERE)
@@ -95,6 +96,7 @@ def test_every_system_computes_the_same(peers, torch, name, mode, options):
         assert peers["measure"].difference(system.arrays(system.run()), expected) < 1e-6
 
 
+@pytest.mark.subprocess
 def test_jax_and_keras_compute_the_same(tmp_path):
     for package in ("jax", "keras"):
         if importlib.util.find_spec(package) is None:
@@ -113,6 +115,7 @@ def test_jax_and_keras_compute_the_same(tmp_path):
         assert max(result["differences"].values(), default=0.0) < 1e-5
 
 
+@pytest.mark.peer
 def test_command_writes_a_table_and_a_report(peers, torch, tmp_path, capsys):
     path, markdown = tmp_path / "peers.json", tmp_path / "peers.md"
     arguments = ["--shapes", "5,2,3,4", "--threads", "1", "--rounds", "3", "--peers", *HERE]
@@ -205,6 +208,7 @@ def test_missing_peers_are_named_with_the_extra_and_left_out(peers, monkeypatch,
     assert "inference, float32, 1 thread**: no peer" in captured.out
 
 
+@pytest.mark.subprocess
 def test_asv_finds_every_benchmark_without_the_peers():
     # `asv continuous` installs neither peers nor extras where it runs, and imports every file
     root = Path(__file__).resolve().parents[2]
@@ -463,6 +467,7 @@ def test_variables_are_set_before_a_library_is_loaded(peers, monkeypatch):
     assert len(started) == 1
 
 
+@pytest.mark.peer
 def test_what_nothing_holds_to_an_instruction_set_is_left_out(peers, capsys):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
@@ -483,6 +488,7 @@ def test_memory_counts_what_training_takes(peers, tmp_path, monkeypatch):
     assert kept < found["bytes"]["clstm"] < 8 * kept
 
 
+@pytest.mark.peer
 def test_picture_shows_every_mode_and_number_of_threads(peers, tmp_path):
     pytest.importorskip("matplotlib")
     picture = importlib.import_module("benchmarks.peers.picture")

@@ -1,4 +1,4 @@
-"""The command line as users have it: the real program, in processes of its own."""
+"""The command line as users have it: what it writes, its exit status, and the files that it leaves."""
 
 import json
 import os
@@ -6,8 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,63 +17,10 @@ from clstm.cli.tasks import TASKS
 from clstm.datasets import load_movie_reviews
 from clstm.estimators.text_classifier import TextClassifier
 from clstm.files import load_model
+from tests.helpers.program import environment, fails, posix, program, read_line, run, start
 
-ROOT = Path(clstm.__file__).parents[1]
 COMMANDS = ("demo", "train", "test", "predict", "forecast", "generate", "info", "config")
 SMALL = ("--embedding-dim", "8", "--hidden-size", "8", "--batch-size", "16", "--epochs", "2")
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
-
-
-def environment(**changes):
-    """Return this process's environment, but such that the program runs as for anyone."""
-    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONUNBUFFERED", "COLUMNS")}
-    return {**inherited, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default", **changes}
-
-
-def program(*arguments):
-    return [sys.executable, "-m", "clstm", *map(str, arguments)]
-
-
-def run(*arguments, status=0, input=None, folder=None, **changes):
-    """Run the program, check its exit status, and return what it wrote as (standard output, standard error)."""
-    result = subprocess.run(
-        program(*arguments), input=None if input is None else input.encode(), cwd=folder, capture_output=True,
-        env=environment(**changes), timeout=120,
-    )  # fmt: skip
-    out, err = result.stdout.decode(), result.stderr.decode()
-    assert result.returncode == status, err
-    assert "Traceback" not in err
-    return out, err
-
-
-def fails(message, *arguments, **options):
-    """Check that the program fails with one line that holds `message`, and nothing on standard output."""
-    out, err = run(*arguments, status=1, **options)
-    assert out == ""
-    *before, line = err.splitlines()
-    assert line.startswith("clstm: error: ")
-    assert message in line
-    assert not any(said.startswith("clstm: error") for said in before)
-
-
-def start(*arguments, **options):
-    """Start the program with pipes; it can be interrupted even if these tests run in the background."""
-    restore = (lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) if os.name == "posix" else None
-    return subprocess.Popen(
-        program(*arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=environment(), preexec_fn=restore, **options,
-    )  # fmt: skip
-
-
-def read_line(stream, seconds=60):
-    """Return the next line, or fail if none comes."""
-    got = []
-    reader = threading.Thread(target=lambda: got.append(stream.readline()), daemon=True)
-    reader.start()
-    reader.join(seconds)
-    assert got, "no line came"
-    assert got[0], "the program ended"
-    return got[0].decode().rstrip("\r\n")
 
 
 def write_tsv(path, part, count):
@@ -110,6 +55,7 @@ def model(work):
 # ------------------------------------------------------------------------------------------------ help, wrong usage
 
 
+@pytest.mark.subprocess
 def test_version_and_help():
     assert run("--version") == (f"clstm {clstm.__version__}\n", "")
     out, err = run("--help", COLUMNS="80")
@@ -129,6 +75,7 @@ def test_help_of_each_command(capsys, monkeypatch, command):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -262,6 +209,7 @@ def test_place_of_the_model_is_checked_before_training(capsys, tmp_path):
         refused(tmp_path / "locked" / "model", "not allowed")
 
 
+@pytest.mark.subprocess
 @posix
 def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
     path = tmp_path / "model"
@@ -274,6 +222,7 @@ def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
     assert os.listdir(tmp_path) == ["model"]
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_training_saves_the_model(work, tmp_path):
     path = tmp_path / "model"
@@ -295,6 +244,7 @@ def test_interrupted_training_saves_the_model(work, tmp_path):
 # ------------------------------------------------------------------------------------------------------- prediction
 
 
+@pytest.mark.smoke
 def test_predict_texts(work, model):
     texts = ["A gripping story, beautifully told.", "dull", ""]
     expected = TextClassifier.load(model).predict(texts).tolist()
@@ -333,6 +283,7 @@ def test_predict_a_line_for_each_line(model, tmp_path):
     assert run("predict", model, "-", input="") == ("", "")
 
 
+@pytest.mark.subprocess
 def test_predict_answers_each_line_at_once(model):
     process = start("predict", model, "-")
     for text in ("good", "bad", ""):
@@ -352,6 +303,7 @@ def test_predict_bad_input(model, tmp_path):
     fails(f"{tmp_path / 'missing.txt'}: No such file", "predict", model, "-f", tmp_path / "missing.txt")
 
 
+@pytest.mark.subprocess
 def test_predict_takes_any_bytes_as_argument(model):
     if os.name == "posix":
         result = subprocess.run([*program("predict", model), b"caf\xe9 \xff"], capture_output=True, env=environment())
@@ -359,6 +311,7 @@ def test_predict_takes_any_bytes_as_argument(model):
         assert result.stdout.decode().strip() in ("negative", "positive")
 
 
+@pytest.mark.subprocess
 def test_labels_are_written_in_utf_8_whatever_the_locale(tmp_path):
     path = tmp_path / "model"
     texts = ["gut", "schlecht", "sehr gut", "sehr schlecht"] * 4
@@ -380,6 +333,7 @@ def test_integer_labels_stay_integers(tmp_path):
     assert json.loads(run("test", path, tmp_path / "data.csv", "--json")[0])["examples"] == 2
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_prediction_ends_quietly(model):
     process = start("predict", model, "-")
@@ -394,6 +348,7 @@ def test_interrupted_prediction_ends_quietly(model):
 # ------------------------------------------------------------------------------------------- standard output and error
 
 
+@pytest.mark.subprocess
 @posix
 def test_broken_pipe_ends_quietly(model, tmp_path):
     file = tmp_path / "texts.txt"
@@ -405,6 +360,7 @@ def test_broken_pipe_ends_quietly(model, tmp_path):
         assert process.wait(60) == 141
 
 
+@pytest.mark.subprocess
 @posix
 def test_broken_pipe_of_help():
     result = subprocess.run(
@@ -413,6 +369,7 @@ def test_broken_pipe_of_help():
     assert result.stderr == b""
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 @pytest.mark.parametrize("command", ["predict", "config", "help"])
 def test_full_disk(model, command):
@@ -423,6 +380,7 @@ def test_full_disk(model, command):
     assert result.stderr == b"clstm: error: can't write to standard output: No space left on device\n"
 
 
+@pytest.mark.subprocess
 @posix
 def test_closed_streams(work, model, tmp_path):
     def shell(redirection, *arguments, status):
@@ -506,6 +464,7 @@ def test_bad_models(model, tmp_path):
     fails("Is a directory", "test", tmp_path, "-", input="x")
 
 
+@pytest.mark.subprocess
 def test_config(tmp_path):
     out, err = run("config", "--threads", "3")
     assert err == ""
@@ -518,6 +477,7 @@ def test_config(tmp_path):
         fails("CLSTM_NUM_THREADS is 'many', expected an integer from 1", "config", CLSTM_NUM_THREADS="many")
 
 
+@pytest.mark.subprocess
 def test_debug_shows_the_traceback(tmp_path):
     result = subprocess.run(program("info", tmp_path / "no", "--debug"), capture_output=True, env=environment())
     assert result.returncode == 1
@@ -542,6 +502,7 @@ def test_demo_and_its_second_command(tmp_path):
     assert run(*arguments)[0].strip() in ("negative", "positive")
 
 
+@pytest.mark.subprocess
 def test_demo_with_the_sizes_of_the_faq(tmp_path):
     out, _ = run(
         "demo", "--faq", "--json", "--hidden-size", "4", "--epochs", "1", "--batch-size", "128", folder=tmp_path
@@ -562,6 +523,7 @@ def test_demo_with_the_sizes_of_the_faq(tmp_path):
 # ------------------------------------------------------------------------------------------------------- what it loads
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("command", ["predict", "config"])
 def test_commands_load_nothing_optional(model, command):
     arguments = ["predict", str(model), "good"] if command == "predict" else ["config"]

@@ -13,8 +13,8 @@ from clstm import cli
 from clstm.cli.command_options import COMMANDS
 from clstm.cli.parser import parse
 from clstm.cli.tasks import TASKS
-from clstm.estimators import text_classifier
-from clstm.forecasting import forecaster
+from clstm.estimators import train_text
+from clstm.forecasting import training
 
 NEED_SKLEARN = ("classify", "regress")
 needs_sklearn = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
@@ -35,8 +35,8 @@ NONE_MEANS = {
     "freq": "found from the dates",
 }  # fmt: skip
 EPOCHS = {
-    "text": f"{text_classifier.MIN_EPOCHS}, or what makes {text_classifier.MIN_STEPS:,} steps",
-    "forecast": f"{forecaster.MIN_EPOCHS}, or what makes {forecaster.MIN_STEPS:,} steps",
+    "text": f"{train_text.MIN_EPOCHS}, or what makes {train_text.MIN_STEPS:,} steps",
+    "forecast": f"{training.MIN_EPOCHS}, or what makes {training.MIN_STEPS:,} steps",
 }
 
 

@@ -16,7 +16,7 @@ from clstm import cli
 from clstm.cli.data_files import DataError
 from clstm.cli.series_files import read_sequences, read_series
 from clstm.cli.tasks import TASKS
-from tests.cli.test_commands import fails, posix, read_line, run, start
+from tests.helpers.program import fails, posix, read_line, run, start
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SKLEARN = importlib.util.find_spec("sklearn") is not None
@@ -167,6 +167,7 @@ def test_wrong_usage(capsys, arguments, message):
 # --------------------------------------------------------------------------------------------------------- sequences
 
 
+@pytest.mark.peer
 def test_classify_sequences(vowels, classifier, ask):
     label = ("--label-column", "speaker")
     data = read_sequences(vowels / "test.csv", label_column="speaker")
@@ -335,6 +336,7 @@ def two_stations(hours, tmp_path_factory):
     return folder, seen, whole
 
 
+@pytest.mark.peer
 def test_forecast_of_several_series(two_stations, ask):
     folder, seen, whole = two_stations
     model = clstm.load(folder / "model")
@@ -354,6 +356,7 @@ def test_forecast_of_several_series(two_stations, ask):
     assert np.allclose([float(row["forecast"]) for row in table(out)], expected["LSTMForecaster"], rtol=1e-6)
 
 
+@pytest.mark.peer
 def test_test_of_several_series(two_stations, ask):
     folder, _, whole = two_stations
     options = ("--horizon", 8, "--windows", 5, "--level", 80)
@@ -364,6 +367,7 @@ def test_test_of_several_series(two_stations, ask):
     assert result["coverage"]["80"] == pytest.approx(held.mean())
 
 
+@pytest.mark.peer
 def test_wrong_tables_of_several_series(two_stations, forecaster, tmp_path):
     model, path = two_stations[0] / "model", tmp_path / "data.csv"
     for text, problem in (
@@ -443,6 +447,7 @@ def test_start_from_a_language_model(writer, tmp_path, ask):
     fails("start has unit 'character', expected 'word'", *start, writer)
 
 
+@pytest.mark.subprocess
 @posix
 def test_interrupted_language_training_saves_the_model(writer, tmp_path):
     process = start(
@@ -486,6 +491,7 @@ def test_several_series_without_names_are_for_python(hours, tmp_path):
     fails("several series without names, which is for Python only", "forecast", tmp_path / "model")
 
 
+@pytest.mark.peer
 @needs_sklearn
 def test_sequences_must_be_in_a_file(classifier):
     fails("reads sequences, from a file", "predict", classifier, "text")

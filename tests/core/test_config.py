@@ -1,8 +1,6 @@
 import io
 import json
 import platform
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ import scipy
 import clstm
 from clstm._core import backend, threads
 from clstm._core.config import config, show_config
+from tests.helpers.processes import run_python
 
 
 def test_config_tells_what_is_in_use(monkeypatch):
@@ -76,7 +75,7 @@ def test_scipy_of_an_unknown_build(monkeypatch, tmp_path, content):
     assert config()["blas"] is None
 
 
+@pytest.mark.subprocess
 def test_config_does_not_load_scipy():
     code = "import sys, clstm._core.config; clstm._core.config.config(); print('scipy' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "False"
+    assert run_python(code).stdout.strip() == "False"

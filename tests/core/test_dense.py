@@ -4,19 +4,11 @@ import numpy as np
 import pytest
 
 from clstm._core import _dense, backend
+from tests.helpers.problems import VECTOR
 
-VECTOR_SETS = [name for name in backend.available() if name != "portable"]
 SHAPES = [(1, 1, 1), (7, 5, 3), (33, 70, 17), (300, 128, 2), (40, 64, 500), (0, 3, 4), (129, 256, 130)]
 
-pytestmark = pytest.mark.skipif(not VECTOR_SETS, reason="no vector kernels in this build or on this processor")
-
-
-@pytest.fixture(params=VECTOR_SETS)
-def isa(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield request.param
-    backend.use(before)
+pytestmark = pytest.mark.skipif(not VECTOR, reason="no vector kernels in this build or on this processor")
 
 
 def run(rows, K, N, dtype, num_threads):
@@ -34,9 +26,8 @@ def run(rows, K, N, dtype, num_threads):
     return (y[:, :N], dx, dweight, dbias), exact
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_agrees_with_numpy_on_any_number_of_threads(isa, shape, dtype):
+def test_agrees_with_numpy_on_any_number_of_threads(vector_isa, shape, dtype):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     first = None
     for num_threads in (1, 2, 5):
@@ -47,7 +38,7 @@ def test_agrees_with_numpy_on_any_number_of_threads(isa, shape, dtype):
         assert [result.tobytes() for result in results] == first
 
 
-def test_a_row_has_the_same_bits_in_any_batch(isa):
+def test_a_row_has_the_same_bits_in_any_batch(vector_isa):
     rng = np.random.default_rng(0)
     packed = _dense.pack(rng.standard_normal((9, 40)).astype(np.float32), None)
     x = rng.standard_normal((50, 40)).astype(np.float32)
@@ -58,11 +49,10 @@ def test_a_row_has_the_same_bits_in_any_batch(isa):
     assert together.tobytes() == alone.tobytes()
 
 
+@pytest.mark.usefixtures("restored_isa")
 def test_same_bits_with_every_instruction_set():
-    before = backend.isa()
     found = set()
-    for isa in VECTOR_SETS:
+    for isa in VECTOR:
         backend.use(isa)
         found.add(b"".join(result.tobytes() for result in run(70, 65, 33, np.float32, 2)[0]))
-    backend.use(before)
     assert len(found) == 1

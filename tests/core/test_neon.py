@@ -1,8 +1,6 @@
-"""The NEON kernels, cross-compiled and run by qemu, or on aarch64 itself.
+"""The NEON kernels: cross-compiled and run by qemu, or on aarch64 itself; the same bits as this machine's, and right.
 
-They must be correct and have the same bits as this machine's kernels.
-
-A C program (tests/core/kernels/run.c) reads the cases, so that no Python for aarch64 is needed.
+A program of its own (tests/core/kernels/run.c) reads the cases, so that no Python for aarch64 is needed.
 """
 
 from __future__ import annotations
@@ -17,26 +15,30 @@ import pytest
 
 from clstm._core import _dense, backend
 from clstm._core.vector import runtime as _runtime
-from tests.core import test_variant_kernels as variants
-from tests.core.test_backends import Backend, assert_close, assert_same_bits, expect, make, solve
-from tests.layers.test_activations import EXACT, LARGEST_ULP
+from tests.helpers.activations import EXACT, LARGEST_ULP
+from tests.helpers.arrays import assert_same_bits
+from tests.helpers.problems import ACTIVATIONS, ALONE, Options, assert_solved, expect, make, solve
 
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = platform.machine() in ("aarch64", "arm64")
 COMPILER = "cc" if NATIVE else "aarch64-linux-gnu-gcc"
 EMULATOR = None if NATIVE else shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
 FLAGS = ["-O3", "-std=gnu11", "-fno-math-errno", "-ffp-contract=fast", "-Isrc"]  # setup.py's
-LAYER, DENSE, ACTIVATION, VARIANT = range(4)
+LAYER, DENSE, ACTIVATION, CELL = range(4)
 
 MISSING = [
     name for name, found in ((COMPILER, shutil.which(COMPILER)), ("qemu-aarch64", NATIVE or EMULATOR)) if not found
 ]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"NEON was not run: no {' and no '.join(MISSING)}")
+pytestmark = [
+    pytest.mark.exhaustive,  # compiles all kernels for another processor, and emulates it
+    pytest.mark.subprocess,
+    pytest.mark.skipif(bool(MISSING), reason=f"NEON was not run: no {' and no '.join(MISSING)}"),
+]
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """Build the program once, with both types of kernels as setup.py builds them; return the command to run it."""
+    """The command that runs cases: built once, the kernels for both types as setup.py builds them."""
     folder = tmp_path_factory.mktemp("neon")
     static = [] if NATIVE else ["-static"]
     (folder / "empty.c").write_text('#include <stdio.h>\nint main(void) { return puts("") < 0; }\n')
@@ -63,7 +65,7 @@ def program(tmp_path_factory):
 
 @pytest.fixture
 def run(program, tmp_path):
-    """Return a function that runs one case of a kind and returns its results in the given shapes."""
+    """Run one case: its kind, its sizes and arrays; return what comes out in the shapes given."""
 
     def run_case(kind, sizes, arrays, shapes):
         dtype = arrays[0].dtype
@@ -83,14 +85,11 @@ def run(program, tmp_path):
     return run_case
 
 
-@pytest.fixture
-def vector():
-    """Return this machine's own vector path, None if it has none."""
-    return None if backend.isa() == "portable" else Backend(backend.isa())
+VECTOR = backend.isa() != "portable"  # then results have the bits of this machine's own kernels
 
 
 def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
-    """Solve a problem of one direction by the program; the results have the same names as those of `solve`."""
+    """Solve a problem of one direction by the program; the results have the names that `solve` gives them."""
     T, B, inputs = problem.x.shape
     H = problem.h0.shape[2]
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
@@ -100,24 +99,23 @@ def run_layer(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
         "dc0": state, "dweight_ih[0]": (4 * H, inputs), "dweight_hh[0]": (4 * H, H), "dbias[0]": (4 * H,),
     }  # fmt: skip
     sizes = [T, B, inputs, H, reverse, threads, row_groups, chunk, *lengths]
-    weights = problem.weights[0]
-    arrays = [*weights, problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
+    arrays = [*problem.weights[0].values(), problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
     results = dict(zip(shapes, run(LAYER, sizes, arrays, shapes.values()), strict=True))
-    # outputs past the end of a row are zero, gradients there aren't read
+    # outputs past a row's end are defined as zero, gradients there as not read
     assert_same_bits({"y": results.pop("y in training")}, results)
     return results
 
 
-def run_variant(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
-    """Solve a problem of test_variant_kernels.py by the program."""
+def run_cell(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
+    """The same of a problem with any options, by the general kernels."""
     T, B, inputs = problem.x.shape
     H, P, dtype, options = problem.c0.shape[2], problem.h0.shape[2], problem.x.dtype, problem.options
-    cell, (weights,) = options.cell, problem.weights
-    mask, h_zoneout, c_zoneout = problem.masks[0] if problem.masks else (None, None, None)
+    cell, (weights,) = options.variant, problem.weights
+    mask, h_stays, c_stays = problem.masks[0] if problem.masks else (None, None, None)
     codes, alphas_and_betas = [a[0] for a in cell.activations], [number for a in cell.activations for number in a[1:]]
     lengths = np.full(B, T) if problem.lengths is None else problem.lengths
     flags = (options.projected, options.peephole, options.coupled, options.layer_norm)
-    drawn = [array is not None for array in (mask, h_zoneout, c_zoneout)]
+    drawn = [array is not None for array in (mask, h_stays, c_stays)]
     sizes = [T, B, inputs, H, reverse, threads, row_groups, chunk, *lengths, P, *flags, *drawn, *codes]
     numbers = np.array([cell.cell_clip, cell.gate_clip, *cell.zoneout, *alphas_and_betas])
     gradients = {
@@ -127,7 +125,7 @@ def run_variant(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
     extras = [weights.get(name, np.zeros(shape)) for name, shape in gradients.items()]
     masks = [
         np.zeros(shape) if array is None else array
-        for array, shape in ((mask, (B, P)), (h_zoneout, (T, B, P)), (c_zoneout, (T, B, H)))
+        for array, shape in ((mask, (B, P)), (h_stays, (T, B, P)), (c_stays, (T, B, H)))
     ]
     arrays = [numbers, *extras, *masks, *(weights[name] for name in ("weight_ih", "weight_hh", "bias"))]
     arrays += [problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n]
@@ -137,7 +135,7 @@ def run_variant(run, problem, reverse=False, threads=1, row_groups=1, chunk=4):
         "dh0": state["h"], "dc0": state["c"], "dweight_ih[0]": (4 * H, inputs), "dweight_hh[0]": (4 * H, P),
         "dbias[0]": (4 * H,), **{f"d{name}[0]": shape for name, shape in gradients.items()},
     }  # fmt: skip
-    results = run(VARIANT, sizes, [array.astype(dtype) for array in arrays], shapes.values())
+    results = run(CELL, sizes, [array.astype(dtype) for array in arrays], shapes.values())
     results = dict(zip(shapes, results, strict=True))
     assert_same_bits({"y": results.pop("y in training")}, results)
     return {name: array for name, array in results.items() if name[1:-3] not in gradients.keys() - weights.keys()}
@@ -160,20 +158,19 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_layer(run, vector, dtype, case):
+def test_layer(run, dtype, case):
     *sizes, lengths = case
-    problem = make(*sizes, 1, dtype, lengths)
+    problem = make(*sizes, 1, dtype, lengths=lengths)
     results = run_layer(run, problem)
-    assert_close(results, expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, solve(vector, problem))
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem))
     assert_same_bits(run_layer(run, problem, chunk=0), results)
 
 
-def test_reverse_direction(run, vector):
-    problem = make(8, 7, 5, 19, 2, np.float32, "ragged")
+def test_reverse_direction(run):
+    problem = make(8, 7, 5, 19, 2, np.float32, lengths="ragged")
     expected = expect(problem)
     problem.weights = problem.weights[1:]
     problem.h0, problem.c0, problem.dh_n, problem.dc_n = (
@@ -181,7 +178,7 @@ def test_reverse_direction(run, vector):
     )
     problem.dy = np.ascontiguousarray(problem.dy[:, :, 19:])
     results = run_layer(run, problem, reverse=True)
-    del results["dx"]  # `expected` has the sum over both directions
+    del results["dx"]  # of both directions together in `expected`
     absolute, relative = 1e-5, 1e-4
     for name, got in results.items():
         want = expected[name.replace("[0]", "[1]")]
@@ -190,31 +187,28 @@ def test_reverse_direction(run, vector):
         np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("option", variants.ALONE)
-def test_variant(run, vector, dtype, option):
-    problem = variants.make(7, 5, 6, 37, 1, dtype, variants.ALONE[option], "ragged")
-    results = run_variant(run, problem)
-    variants.assert_close(results, variants.expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, variants.solve(vector, problem))
-    assert_same_bits(run_variant(run, problem, threads=3, row_groups=1, chunk=0), results)
+@pytest.mark.parametrize("option", ALONE)
+def test_cell(run, dtype, option):
+    problem = make(7, 5, 6, 37, 1, dtype, ALONE[option], "ragged", gain=2.0)
+    results = run_cell(run, problem)
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem, general=True))
+    assert_same_bits(run_cell(run, problem, threads=3, row_groups=1, chunk=0), results)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", variants.ACTIVATIONS, ids=str)
-def test_variant_with_activations(run, vector, dtype, name):
-    options = variants.Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
-    problem = variants.make(3, 4, 3, 19, 1, dtype, options)
-    results = run_variant(run, problem)
-    variants.assert_close(results, variants.expect(problem), dtype)
-    if vector:
-        assert_same_bits(results, variants.solve(vector, problem))
+@pytest.mark.parametrize("name", ACTIVATIONS, ids=str)
+def test_cell_with_activations(run, dtype, name):
+    options = Options(gate_clip=1.5, activations=("sigmoid" if name == "exponential" else name, name, name))
+    problem = make(3, 4, 3, 19, 1, dtype, options, gain=2.0)
+    results = run_cell(run, problem)
+    assert_solved(problem, results, expect(problem))
+    if VECTOR:
+        assert_same_bits(results, solve(problem, general=True))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_same_bits_for_every_team(run, dtype):
-    problem = make(6, 9, 7, 70, 1, dtype, "ragged")
+    problem = make(6, 9, 7, 70, 1, dtype, lengths="ragged")
     expected = run_layer(run, problem)
     for threads, row_groups in [(2, 1), (2, 2), (3, 1), (3, 2), (3, 3), (4, 2)]:
         for chunk in (0, 2):
@@ -222,9 +216,8 @@ def test_same_bits_for_every_team(run, dtype):
             assert_same_bits(results, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (7, 19, 5), (140, 40, 70)], ids=str)
-def test_dense_products(run, vector, dtype, sizes):
+def test_dense_products(run, dtype, sizes):
     rows, K, N = sizes
     rng = np.random.default_rng(sizes)
     x, weight, bias, dy = (rng.normal(size=shape).astype(dtype) for shape in ((rows, K), (N, K), (N,), (rows, N)))
@@ -235,7 +228,7 @@ def test_dense_products(run, vector, dtype, sizes):
     for name in names:
         tolerance = (1e-5 if dtype == np.float32 else 1e-13) * np.abs(exact[name]).max()
         np.testing.assert_allclose(results[name], exact[name], rtol=0, atol=tolerance, err_msg=name)
-    if vector:
+    if VECTOR:
         own = {name: np.empty_like(array) for name, array in results.items()}
         packed = _dense.pack(weight, bias)
         _dense.forward(packed, x, own["y"], 1)
@@ -246,9 +239,8 @@ def test_dense_products(run, vector, dtype, sizes):
         assert_same_bits(dict(zip(names, again, strict=True)), results)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("which", [0, 1], ids=["sigmoid", "tanh"])
-def test_activations(run, vector, which, dtype):
+def test_activations(run, which, dtype):
     name = ("sigmoid", "tanh")[which]
     rng = np.random.default_rng(0)
     ranges = [rng.uniform(-90, 90, 50_000), rng.uniform(-2, 2, 50_000), rng.standard_normal(50_000) * 1e-4]
@@ -264,12 +256,12 @@ def test_activations(run, vector, which, dtype):
     normal = np.abs(exact) >= np.finfo(dtype).tiny
     error = np.abs(y.astype(wider) - exact) / np.spacing(np.abs(exact).astype(dtype))
     assert 0.5 <= error[normal].max() <= LARGEST_ULP[dtype]
-    if vector:
+    if VECTOR:
         assert y.tobytes() == _runtime.activate(name, x).tobytes()
 
 
 def test_a_case_that_is_cut_off_is_an_error(program, tmp_path):
-    """Test the program itself, which must not pass by doing nothing."""
+    """The program itself: it must not pass by doing nothing."""
     (tmp_path / "cases").write_bytes(np.array([ACTIVATION, 4, 0, 5], np.int64).tobytes())
     command = [*program, "neon", str(tmp_path / "cases"), str(tmp_path / "results")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -1,9 +1,6 @@
 """The model that splits work over threads, the caches that it reads, and that no split changes a bit."""
 
 import importlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,70 +10,55 @@ import clstm
 from clstm._core import backend
 from clstm._core import caches as machine
 from clstm._core.vector import plan as _plan
-from tests.core.test_backends import Backend, assert_same_bits, make, solve
+from tests.helpers.arrays import assert_same_bits
+from tests.helpers.problems import VECTOR, make, solve
+from tests.helpers.processes import run_python
+from tests.helpers.products import products
 
 ROOT = Path(__file__).parents[2]
-VECTOR = [name for name in backend.available() if name != "portable"]
 
 
-@pytest.fixture(params=VECTOR)
-def vector(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield Backend(request.param)
+@pytest.fixture(autouse=True)
+def nothing_forced():
+    yield
     _plan.force()
-    backend.use(before)
 
 
 # Splits --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("directions", [1, 2])
-@pytest.mark.parametrize("lengths", [None, "ragged"])
-def test_no_split_changes_a_bit(vector, dtype, directions, lengths):
-    problem = make(5, 11, 9, 150, directions, dtype, lengths)
-    expected = solve(vector, problem)
-    for threads, row_groups in [
-        (2, 1),
-        (2, 2),
-        (3, 1),
-        (3, 3),
-        (8, 1),
-        (8, 2),
-        (8, 4),
-        (8, 8),
-        (16, 1),
-        (16, 4),
-        (16, 16),
-    ]:
+SPLITS = [(2, 1), (2, 2), (3, 1), (3, 3), (8, 1), (8, 2), (8, 4), (8, 8), (16, 1), (16, 4), (16, 16)]
+
+
+@products(directions=[1, 2], lengths=[None, "ragged"], chunk=[0, 3], train=[True, False])
+def test_no_split_changes_a_bit(vector_isa, dtype, directions, lengths, chunk, train):
+    problem = make(5, 11, 9, 150, directions, dtype, lengths=lengths)
+    expected = solve(problem)
+    for threads, row_groups in SPLITS:
         for side_by_side in {False, directions == 2}:
-            for chunk, train in [(0, True), (0, False), (3, False)]:
-                _plan.force(threads, side_by_side, row_groups, chunk)
-                assert_same_bits(solve(vector, problem, threads, train=train), expected)
+            _plan.force(threads, side_by_side, row_groups, chunk)
+            assert_same_bits(solve(problem, threads, train=train), expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize(("layers", "steps"), [(2, 40), (3, 13), (4, 1), (5, 40)])
-def test_a_wavefront_over_layers_changes_no_bit(vector, dtype, batch_first, layers, steps):
+@products(layers_steps=[(2, 40), (3, 13), (4, 1), (5, 40)], batch_first=[False, True], full=[False, True])
+def test_a_wavefront_over_layers_changes_no_bit(vector_isa, dtype, layers_steps, batch_first, full):
+    layers, steps = layers_steps
+    lengths = None if full else [steps, 0, 1, steps // 2, steps]
     lstm = clstm.LSTM(9, 37, layers, batch_first=batch_first, dtype=dtype, seed=0, num_threads=1)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((5, steps, 9) if batch_first else (steps, 5, 9)).astype(dtype)
     state = tuple(rng.standard_normal((2, layers, 5, 37)).astype(dtype))
-    for lengths in (None, [steps, 0, 1, steps // 2, steps]):
-        _plan.force(wavefront=False)
-        lstm.num_threads = 1
-        y, final = lstm(x, state, lengths)
-        for threads, row_groups, chunk in [(2, 1, 0), (3, 1, 3), (4, 2, 0), (8, 1, 2), (16, 4, 1)]:
-            _plan.force(threads, row_groups=row_groups, chunk=chunk, wavefront=True)
-            lstm.num_threads = threads
-            again, again_final = lstm(x, state, lengths)
-            np.testing.assert_array_equal(again, y)
-            np.testing.assert_array_equal(again_final, final)
+    _plan.force(wavefront=False)
+    y, final = lstm(x, state, lengths)
+    for threads, row_groups, chunk in [(2, 1, 0), (3, 1, 3), (4, 2, 0), (8, 1, 2), (16, 4, 1)]:
+        _plan.force(threads, row_groups=row_groups, chunk=chunk, wavefront=True)
+        lstm.num_threads = threads
+        again, again_final = lstm(x, state, lengths)
+        np.testing.assert_array_equal(again, y)
+        np.testing.assert_array_equal(again_final, final)
 
 
-def test_a_wavefront_has_no_steps_to_do(vector):
+def test_a_wavefront_has_no_steps_to_do(vector_isa):
     lstm = clstm.LSTM(3, 4, 2, seed=0, num_threads=2)
     _plan.force(wavefront=True)
     state = np.ones((2, 2, 3, 4), np.float32)
@@ -86,15 +68,15 @@ def test_a_wavefront_has_no_steps_to_do(vector):
 
 
 @pytest.mark.parametrize("threads", [3, 5, 6, 7])
-def test_teams_smaller_than_planned(vector, threads):
+def test_teams_smaller_than_planned(vector_isa, threads):
     """OpenMP may give fewer threads than requested: then groups differ in size and may have only one thread."""
-    problem = make(6, 13, 7, 130, 2, np.float32, "ragged")
-    expected = solve(vector, problem)
+    problem = make(6, 13, 7, 130, 2, np.float32, lengths="ragged")
+    expected = solve(problem)
     for row_groups in (2, 4, 8):
         for side_by_side in (False, True):
             for train in (True, False):
                 _plan.force(8, side_by_side, row_groups, 4)
-                assert_same_bits(solve(vector, problem, threads, train=train), expected)
+                assert_same_bits(solve(problem, threads, train=train), expected)
 
 
 # The model -----------------------------------------------------------------------------------------------------------
@@ -120,14 +102,15 @@ def test_table_in_the_documents(monkeypatch):
         backend.use(before)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("backward", [False, True])
-def test_small_work_stays_on_one_thread(vector, backward):
+def test_small_work_stays_on_one_thread(vector_isa, backward):
     assert plan(16, 16, 1, 1, 1, 8, backward=backward)["threads"] == 1
     assert plan(0, 16, 0, 0, 2, 8, backward=backward)["threads"] == 1
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_splits_cover_the_threads_and_no_more(vector, backward):
+def test_splits_cover_the_threads_and_no_more(vector_isa, backward):
     for threads in (1, 2, 3, 6, 12, 24, 128):
         for batch in (1, 3, 40, 500):
             for directions in (1, 2):
@@ -139,7 +122,7 @@ def test_splits_cover_the_threads_and_no_more(vector, backward):
                 assert found["speedup"] >= 1
 
 
-def test_many_rows_split_by_rows_few_by_panels(vector):
+def test_many_rows_split_by_rows_few_by_panels(vector_isa):
     assert plan(128, 128, 100, 512, 1, 8)["row_groups"] == 8
     assert plan(512, 512, 100, 1, 1, 8)["panel_threads"] == 8
     both = plan(512, 512, 100, 8, 1, 32)
@@ -147,12 +130,12 @@ def test_many_rows_split_by_rows_few_by_panels(vector):
     assert both["panel_threads"] > 1
 
 
-def test_two_directions_side_by_side(vector):
+def test_two_directions_side_by_side(vector_isa):
     assert plan(64, 64, 100, 1, 2, 2)["side_by_side"]
     assert not plan(64, 64, 100, 1, 2, 3)["side_by_side"]
 
 
-def test_costly_regions_and_small_caches_change_the_split(vector):
+def test_costly_regions_and_small_caches_change_the_split(vector_isa):
     sizes = (128, 128, 10, 1, 1, 8)
     assert plan(*sizes)["threads"] > 1
     assert plan(*sizes, region=1e6)["threads"] == 1
@@ -161,7 +144,7 @@ def test_costly_regions_and_small_caches_change_the_split(vector):
     assert slow["cycles"] > 2 * fast["cycles"]
 
 
-def test_one_pass_where_rows_hide_the_reading_of_weights(vector):
+def test_one_pass_where_rows_hide_the_reading_of_weights(vector_isa):
     def one_pass(*sizes, **options):
         return plan(*sizes, **options)["chunk"] == 0
 
@@ -176,7 +159,7 @@ def test_one_pass_where_rows_hide_the_reading_of_weights(vector):
     assert not one_pass(128, 128, 100, 64, **small | {"caches": (32 << 10, 128 << 10, 256 << 10)})
 
 
-def test_speed_of_this_machine_is_measured(vector):
+def test_speed_of_this_machine_is_measured(vector_isa):
     _plan.plan(1024, 1024, 100, 8)
     found = _plan.speed()
     assert found["multiply_add"] in (0.25, 0.5, 1, 2)
@@ -225,18 +208,17 @@ assert plan.speed()["measurements"] == 3, plan.speed()  # and once each level 3 
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not VECTOR, reason="only the vector path has plans")
 def test_threads_that_call_at_once_measure_once():
     """In a fresh process, since what was measured is never forgotten."""
-    result = subprocess.run([sys.executable, "-c", FIRST_CALLS], cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
+    run_python(FIRST_CALLS)
 
 
+@pytest.mark.subprocess
 def test_portable_path_has_no_plan():
     code = "from clstm._core.vector import plan; plan.plan(1, 1, 1, 1)"
-    result = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "CLSTM_ISA": "portable"}, capture_output=True, text=True
-    )
+    result = run_python(code, check=False, CLSTM_ISA="portable")
     assert "ValueError: the portable path is in use" in result.stderr
 
 
@@ -313,6 +295,7 @@ def test_macos_names(monkeypatch):
     assert machine.from_sysctl() is None
 
 
+@pytest.mark.smoke
 def test_caches_of_this_machine():
     found = machine.caches()
     assert 8 << 10 <= found.l1 <= found.l2

@@ -3,12 +3,14 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
 from clstm._core import threads
 from clstm._core.vector import runtime as _runtime
+from tests.helpers.processes import environment, run_python
 
 needs_fork = pytest.mark.skipif(
     not hasattr(os, "fork") or not _runtime.has_openmp(), reason="no fork on this system, or no OpenMP in this build"
@@ -42,6 +44,7 @@ def write(root, path, text):
 # ------------------------------------------------------------------------------------------- what is asked for
 
 
+@pytest.mark.smoke
 def test_default_is_every_processor_available(fresh):
     assert threads.get_num_threads() == 8
     assert threads.source() == "processors available"
@@ -249,6 +252,8 @@ def test_openmp_raised_after_the_import_changes_nothing(fresh):
     assert [threads.resolve(), threads.resolve(2)] == [8, 2]
 
 
+@pytest.mark.peer
+@pytest.mark.subprocess
 @needs_fork
 def test_threadpoolctl_sees_and_limits_us():
     """In a fresh process, where the threads that a call starts can be counted."""
@@ -279,6 +284,7 @@ def test_threadpoolctl_sees_and_limits_us():
     )
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("chosen", ["", "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
 def test_short_spins_are_for_our_openmp_alone(chosen):
     code = """
@@ -287,21 +293,16 @@ def test_short_spins_are_for_our_openmp_alone(chosen):
     import clstm
     assert dict(os.environ) == seen
     """
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    }
-    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_DISPLAY_ENV": "verbose"} | (
-        {chosen: {"GOMP_SPINCOUNT": "17", "OMP_WAIT_POLICY": "PASSIVE"}[chosen]} if chosen else {}
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+    settings = {"GOMP_SPINCOUNT": None, "OMP_WAIT_POLICY": None, "OMP_DISPLAY_ENV": "verbose"}
+    if chosen:
+        settings[chosen] = {"GOMP_SPINCOUNT": "17", "OMP_WAIT_POLICY": "PASSIVE"}[chosen]
+    result = run_python(code, **settings)
     if "GOMP_SPINCOUNT" in result.stderr:  # GNU's OpenMP says what it has read
         expected = {"": threads.openmp.SPINS, "GOMP_SPINCOUNT": "17", "OMP_WAIT_POLICY": "0"}[chosen]
         assert f"GOMP_SPINCOUNT = '{expected}'" in result.stderr
 
 
+@pytest.mark.subprocess
 def test_more_threads_than_processors_in_several_processes_end_with_the_same_bits():
     code = """
     import hashlib
@@ -320,11 +321,10 @@ def test_more_threads_than_processors_in_several_processes_end_with_the_same_bit
                 digest.update(array.tobytes())
     print(digest.hexdigest())
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code).replace("THREADS", threads)],
-            env=environment, stdout=subprocess.PIPE, text=True,
+            env=environment(), stdout=subprocess.PIPE, text=True,
         )
         for threads in ("1", "8", "8", "8", "8")
     ]  # fmt: skip
@@ -336,17 +336,7 @@ def test_more_threads_than_processors_in_several_processes_end_with_the_same_bit
 # --------------------------------------------------------------------------------------------------------- fork
 
 
-def run_python(code, **environment):
-    result = subprocess.run(
-        [sys.executable, "-W", "always", "-c", textwrap.dedent(code)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert result.returncode == 0, result.stderr
-    return result
-
+run_warned = partial(run_python, options=["-W", "always"], timeout=60)
 
 FORK = """
     import os
@@ -363,9 +353,10 @@ FORK = """
 """
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_of_a_parallel_parent_stays_on_one_thread_and_says_so_once():
-    result = run_python(
+    result = run_warned(
         FORK
         + """
     from clstm._core import threads
@@ -385,9 +376,10 @@ def test_child_of_a_parallel_parent_stays_on_one_thread_and_says_so_once():
     assert result.stderr.count("RuntimeWarning: this process was forked") == 1
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_explicit_argument_counts_as_a_parallel_region_and_is_limited_too():
-    result = run_python(
+    result = run_warned(
         FORK
         + """
     from clstm._core import threads
@@ -401,9 +393,10 @@ def test_explicit_argument_counts_as_a_parallel_region_and_is_limited_too():
     assert result.stderr.count("RuntimeWarning") == 1
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_says_nothing_where_one_thread_was_wanted_anyway():
-    result = run_python(
+    result = run_warned(
         FORK
         + """
     from clstm._core import threads
@@ -417,9 +410,10 @@ def test_child_says_nothing_where_one_thread_was_wanted_anyway():
     assert result.stderr == ""
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_child_of_a_parent_without_parallel_region_uses_threads_and_its_own_environment():
-    result = run_python(
+    result = run_warned(
         FORK
         + """
     from clstm._core import threads
@@ -454,10 +448,11 @@ def test_one_thread_without_openmp(fresh):
     assert threads.source() == "built without OpenMP"
 
 
+@pytest.mark.subprocess
 @needs_fork
 def test_lstm_works_after_a_fork():
     """The real thing: a child that opened a region after its parent did would hang."""
-    run_python(
+    run_warned(
         FORK
         + """
     import warnings

@@ -1,518 +1,271 @@
-"""Cells beyond the plain one, of every backend, against the reference with the same weights and masks.
+"""All variants of the LSTM on every compiled path, against the reference with the same weights and masks."""
 
-The functions under test are the internal ones, as in test_backends.py: those of backend.Path.
-What they read is read-only here; what they write is full of NaN before.
-"""
-
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from clstm import reference
-from clstm._core import backend as backends
-from clstm._core.job import Gradients, Job, Masks
-from clstm._core.segments import Segments
-from clstm._core.variant import ACTIVATIONS, ALPHA_BETA, PLAIN, Variant
-
-# Absolute for outputs below 1, relative above; for gradients relative to the largest element of each: as in
-# test_backends.py.
-TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
+from tests.helpers.arrays import LAYOUTS, TOLERANCE, assert_same_bits
+from tests.helpers.problems import (
+    ACTIVATIONS,
+    ALONE,
+    BOUNDED_GAIN,
+    PLAIN,
+    UNBOUNDED_GAIN,
+    Options,
+    assert_solved,
+    expect,
+    make,
+    pack,
+    random_problem,
+    solve,
+    solved,
+    steps,
+)  # fmt: skip
+from tests.helpers.products import covering, products
 
 pytestmark = pytest.mark.usefixtures("isa")
 
-# Weights of one direction after the first three, as pack and the gradients have them, by the reference's names.
-EXTRAS = ("weight_hr", "weight_peephole", "weight_norm_gates", "weight_norm_cell", "bias_norm_cell")
-WEIGHTS = ("weight_ih", "weight_hh", "bias", *EXTRAS)
 
-
-@pytest.fixture(scope="module", params=[np.float32, np.float64], ids=["float32", "float64"])
-def dtype(request):
-    return request.param
-
-
-def activation(name, *alpha_beta):
-    return (ACTIVATIONS.index(name), *(alpha_beta or ALPHA_BETA.get(name, (0.0, 0.0))))
-
-
-# Problems and their solutions ----------------------------------------------------------------------------------------
-
-
-@dataclass
-class Problem:
-    """All that a layer is given, forward and backward; dense arrays.
-
-    `lengths` may be Segments; the states then have as many rows. `masks` is what a job has.
-    """
-
-    cells: list
-    weights: list  # for each direction weight_ih, weight_hh, bias and EXTRAS
-    x: np.ndarray
-    h0: np.ndarray
-    c0: np.ndarray
-    lengths: np.ndarray | Segments | None
-    masks: list | None
-    dy: np.ndarray
-    dh_n: np.ndarray
-    dc_n: np.ndarray
-    reverse: bool = False
-
-    @property
-    def inside(self):
-        """Where there are steps, (T, B)."""
-        T, B, _ = self.x.shape
-        if isinstance(self.lengths, Segments):
-            inside = np.zeros((T, B), bool)
-            for b, start, length in zip(self.lengths.batch, self.lengths.start, self.lengths.length, strict=True):
-                inside[start : start + length, b] = True
-            return inside
-        return np.ones((T, B), bool) if self.lengths is None else np.arange(T)[:, np.newaxis] < self.lengths
-
-
-def pieces(rng, T, B):
-    """Cut the rows of a batch into pieces of random lengths, in random order; some are empty, one row isn't there."""
-    batch, start, length = [], [], []
-    for b in range(max(B - 1, 0)):
-        cuts = np.sort(rng.integers(0, T + 1, rng.integers(2, 5)))
-        for begin, end in pairwise(cuts):
-            batch.append(b), start.append(begin), length.append(end - begin)
-    order = rng.permutation(len(batch))
-    return Segments(*(np.array(array, np.int64)[order] for array in (batch, start, length)))
-
-
-def make(
-    T, B, inputs, H, D, dtype, *, cell=None, proj=0, bias=True, recurrent=0.0, train=False, lengths="ragged",
-    reverse=False, seed=0,
-):  # fmt: skip
-    """A random problem; `lengths` is None, "ragged" (with a full row and an empty one) or "rows"."""
-    rng = np.random.default_rng([seed, T, B, inputs, H, D])
-    cell = replace(Variant() if cell is None else cell, projected=proj > 0)
-    cells = cell if isinstance(cell, list) else [cell] * D
-    P = proj or H
-    n = B
-    if lengths == "ragged":
-        lengths = rng.integers(0, T + 1, B)
-        lengths[rng.permutation(B)[:2]] = [T, 0][: min(B, 2)]
-    elif lengths == "rows":
-        lengths = pieces(rng, T, B)
-        n = len(lengths.batch)
-
-    def normal(*shape):
-        return rng.normal(size=shape).astype(dtype)
-
-    def uniform(*shape):
-        return (rng.uniform(-1, 1, size=shape) / np.sqrt(P)).astype(dtype)
-
-    weights, masks = [], []
-    for own in cells:
-        there = {
-            "weight_ih": uniform(4 * H, inputs), "weight_hh": uniform(4 * H, P), "bias": uniform(4 * H),
-            "weight_hr": uniform(P, H) * 2 if proj else None,
-            "weight_peephole": uniform(3 * H) if own.peephole else None,
-            "weight_norm_gates": 1 + uniform(4 * H) if own.layer_norm else None,
-            "weight_norm_cell": 1 + uniform(H) if own.layer_norm else None,
-            "bias_norm_cell": uniform(H) if own.layer_norm and bias else None,
-        }  # fmt: skip
-        if own.coupled:
-            for array in there.values():
-                if array is not None and len(array) in (3 * H, 4 * H):
-                    array[:H] = 0
-        weights.append(tuple(there.values()))
-        masks.append((
-            ((rng.random((n, P)) >= recurrent) / (1 - recurrent)).astype(dtype) if recurrent else None,
-            (rng.random((T, B, P)) < own.zoneout[0]).astype(np.uint8) if own.zoneout[0] else None,
-            rng.random((T, B, H)) < own.zoneout[1] if own.zoneout[1] else None,
-        ))  # fmt: skip
-    problem = Problem(
-        cells, weights, normal(T, B, inputs), normal(D, n, P), normal(D, n, H), lengths,
-        masks if train or recurrent else None, normal(T, B, D * P), normal(D, n, P), normal(D, n, H), reverse,
-    )  # fmt: skip
-    problem.x[~problem.inside] = np.nan  # which nobody may read
-    problem.dy[~problem.inside] = np.nan
-    return problem
-
-
-def read_only(*arrays):
-    views = [array.view() for array in arrays]
-    for view in views:
-        view.flags.writeable = False
-    return views
-
-
-def named(weights):
-    """Return weights by name, without those that are None."""
-    return {name: array for name, array in zip(WEIGHTS, weights, strict=False) if array is not None}
-
-
-def pack(problem, num_threads=1):
-    """Pack all directions for the kernels of any variant, also where they are plain."""
-    return [
-        backends.path().pack(replace(cell, general=True), named(weights), num_threads)
-        for cell, weights in zip(problem.cells, problem.weights, strict=True)
-    ]
-
-
-def job_of(problem, packs, y, h_n, c_n, num_threads=1, keep=False):
-    lengths, segments = problem.lengths, None
-    if isinstance(lengths, Segments):
-        lengths, segments = None, lengths
-    masks = None if problem.masks is None else [Masks(*masks) for masks in problem.masks]
-    return Job(
-        packs, *read_only(problem.x, problem.h0, problem.c0), y, h_n, c_n, num_threads, lengths, segments, masks, keep,
-        problem.reverse,
-    )  # fmt: skip
-
-
-def solve(problem, num_threads=1, train=True, need_dx=True, add=None):
-    """Run the problem through the backend in use; return all results by name. `add` is what gradients begin with."""
-    compiled = backends.path()
-    packs = pack(problem, num_threads)
-    x, h0, c0, dy, dh_n, dc_n = read_only(
-        problem.x, problem.h0, problem.c0, problem.dy, problem.dh_n, problem.dc_n
-    )  # fmt: skip
-    y, h_n, c_n = (np.full_like(array, np.nan) for array in (dy, h0, c0))
-    if isinstance(problem.lengths, Segments):
-        y[~problem.inside] = 0
-    job = job_of(problem, packs, y, h_n, c_n, num_threads, train)
-    tape = compiled.forward(job)
-    results = {"y": y, "h_n": h_n, "c_n": c_n}
-    if not train:
-        assert tape is None
-        return results
-    for d in range(len(packs)):
-        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.gates_and_cells(tape, job, d)
-    dx = np.full_like(x, np.nan) if need_dx else None
-    dh0, dc0 = np.full_like(h0, np.nan), np.full_like(c0, np.nan)
-    grads = [
-        {name: np.full_like(array, np.nan if add is None else add) for name, array in named(w).items()}
-        for w in problem.weights
-    ]
-    (job.y,) = read_only(y)
-    compiled.backward(tape, job, Gradients(dy, dh_n, dc_n, dx, dh0, dc0, grads, add is not None))
-    results |= {"dx": dx, "dh0": dh0, "dc0": dc0} if need_dx else {"dh0": dh0, "dc0": dc0}
-    for d, own in enumerate(grads):
-        for name, gradient in own.items():
-            results[f"d{name}[{d}]"] = gradient
-    return results
-
-
-def reference_variant(cell):
-    return reference.Variant(
-        cell.coupled, cell.cell_clip, cell.gate_clip, cell.zoneout,
-        tuple((ACTIVATIONS[code], alpha, beta) for code, alpha, beta in cell.activations),
-    )  # fmt: skip
-
-
-def expect(problem):
-    """Solve the problem with the reference, in float64; pieces of rows one by one."""
-    T, B, _ = problem.x.shape
-    P, H = problem.h0.shape[2], problem.c0.shape[2]
-    rows = problem.lengths
-    if not isinstance(rows, Segments):
-        rows = Segments(np.arange(B), np.zeros(B, np.int64), np.full(B, T) if rows is None else rows)
-
-    def exact(array):
-        return None if array is None else array.astype(np.float64)
-
-    results = {name: exact(array) for name, array in [("h_n", problem.h0), ("c_n", problem.c0)]}
-    results |= {name: exact(array) for name, array in [("dh0", problem.dh_n), ("dc0", problem.dc_n)]}
-    results |= {"y": np.zeros(problem.dy.shape), "dx": np.zeros(problem.x.shape)}
-    for d, (cell, arrays) in enumerate(zip(problem.cells, problem.weights, strict=True)):
-        drop = H if cell.coupled else 0  # the rows of i, which the reference hasn't got
-        W, U, b, hr, p, gain, *norm = map(exact, arrays)
-        W, U, b = W[drop:], U[drop:], b[drop:]
-        extras = reference.Extras(hr, None if p is None else p[drop:], None if gain is None else gain[drop:], *norm)
-        half = slice(d * P, (d + 1) * P)
-        totals = {name: np.zeros_like(exact(a)) for name, a in
-                  zip(("weight_ih", "weight_hh", "bias", *EXTRAS), arrays, strict=True) if a is not None}  # fmt: skip
-        gates, cells = np.zeros((T, B, 4, H)), np.zeros((T, B, H))
-        reverse = problem.reverse or d == 1
-        for r, (b_, start, length) in enumerate(zip(rows.batch, rows.start, rows.length, strict=True)):
-            steps, row = slice(start, start + length), slice(b_, b_ + 1)
-            masks = None
-            if problem.masks is not None:
-                recurrent, *zoneout = problem.masks[d]
-                masks = reference.Masks(
-                    None if recurrent is None else exact(recurrent[r : r + 1]),
-                    *(None if mask is None else mask[steps, row] for mask in zoneout),
-                )
-            options = {"extras": extras, "variant": reference_variant(cell), "masks": masks}
-            x = exact(problem.x[steps, row])
-            run = reference.lstm_direction(
-                x, exact(problem.h0[d, r : r + 1]), exact(problem.c0[d, r : r + 1]), W, U, b, None, reverse, **options
-            )
-            back = reference.lstm_direction_backward(
-                run, x, W, U, exact(problem.dy[steps, row, half]), exact(problem.dh_n[d, r : r + 1]),
-                exact(problem.dc_n[d, r : r + 1]), None, reverse, **options,
-            )  # fmt: skip
-            results["y"][steps, row, half] = run.y
-            results["h_n"][d, r], results["c_n"][d, r] = run.h_n[0], run.c_n[0]
-            results["dh0"][d, r], results["dc0"][d, r] = back.h0[0], back.c0[0]
-            results["dx"][steps, row] += back.x
-            gates[steps, row] = np.stack([run.i, run.f, run.g, run.o], axis=2)
-            cells[steps, row] = run.c
-            for name, total in totals.items():
-                gradient = getattr(back, name) if hasattr(back, name) else getattr(back.extras, name)
-                total[len(total) - len(gradient) :] += gradient
-        results |= {f"gates[{d}]": gates, f"cells[{d}]": cells}
-        results |= {f"d{name}[{d}]": total for name, total in totals.items()}
-    return results
-
-
-@cache
-def solved_case(case, dtype):
-    """Return a problem and what is expected of it: the same for every backend."""
-    sizes, options = CASES[case]
-    problem = make(*sizes, dtype, **options)
-    return problem, expect(problem)
-
-
-def sensitivity(problem, expected):
-    """Return by how much the exact results move if every input does by one unit in the last place, up or down."""
-    rng = np.random.default_rng(0)
-
-    def shaken(array):
-        return None if array is None else array * (1 + np.finfo(array.dtype).eps * rng.choice([-1.0, 1.0], array.shape))
-
-    moved = expect(
-        replace(
-            problem, x=shaken(problem.x), h0=shaken(problem.h0), c0=shaken(problem.c0),
-            weights=[tuple(map(shaken, weights)) for weights in problem.weights],
-        )
-    )  # fmt: skip
-    return {name: np.abs(moved[name] - array).max(initial=0) for name, array in expected.items()}
-
-
-def assert_close(results, problem, dtype, expected=None):
-    """Compare with the reference.
-
-    Some random cells magnify a rounding error many times: those that divide by the deviation of few units, or that are
-    not bounded. An error may therefore be as large as that of inputs which are off by some units in the last place.
-    """
-    expected = expect(problem) if expected is None else expected
-    absolute, relative = TOLERANCE[dtype]
-    moved = None
-    for name, got in results.items():
-        want = expected[name]
-        assert got.dtype == dtype
-        assert got.shape == want.shape
-        largest = np.abs(want).max(initial=0)
-        tolerance = relative * largest if name.startswith("d") else absolute * max(1, largest)
-        if not np.abs(got - want).max(initial=0) <= tolerance:
-            moved = sensitivity(problem, expected) if moved is None else moved
-            tolerance = max(tolerance, 16 * moved[name])
-        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=name)
-
-
-def assert_same_bits(results, others):
-    assert results.keys() <= others.keys()
-    for name, array in results.items():
-        np.testing.assert_array_equal(array.view(f"u{array.itemsize}"), others[name].view(f"u{array.itemsize}"), name)
+def assert_agrees(problem, expected, threads, layout, **options):
+    """Compare with the reference; bits with those by other threads, in another layout, for inference, without dx."""
+    one = solve(problem, general=True)
+    assert_solved(problem, one, expected, **options)
+    assert not one["y"][problem.past].any()
+    assert not one["dx"][problem.past].any()
+    assert_same_bits(solve(problem, threads, layout, general=True), one)
+    assert_same_bits(solve(problem, threads, layout, train=False, general=True), one)
+    assert_same_bits(solve(problem, need_dx=False, general=True), one)
 
 
 # Against the reference -----------------------------------------------------------------------------------------------
 
-ALONE = {
-    "plain": {},
-    "projection": {"proj": 5},
-    "projection wider than the cell": {"proj": 21},
-    "peephole": {"cell": Variant(peephole=True)},
-    "coupled": {"cell": Variant(coupled=True)},
-    "cell_clip": {"cell": Variant(cell_clip=0.3)},
-    "gate_clip": {"cell": Variant(gate_clip=0.4)},
-    "layer_norm": {"cell": Variant(layer_norm=True)},
-    "layer_norm without bias": {"cell": Variant(layer_norm=True), "bias": False},
-    "recurrent_dropout": {"recurrent": 0.5},
-    "zoneout in training": {"cell": Variant(zoneout=(0.3, 0.2)), "train": True},
-    "zoneout in inference": {"cell": Variant(zoneout=(0.3, 0.2))},
-    "zoneout of h": {"cell": Variant(zoneout=(0.3, 0.0)), "train": True},
-    "zoneout of c": {"cell": Variant(zoneout=(0.0, 0.3)), "train": True},
-    "coupled peephole": {"cell": Variant(coupled=True, peephole=True)},
-    "coupled layer_norm": {"cell": Variant(coupled=True, layer_norm=True)},
-    "projection and zoneout": {"proj": 5, "cell": Variant(zoneout=(0.3, 0.2)), "train": True},
-    "projection and recurrent_dropout": {"proj": 5, "recurrent": 0.4},
-    "Keras's hard sigmoid": {
-        "cell": Variant(activations=(activation("hard_sigmoid", 1 / 6, 0.5), activation("tanh"), activation("tanh")))
-    },
-    "alpha and beta": {
-        "cell": Variant(activations=(
-            activation("hard_sigmoid", 0.3, 0.4), activation("scaled_tanh", 1.7, 0.6), activation("elu", 0.4, 0.0)
-        ))
-    },
-    **{
-        f"{name} everywhere": {"cell": Variant(activations=(activation(name),) * 3, gate_clip=1.2, cell_clip=1.0)}
-        for name in ACTIVATIONS
-    },
-    **{
-        f"{name} inside": {"cell": Variant(activations=(activation("sigmoid"), activation(name), activation(name)))}
-        for name in ACTIVATIONS
-        if name != "exponential"  # of c, which it makes grow without end
-    },
+
+@pytest.mark.parametrize("threads", [2, pytest.param(8, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("option", ALONE)
+def test_each_option_alone(dtype, option, threads):
+    assert_agrees(*solved(7, 9, 6, 19, 2, dtype, ALONE[option], "ragged"), threads, "dense")
+
+
+MORE_SIZES = {  # T, B, inputs, H, D, P, lengths, gain, reverse, layout, threads
+    "segments": (7, 9, 6, 19, 2, None, "segments", 1.0, False, "dense", 8),
+    "from the end": (6, 5, 3, 17, 1, None, "ragged", 1.0, True, "dense", 8),
+    "wide projection": (7, 9, 6, 19, 2, 21, "ragged", 1.0, False, "dense", 2),
+    "full": (7, 5, 3, 13, 1, None, None, 2.0, False, "dense", 1),
+    "batch first": (6, 9, 5, 37, 2, None, "ragged", 2.0, False, "batch_first", 3),
+    "scattered": (5, 3, 20, 70, 1, None, "segments", 2.0, False, "scattered", 2),
+    "sliced": (9, 4, 2, 16, 2, None, "segments", 2.0, False, "sliced", 8),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("sizes", MORE_SIZES)
+@pytest.mark.parametrize("option", ALONE)
+def test_each_option_alone_at_other_sizes(dtype, option, sizes):
+    T, B, inputs, H, D, P, lengths, gain, reverse, layout, threads = MORE_SIZES[sizes]
+    options = {"P": P, "gain": gain, "reverse": reverse}
+    assert_agrees(*solved(T, B, inputs, H, D, dtype, ALONE[option], lengths, **options), threads, layout)
+
+
+@cache
+def solved_activation(name, place, gate_clip, dtype):
+    names = ["sigmoid", "tanh", "tanh"]
+    names[place] = name
+    options = Options(activations=tuple(names), gate_clip=gate_clip)
+    problem = make(4, 3, 3, 18, 1, dtype, options, gain=0.2 if name == "exponential" else 2.0)
+    if name == "exponential":  # whose states overflow in a few steps
+        problem.weights[0]["bias"] -= 1
+    return problem, expect(problem)
+
+
+@pytest.mark.parametrize("gate_clip", [np.inf, 0.6])
+@pytest.mark.parametrize("name", ACTIVATIONS, ids=str)
+def test_each_activation_in_each_place(dtype, name, gate_clip):
+    for place in range(3):
+        problem, expected = solved_activation(name, place, gate_clip, dtype)
+        assert_solved(problem, solve(problem), expected)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("where", ["everywhere", "inside"])
+@pytest.mark.parametrize("name", ACTIVATIONS, ids=str)
+def test_each_activation_in_several_places(dtype, name, where):
+    if where == "everywhere":
+        options = Options(activations=(name,) * 3, gate_clip=1.2, cell_clip=1.0)
+    elif name == "exponential":
+        pytest.skip("it makes c grow without end")
+    else:
+        options = Options(activations=("sigmoid", name, name))
+    problem, expected = solved(7, 9, 6, 19, 2, dtype, options, "ragged")
+    assert_agrees(problem, expected, 8, "dense", sensitive=True)
+
+
+OPTIONS = {
+    "projected": [False, True], "peephole": [False, True], "coupled": [False, True], "layer_norm": [False, True],
+    "norm_bias": [True, False], "cell_clip": [np.inf, 0.8], "gate_clip": [np.inf, 1.1],
+    "zoneout_h": [0.0, 0.3], "zoneout_c": [0.0, 0.2], "drawn": [None, (), ("h",), ("zoneout_h", "zoneout_c"),
+                                                                 ("h", "zoneout_h"), ("h", "zoneout_c")],
+    "activations": [PLAIN.activations, ("hard_sigmoid", "softsign", ("scaled_tanh", 1.7, 0.6)),
+                    (("scaled_tanh", 0.5, 0.8), "relu", "elu")],
+    "lengths": [None, "ragged", "segments"], "directions": [1, 2], "reverse": [False, True], "layout": LAYOUTS,
+    "threads": [1, 2, 3, 8],
 }  # fmt: skip
+COMBINATIONS = covering(**OPTIONS)
 
 
-def combination(seed):
-    """Draw options at random, each present about as often as not."""
-    rng = np.random.default_rng([17, seed])
-
-    def maybe(value, otherwise):
-        return value if rng.random() < 0.5 else otherwise
-
-    bounded = [name for name in ACTIVATIONS if name not in ("exponential", "affine", "linear", "softplus")]
-    cell = Variant(
-        coupled=maybe(True, False),
-        cell_clip=maybe(0.8, np.inf),
-        gate_clip=maybe(1.1, np.inf),
-        layer_norm=maybe(True, False),
-        peephole=maybe(True, False),
-        zoneout=(maybe(0.3, 0.0), maybe(0.2, 0.0)),
-        activations=maybe(tuple(activation(str(rng.choice(bounded))) for _ in range(3)), Variant().activations),
-    )
-    options = {
-        "cell": cell,
-        "proj": maybe(int(rng.integers(1, 30)), 0),
-        "bias": maybe(True, False),
-        "recurrent": maybe(0.4, 0.0),
-        "train": maybe(True, False),
-        "lengths": [None, "ragged", "rows"][rng.integers(3)],
-        "reverse": maybe(True, False),
-    }
-    T, B, inputs, H, D = (int(rng.integers(low, high)) for low, high in [(1, 9), (1, 41), (1, 20), (1, 40), (1, 3)])
-    return (T, B, inputs, H, D), options
+@cache
+def solved_combination(index, dtype):
+    options = dict(COMBINATIONS[index])
+    layout, threads, D = (options.pop(name) for name in ("layout", "threads", "directions"))
+    lengths, reverse = options.pop("lengths"), options.pop("reverse")
+    options["zoneout"] = options.pop("zoneout_h"), options.pop("zoneout_c")
+    options = Options(**options)
+    gain = BOUNDED_GAIN if options.activations == PLAIN.activations else UNBOUNDED_GAIN
+    T, B, inputs, H = 5 + index % 4, 2 + index % 7, 3 + index % 5, 13 + index % 27
+    problem = make(T, B, inputs, H, D, dtype, options, lengths, gain=gain, reverse=reverse, seed=index)
+    return problem, expect(problem), threads, layout
 
 
-CASES = {name: ((7, 9, 6, 19, 2), options) for name, options in ALONE.items()}
-CASES |= {f"{name}, pieces": ((7, 9, 6, 19, 2), ALONE[name] | {"lengths": "rows"}) for name in list(ALONE)[:14]}
-CASES |= {f"{name}, reverse": ((6, 5, 3, 17, 1), ALONE[name] | {"reverse": True}) for name in list(ALONE)[:14]}
-CASES |= {f"combination {seed}": combination(seed) for seed in range(80)}
+@pytest.mark.smoke
+@pytest.mark.parametrize("combination", range(len(COMBINATIONS)))
+def test_options_in_pairs(dtype, combination):
+    """Every value of every option meets every value of every other one in some combination."""
+    assert_agrees(*solved_combination(combination, dtype), sensitive=True)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_against_the_reference(dtype, case):
-    problem, expected = solved_case(case, dtype)
-    one = solve(problem)
-    assert_close(one, problem, dtype, expected)
-    inside = problem.inside
-    assert not one["y"][~inside].any()
-    assert not one["dx"][~inside].any()
-    # the same bits with other numbers of threads, for inference (the masks, if any, are the same), and without dx
-    for num_threads in (2, 8):
-        assert_same_bits(solve(problem, num_threads), one)
-    assert_same_bits(solve(problem, train=False), one)
-    assert_same_bits(solve(problem, need_dx=False), one)
+def test_combinations_hold_every_pair():
+    for (first, a), (second, b) in itertools.combinations(OPTIONS.items(), 2):
+        found = {(case[first], case[second]) for case in COMBINATIONS}
+        assert found == set(itertools.product(a, b))
 
 
-@pytest.mark.parametrize("options", [{}, {"proj": 37}, {"cell": Variant(layer_norm=True, peephole=True)}], ids=str)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(160))
+def test_random_combinations(dtype, seed):
+    problem, rng = random_problem(seed, dtype)
+    assert_agrees(problem, expect(problem), int(rng.choice([2, 3, 8])), str(rng.choice(LAYOUTS)), sensitive=True)
+
+
+@pytest.mark.parametrize(
+    "options", [PLAIN, Options(projected=True), Options(layer_norm=True, peephole=True)],
+    ids=["plain", "projected", "layer_norm and peephole"],
+)  # fmt: skip
 def test_many_rows_and_threads(dtype, options):
-    problem = make(9, 150, 40, 70, 2, dtype, **options)
-    one = solve(problem, 1)
-    assert_close(one, problem, dtype)
+    problem, expected = solved(5, 150, 40, 70, 2, dtype, options, "ragged", P=37)
+    one = solve(problem, general=True)
+    assert_solved(problem, one, expected)
     for num_threads in (2, 8):
-        assert_same_bits(solve(problem, num_threads), one)
+        assert_same_bits(solve(problem, num_threads, general=True), one)
 
 
-@pytest.mark.parametrize("sizes", [(0, 3, 2, 5, 2), (5, 0, 3, 4, 1), (1, 1, 1, 1, 2), (3, 2, 300, 1, 1)], ids=str)
-@pytest.mark.parametrize("lengths", [None, "ragged", "rows"])
-def test_edges_of_shape(dtype, sizes, lengths):
-    cell = Variant(peephole=True, layer_norm=True, zoneout=(0.3, 0.2), coupled=True)
-    problem = make(*sizes, dtype, cell=cell, proj=3, recurrent=0.3, lengths=lengths)
-    assert_close(solve(problem), problem, dtype)
+EDGES = {
+    "no steps": (0, 3, 2, 5, 2, None), "no rows": (5, 0, 3, 4, 1, None), "one of each": (1, 1, 1, 1, 2, None),
+    "many inputs": (3, 2, 300, 1, 1, None), "lengths of no steps": (0, 3, 2, 5, 1, (0, 0, 0)),
+    "lengths of 0": (4, 3, 2, 9, 1, (0, 0, 0)), "ragged, no steps": (0, 3, 2, 5, 2, "ragged"),
+    "ragged, no rows": (5, 0, 3, 4, 1, "ragged"), "ragged, one of each": (1, 1, 1, 1, 2, "ragged"),
+    "ragged, many inputs": (3, 2, 300, 1, 1, "ragged"), "segments, no steps": (0, 3, 2, 5, 2, "segments"),
+    "segments, no rows": (5, 0, 3, 4, 1, "segments"), "segments, one of each": (1, 1, 1, 1, 2, "segments"),
+    "segments, many inputs": (3, 2, 300, 1, 1, "segments"),
+}  # fmt: skip
+MANY = Options(True, True, True, True, zoneout=(0.3, 0.2), drawn=("h", "zoneout_h", "zoneout_c"))
 
 
-def test_gradients_add_up(dtype):
-    problem = make(7, 9, 6, 19, 2, dtype, cell=Variant(peephole=True, layer_norm=True, coupled=True), proj=5)
-    alone, added = solve(problem), solve(problem, add=3.0)
-    _, relative = TOLERANCE[dtype]
-    for name, gradient in alone.items():
-        if name.startswith(("dweight", "dbias")):
-            scale = 3 + np.abs(gradient).max()
-            np.testing.assert_allclose(added[name], gradient + 3, rtol=0, atol=relative * scale, err_msg=name)
+@products(edge=EDGES, options={"plain": PLAIN, "projected": ALONE["projected"], "everything": ALONE["everything"],
+                               "many": MANY}, threads=[1, 3])  # fmt: skip
+def test_edges_of_shape(dtype, edge, options, threads):
+    *sizes, lengths = edge
+    problem, expected = solved(*sizes, dtype, options, lengths, P=3)
+    assert_solved(problem, solve(problem, threads, general=True), expected)
 
 
-def test_gates_are_those_of_plain_layers(dtype):
-    problem = make(7, 9, 6, 19, 2, dtype)
-    compiled = backends.path()
-    packs = [compiled.pack(PLAIN, named(weights[:3]), 1) for weights in problem.weights]
-    outputs = [np.empty_like(array) for array in (problem.dy, problem.h0, problem.c0)]
-    job = job_of(problem, packs, *outputs, keep=True)
-    tape = compiled.forward(job)
-    results = {}
-    for d in range(2):
-        results[f"gates[{d}]"], results[f"cells[{d}]"] = compiled.gates_and_cells(tape, job, d)
-    assert_close(results, problem, dtype)
+# Calls ---------------------------------------------------------------------------------------------------------------
 
 
-def test_pieces_of_plain_layers(dtype):
-    problem = make(7, 9, 6, 19, 2, dtype, lengths="rows")
-    compiled = backends.path()
-    packs = [compiled.pack(PLAIN, named(weights[:3]), 1) for weights in problem.weights]
-    y, h_n, c_n = (np.zeros_like(array) for array in (problem.dy, problem.h0, problem.c0))
-    job = job_of(problem, packs, y, h_n, c_n, keep=True)
-    tape = compiled.forward(job)
-    dx, dh0, dc0 = (np.full_like(array, np.nan) for array in (problem.x, problem.h0, problem.c0))
-    grads = [
-        {name: np.full_like(array, np.nan) for name, array in named(weights[:3]).items()} for weights in problem.weights
-    ]
-    compiled.backward(tape, job, Gradients(problem.dy, problem.dh_n, problem.dc_n, dx, dh0, dc0, grads))
-    results = {"y": y, "h_n": h_n, "c_n": c_n, "dx": dx, "dh0": dh0, "dc0": dc0}
-    for d, own in enumerate(grads):
-        results |= {f"d{name}[{d}]": gradient for name, gradient in own.items()}
-    assert_close(results, problem, dtype)
+@pytest.mark.parametrize("option", ["everything", "projected", "peephole"])
+def test_gradients_are_added_to(isa, dtype, option):
+    problem = make(7, 9, 6, 19, 2, dtype, ALONE[option], "ragged")
+    once, added = solve(problem), solve(problem, add=3.0)
+    for name, gradient in once.items():
+        if not name.startswith(("dweight", "dbias")):
+            np.testing.assert_array_equal(added[name], gradient, err_msg=name)
+        elif isa == "portable":  # where BLAS may add in another order
+            tolerance = TOLERANCE[dtype][1] * (3 + np.abs(gradient).max())
+            np.testing.assert_allclose(added[name], gradient + 3, rtol=0, atol=tolerance, err_msg=name)
+        else:
+            np.testing.assert_array_equal(added[name], gradient + 3, err_msg=name)
 
 
-def test_masks_of_a_plain_cell_that_keep_all_change_nothing(dtype):
-    problem = make(7, 9, 6, 19, 2, dtype)
-    kept = [(np.ones((9, 19), dtype), np.zeros((7, 9, 19), np.uint8), np.zeros((7, 9, 19), bool))] * 2
-    assert_same_bits(solve(replace(problem, masks=kept)), solve(problem))
+@pytest.mark.parametrize("lengths", [None, "ragged", "segments"])
+def test_the_plain_variant_by_its_own_kernels_and_by_the_general_ones(dtype, lengths):
+    problem, expected = solved(8, 6, 5, 35, 2, dtype, PLAIN, lengths)
+    plain, general = solve(problem, 2), solve(problem, 2, general=True)
+    assert {"gates[0]", "cells[1]"} <= plain.keys()
+    assert_solved(problem, plain, expected)
+    few = 64 * np.finfo(dtype).eps
+    for name, array in general.items():
+        np.testing.assert_allclose(array, plain[name], rtol=0, atol=few * max(1, np.abs(array).max()), err_msg=name)
+
+
+def test_masks_that_drop_nothing_change_nothing(dtype):
+    problem = make(7, 9, 6, 19, 2, dtype, lengths="ragged")
+    nothing = [(np.ones((9, 19), dtype), np.zeros((7, 9, 19), np.uint8), np.zeros((7, 9, 19), bool))] * 2
+    assert_same_bits(solve(replace(problem, masks=nothing)), solve(problem, general=True))
+
+
+def test_a_clipped_gate_has_no_gradient(dtype):
+    """Where all sums are beyond the limit nothing gets through, whatever the activation."""
+    for name in ACTIVATIONS:
+        problem = make(3, 2, 3, 18, 1, dtype, Options(gate_clip=0.25, activations=(name, name, "tanh")))
+        problem.weights[0]["bias"][...] = np.where(np.arange(72) % 2, 1000, -1000)
+        results = solve(problem)
+        for gradient in ("dweight_ih[0]", "dweight_hh[0]", "dbias[0]", "dx", "dh0"):
+            assert not results[gradient].any(), (name, gradient)
 
 
 # Streams -------------------------------------------------------------------------------------------------------------
 
+STREAMED = {
+    "plain": PLAIN, "projected": Options(projected=True), "coupled peephole": Options(peephole=True, coupled=True),
+    "layer_norm and zoneout": Options(layer_norm=True, zoneout=(0.3, 0.2)),
+}  # fmt: skip
 
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"proj": 5},
-        {"cell": Variant(peephole=True, coupled=True)},
-        {"cell": Variant(layer_norm=True, zoneout=(0.3, 0.2))},
-    ],
-    ids=str,
-)
-def test_streams(dtype, options, residual):
-    T, B, layers, width = 6, 3, 3, options.get("proj", 7)
-    problems = [make(T, B, width, 7, 1, dtype, lengths=None, seed=seed, **options) for seed in range(layers)]
-    steps = backends.path().steps([pack(problem)[0] for problem in problems], B, 1, residual)
-    assert (steps.hidden_size, steps.input_size, steps.num_layers) == (width, width, layers)
-    state = steps.state()
+
+@products(options=STREAMED, residual=[False, True], general=[False, True])
+def test_streams(dtype, options, residual, general):
+    T, B, layers, width = 6, 3, 3, 5 if options.projected else 7
+    problems = [make(T, B, width, 7, 1, dtype, options, P=5, seed=seed) for seed in range(layers)]
+    stepper = steps([pack(problem, general=general)[0] for problem in problems], B, residual=residual)
+    assert (stepper.hidden_size, stepper.input_size, stepper.num_layers) == (width, width, layers)
+    state = stepper.state()
     x = problems[0].x
     for layer, problem in enumerate(problems):
         state[0][layer][...], state[1][layer][...] = problem.h0[0], problem.c0[0]
     y = np.empty((T, B, width), dtype)
-    steps.run(x, y, 1)
+    stepper.run(x, y, 1)
     expected = x.astype(float)
     for layer, problem in enumerate(problems):
         results = expect(replace(problem, x=expected))
         expected = results["y"] + expected if residual and layer else results["y"]
         absolute = TOLERANCE[dtype][0] * 3
-        np.testing.assert_allclose(steps.state()[0][layer], results["h_n"][0], rtol=0, atol=absolute)
-        np.testing.assert_allclose(steps.state()[1][layer], results["c_n"][0], rtol=0, atol=absolute)
+        np.testing.assert_allclose(stepper.state()[0][layer], results["h_n"][0], rtol=0, atol=absolute)
+        np.testing.assert_allclose(stepper.state()[1][layer], results["c_n"][0], rtol=0, atol=absolute)
     np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype][0] * 3)
 
 
+@pytest.mark.smoke
 def test_streams_of_unequal_layers(dtype):
     T, B, sizes = 4, 2, [(3, 5), (5, 8), (8, 2)]
-    problems = [make(T, B, inputs, H, 1, dtype, lengths=None) for inputs, H in sizes]
-    steps = backends.path().steps([pack(problem)[0] for problem in problems], B, 1, False)
-    h, c = steps.state()
-    assert [array.shape for array in h] == [array.shape for array in c] == [(B, H) for _, H in sizes]
-    y = np.empty((T, B, 2), dtype)
-    steps.run(problems[0].x, y, 1)
-    expected = problems[0].x
-    for problem in problems:
-        zeros = np.zeros_like(problem.h0)
-        expected = expect(replace(problem, x=expected, h0=zeros, c0=zeros))["y"]
-    np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype][0])
+    problems = [make(T, B, inputs, H, 1, dtype) for inputs, H in sizes]
+    for general in (False, True):
+        stepper = steps([pack(problem, general=general)[0] for problem in problems], B)
+        h, c = stepper.state()
+        assert [array.shape for array in h] == [array.shape for array in c] == [(B, H) for _, H in sizes]
+        y = np.empty((T, B, 2), dtype)
+        stepper.run(problems[0].x, y, 1)
+        expected = problems[0].x
+        for problem in problems:
+            zeros = np.zeros_like(problem.h0)
+            expected = expect(replace(problem, x=expected, h0=zeros, c0=zeros))["y"]
+        np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE[dtype][0])

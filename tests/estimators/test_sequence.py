@@ -1,9 +1,6 @@
 import copy
 import pickle
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +19,9 @@ from sklearn.preprocessing import FunctionTransformer  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from clstm import LSTMClassifier, LSTMRegressor  # noqa: E402
+from tests.helpers.processes import run_python  # noqa: E402
+
+pytestmark = pytest.mark.peer
 
 BOTH = pytest.mark.parametrize("estimator", [LSTMClassifier, LSTMRegressor])
 
@@ -90,6 +90,7 @@ def assert_same(some, others):
 # ------------------------------------------------------------------------------------------------- forms of X, y
 
 
+@pytest.mark.smoke
 @BOTH
 def test_all_forms_of_sequences_give_the_same_results(data, estimator):
     X, y = data
@@ -571,10 +572,8 @@ def test_wrong_arguments_of_the_regressor(data, options, y, message):
         small(LSTMRegressor, **options).fit(data[0], data[1] if y is None else y)
 
 
+@pytest.mark.subprocess
 def test_without_scikit_learn_the_error_names_the_extra():
     code = "import sys; sys.modules['sklearn'] = None; import clstm; clstm.LSTMClassifier"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    result = run_python(code, check=False)
     assert "need scikit-learn 1.6 or newer: pip install clstm-cpu[sklearn]" in result.stderr.splitlines()[-1]
-
-
-ROOT = Path(clstm.__file__).parents[1]

@@ -2,8 +2,6 @@ import copy
 import json
 import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -18,6 +16,7 @@ from clstm.estimators.base import NotFittedError
 from clstm.files import ModelFileError, load_model, save_model
 from clstm.models import LSTMClassifierNetwork
 from clstm.train.history import History
+from tests.helpers.processes import run_python
 
 SMALL = {"embedding_dim": 16, "hidden_size": 12, "seed": 0, "verbose": 0, "num_threads": 1}
 TEXTS = ["a fine film", "dull and long", "fine, moving", "long, long, dull"] * 6
@@ -86,6 +85,7 @@ def test_three_labels_that_are_numbers():
     assert classifier.predict_proba(["two"]).argmax() == 0
 
 
+@pytest.mark.smoke
 def test_labels_of_every_kind():
     for labels in ([True, False], ["b", "a"], [3, 1], np.array([2, 1], np.uint8), np.array(["x", "y"])):
         classifier = make_tiny().fit(["good", "bad"], labels)
@@ -236,6 +236,7 @@ def test_collections_of_every_kind(tiny):
         np.testing.assert_array_equal(fitted.predict_proba(texts), expected)
 
 
+@pytest.mark.smoke
 def test_score(tiny):
     predicted = tiny.predict(TEXTS)
     assert tiny.score(TEXTS, predicted) == 1.0
@@ -447,6 +448,7 @@ def test_a_fit_that_fails_leaves_the_earlier_one(tiny):
     np.testing.assert_array_equal(classifier.predict_proba(TEXTS), expected)
 
 
+@pytest.mark.peer
 def test_it_is_a_classifier_for_scikit_learn():
     base = pytest.importorskip("sklearn.base")
     selection = pytest.importorskip("sklearn.model_selection")
@@ -458,6 +460,7 @@ def test_it_is_a_classifier_for_scikit_learn():
     assert search.best_params_["hidden_size"] in (2, 3)
 
 
+@pytest.mark.subprocess
 def test_nothing_optional_is_imported(tiny, tmp_path):
     tiny.save(tmp_path / "model")
     program = (
@@ -466,10 +469,7 @@ def test_nothing_optional_is_imported(tiny, tmp_path):
         "heavy = 'scipy', 'sklearn', 'tqdm', 'clstm.train.loop', 'clstm.optim'\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "CLSTM_ISA"}
-    output = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True, check=True, env=environment
-    ).stdout.splitlines()
+    output = run_python(program, tmp_path / "model", CLSTM_ISA=None).stdout.splitlines()
     assert output[0] in ("good", "bad")
     if backend.available()[0] != "portable":
         assert output[1] == "[]"

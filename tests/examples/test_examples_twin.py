@@ -16,6 +16,8 @@ from clstm._checks import random_generator  # noqa: E402
 from clstm.language.characters import Characters  # noqa: E402
 from clstm.language.network import LSTMLanguageNetwork  # noqa: E402
 
+pytestmark = pytest.mark.peer
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import zlib
 
 import numpy as np
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 import clstm
 from clstm.files import ModelFileError, load_model, model_from_bytes, model_to_bytes, save_model
+from tests.helpers.processes import run_python
 
 CONFIG = {
     "hidden_size": 3,
@@ -95,6 +94,7 @@ def test_bytes_round_trip():
     check_same(model_from_bytes(bytearray(DATA), "Model"))
 
 
+@pytest.mark.smoke
 def test_file_round_trip(tmp_path):
     path = tmp_path / "model"
     for _ in range(2):
@@ -437,6 +437,7 @@ def test_a_large_file_of_another_program_is_refused_by_its_header(tmp_path):
 # ------------------------------------------------------------------------------------------------- other processes
 
 
+@pytest.mark.subprocess
 def test_saving_and_loading_import_nothing_heavy(tmp_path):
     code = """
 import sys
@@ -446,9 +447,7 @@ save_model(sys.argv[1], "Model", {}, {})
 load_model(sys.argv[1])
 print([name for name in ("torch", "scipy", "tensorflow", "jax", "pickle5", "tempfile") if name in sys.modules])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "model")], capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path / "model")
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
@@ -483,9 +482,7 @@ print("all loaded")
 """
 
 
+@pytest.mark.subprocess
 @POSIX
 def test_the_file_can_be_loaded_after_a_kill_at_any_moment(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "model")], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout.strip(), done.returncode) == ("all loaded", 0), done.stderr
+    assert run_python(KILLED, tmp_path / "model").stdout.strip() == "all loaded"

@@ -7,12 +7,9 @@ import json
 import os
 import pickle
 import pickletools
-import subprocess
-import sys
 import warnings
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -23,10 +20,12 @@ from hypothesis import strategies as st
 import clstm
 from clstm.files import ModelFileError
 from clstm.files.torch_files import read_state_dict
+from tests.helpers.processes import run_python
 
 torch = pytest.importorskip("torch")
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.peer
+
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -153,6 +152,7 @@ print(json.dumps({"answers": answers, "loaded": sorted({name.partition(".")[0] f
 """
 
 
+@pytest.mark.subprocess
 def test_a_model_of_pytorch_runs_in_a_process_without_it(tmp_path):
     from safetensors.torch import save_file
 
@@ -165,12 +165,7 @@ def test_a_model_of_pytorch_runs_in_a_process_without_it(tmp_path):
     save_file(network.state_dict(), tmp_path / "model.safetensors")
     np.save(tmp_path / "x.npy", ids.numpy())
     np.save(tmp_path / "lengths.npy", lengths.numpy())
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-c", CHILD], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0, result.stderr
-    report = json.loads(result.stdout)
+    report = json.loads(run_python(CHILD, folder=tmp_path).stdout)
     assert "torch" not in report["loaded"]
     for answer in report["answers"].values():
         np.testing.assert_allclose(answer, expected, atol=1e-6)
@@ -206,7 +201,7 @@ def pickled(value):
     "value",
     [os.system, Runs(), {"a": Runs()}, eval, print, torch.nn.LSTM(2, 3), torch.device("cpu"), {"a": np.zeros(2)},
      {"a": {1, 2}}, {"a": b"bytes"}, torch.float32, OrderedDict([("a", 1)]), [("a", 1)], {"a": 1}, 3],
-    ids=repr,
+    ids=lambda value: repr(value).partition(" at 0x")[0],  # the same names in every process
 )  # fmt: skip
 def test_other_content_is_refused_and_not_run(tmp_path, value, protocol):
     if protocol == 0 and isinstance(value, torch.nn.Module):

@@ -49,6 +49,7 @@ def test_losses_are_minus_the_log_density(output):
     assert output.loss(raw, target, weight)[0] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("output", OUTPUTS[:2], ids=["normal", "student"])
 def test_losses_and_gradients_are_those_of_pytorch(output):
     torch = pytest.importorskip("torch")
@@ -69,6 +70,7 @@ def test_losses_and_gradients_are_those_of_pytorch(output):
     np.testing.assert_allclose(gradient, tensor.grad.numpy(), atol=1e-12)
 
 
+@pytest.mark.smoke
 def test_the_pinball_loss():
     value, gradient = Quantiles([0.1, 0.9]).loss(np.array([[1.0, 2.0]]), np.array([3.0]), np.ones(1))
     assert value == pytest.approx((0.1 * 2 + 0.9 * 1) / 2)

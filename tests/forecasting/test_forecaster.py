@@ -110,6 +110,7 @@ def test_exogenous_variables_improve_what_the_past_cannot_predict():
     assert informed.mean_absolute_error < 0.5 < 1.5 < np.abs(y).mean()
 
 
+@pytest.mark.smoke
 def test_each_series_of_a_list_has_its_own_scale():
     waves = [10.0**k * np.sin(np.arange(k, k + 90 - 7 * k)) + 5 * k for k in range(3)]
     forecaster = LSTMForecaster(

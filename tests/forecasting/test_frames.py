@@ -9,6 +9,8 @@ from clstm import LSTMForecaster
 
 pytest.importorskip("narwhals")
 
+pytestmark = pytest.mark.peer
+
 TINY = {
     "hidden_size": 4,
     "n_epochs": 1,

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import subprocess
 import sys
 import zipfile
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +17,14 @@ from hypothesis import strategies as st
 
 import clstm
 from clstm.files import ModelFileError
+from tests.helpers.processes import run_python
 
 # Keras's own variables, under NumPy 2
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"),
+]
 
-ROOT = Path(__file__).resolve().parents[2]
 FLAGS = tuple(product([False, True], repeat=3))
 LARGEST = {"float32": 1e-6, "float64": 1e-14}
 
@@ -241,6 +241,7 @@ def test_directions_may_have_other_activations(keras, layers):
     assert largest_difference(clstm.keras.load(model), model, sequences()) <= 5e-6
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_initial_state(keras, layers, bidirectional):
     lstm = layers.LSTM(6, return_sequences=True, return_state=True, name="lstm")
@@ -520,6 +521,7 @@ def test_parts_of_any_network_take_weights(keras, layers, tmp_path):
         clstm.keras.load_weights([network.embedding, network.fc], model)
 
 
+@pytest.mark.subprocess
 def test_the_file_is_read_without_keras(model, tmp_path):
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "expected.npy", outputs_of(model, TOKENS)[0])
@@ -531,8 +533,7 @@ found = network(np.load("tokens.npy"))
 assert np.abs(found - np.load("expected.npy")).max() < 1e-6
 assert not {"keras", "torch", "tensorflow", "jax"} & set(sys.modules)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+    run_python(code, folder=tmp_path)
 
 
 def test_networks_are_copied_by_pickle(model):

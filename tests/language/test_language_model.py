@@ -95,6 +95,7 @@ def test_tied_weights_are_one_array():
     np.testing.assert_array_equal(again.scores(y), network.scores(y))
 
 
+@pytest.mark.smoke
 def test_losses_carry_the_state(monkeypatch):
     network = LSTMLanguageNetwork(11, 5, 6, dtype=np.float64, seed=0)
     ids, targets = np.random.default_rng(1).integers(11, size=(2, 30, 2))
@@ -122,6 +123,7 @@ def test_network_refuses_wrong_arguments():
 # -------------------------------------------------------------------------------------------------- adaptive softmax
 
 
+@pytest.mark.peer
 def test_adaptive_softmax_is_pytorchs():
     torch = pytest.importorskip("torch")
     ours = AdaptiveLogSoftmax(16, 40, [8, 20], div_value=2.0, dtype=np.float64, seed=0)
@@ -246,6 +248,7 @@ def test_ends_of_several_texts_are_tokens(words):
     assert set(written.split()) <= set(words.vocabulary_.words)
 
 
+@pytest.mark.smoke
 def test_same_seed_same_bits():
     first, second = (LanguageModel(**SMALL).fit(TEXT).network_.state_dict() for _ in range(2))
     assert all((first[name] == second[name]).all() for name in first)
@@ -406,6 +409,7 @@ def test_classifier_begins_with_what_the_model_learnt(words, bidirectional, tmp_
     assert twin.start.perplexity(TEXTS) == words.perplexity(TEXTS)
 
 
+@pytest.mark.peer
 def test_clones_of_the_classifier_start_from_the_same_model(words):
     base = pytest.importorskip("sklearn.base")
     assert base.clone(TextClassifier(start=words)).start is words

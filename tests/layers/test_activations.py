@@ -10,20 +10,10 @@ import pytest
 
 from clstm._core import backend
 from clstm._core.vector import runtime as _runtime
+from tests.helpers.activations import EXACT, LARGEST_ULP
+from tests.helpers.problems import VECTOR
 
-VECTOR_SETS = [name for name in backend.available() if name != "portable"]
-EXACT = {"sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
-LARGEST_ULP = {np.float32: 2.0, np.float64: 2.5}
-
-pytestmark = pytest.mark.skipif(not VECTOR_SETS, reason="no vector kernels in this build or on this processor")
-
-
-@pytest.fixture(params=VECTOR_SETS)
-def isa(request):
-    before = backend.isa()
-    backend.use(request.param)
-    yield request.param
-    backend.use(before)
+pytestmark = pytest.mark.skipif(not VECTOR, reason="no vector kernels in this build or on this processor")
 
 
 def worst_ulp(name, x):
@@ -37,7 +27,7 @@ def worst_ulp(name, x):
 
 
 @pytest.mark.parametrize("name", EXACT)
-def test_float32_is_within_two_ulp(isa, name):
+def test_float32_is_within_two_ulp(vector_isa, name):
     step = 1 if os.environ.get("CLSTM_EXHAUSTIVE") else 4099
     block = 1 << 24
     worst = 0.0
@@ -48,9 +38,8 @@ def test_float32_is_within_two_ulp(isa, name):
     assert 0.5 <= worst <= LARGEST_ULP[np.float32]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", EXACT)
-def test_ranges_where_gates_live(isa, name, dtype):
+def test_ranges_where_gates_live(vector_isa, name, dtype):
     rng = np.random.default_rng(0)
     x = np.concatenate(
         [rng.uniform(-90, 90, 100_000), rng.uniform(-2, 2, 100_000), rng.standard_normal(50_000) * 1e-4]
@@ -58,8 +47,7 @@ def test_ranges_where_gates_live(isa, name, dtype):
     assert worst_ulp(name, x) <= LARGEST_ULP[dtype]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_ends(isa, dtype):
+def test_ends(vector_isa, dtype):
     huge = np.finfo(dtype).max
     x = np.array([np.inf, -np.inf, huge, -huge, 1e4, -1e4, 0.0, -0.0, np.nan], dtype)
     np.testing.assert_array_equal(
@@ -71,20 +59,18 @@ def test_ends(isa, dtype):
     assert not np.signbit(tanh[6])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.usefixtures("restored_isa")
 @pytest.mark.parametrize("name", EXACT)
 def test_same_bits_with_every_instruction_set(name, dtype):
     x = np.random.default_rng(1).uniform(-20, 20, 10_001).astype(dtype)
-    before = backend.isa()
     results = []
-    for isa in VECTOR_SETS:
+    for isa in VECTOR:
         backend.use(isa)
         results.append(_runtime.activate(name, x).tobytes())
-    backend.use(before)
     assert len(set(results)) == 1
 
 
-def test_denormals_are_flushed_and_the_mode_restored(isa):
+def test_denormals_are_flushed_and_the_mode_restored(vector_isa):
     tiny = np.full(64, np.finfo(np.float32).smallest_subnormal)
     np.testing.assert_array_equal(_runtime.activate("tanh", tiny), np.zeros(64, np.float32))
     assert np.float32(1e-39) * np.float32(0.5) > 0

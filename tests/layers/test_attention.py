@@ -39,6 +39,7 @@ def by_hand(attention, queries, memory, lengths):
     return y, places
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("score", "memory_size"), [("general", 6), ("general", 9), ("dot", 6)])
 def test_values_are_those_of_the_equations(score, memory_size):
     attention = make(score, memory_size=memory_size)
@@ -97,6 +98,7 @@ def test_values_past_a_length_are_ignored():
     assert gradient[2, :3].all()
 
 
+@pytest.mark.peer
 def test_pytorch_finds_the_same():
     torch = pytest.importorskip("torch")
     attention = make()

@@ -75,6 +75,7 @@ def problem():
     return x, weights, lstm(x)[0]
 
 
+@pytest.mark.peer
 def test_onnx_runtime_has_the_order_of_that_name(problem):
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     x, weights, expected = problem
@@ -96,6 +97,7 @@ def test_onnx_runtime_has_the_order_of_that_name(problem):
     np.testing.assert_allclose(session.run(None, {"x": x})[0][:, 0], expected, atol=1e-6)
 
 
+@pytest.mark.peer
 def test_openvino_has_the_order_of_that_name(problem):
     openvino = pytest.importorskip("openvino")
     x, weights, expected = problem

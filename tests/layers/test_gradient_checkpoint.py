@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from clstm import LSTM, reference
 from clstm._core.vector import runtime as _runtime
 from clstm.layers import gradient_checkpoint as checkpoint
+from tests.helpers.arrays import TOLERANCE, assert_close
+from tests.helpers.products import products
 
 # Relative to the largest element: gradients are the same sums in another order.
 ROUNDING = {np.float32: 1e-5, np.float64: 1e-13}
-TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -44,13 +45,6 @@ def train(lstm, x, state, dy, dstate, lengths=None, **options):
     return {"y": y, "h_n": h_n, "c_n": c_n}, {"x": grads.x, "h0": grads.h0, "c0": grads.c0, **grads.weights}
 
 
-def assert_close(result, expected, tolerance, name):
-    assert result.shape == expected.shape, name
-    np.testing.assert_allclose(
-        result, expected, rtol=0, atol=tolerance * max(1, abs(expected).max(initial=0)), err_msg=name
-    )
-
-
 def assert_same(with_checkpoint, without, isa, dtype):
     for name, expected in without[0].items():
         if isa == "portable":  # there BLAS decides
@@ -65,10 +59,7 @@ def assert_same(with_checkpoint, without, isa, dtype):
             assert_close(with_checkpoint[1][name], expected, ROUNDING[dtype], name)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("lengths", [None, [20, 0, 27, 1, 9]])
+@products(bidirectional=[False, True], num_layers=[1, 3], lengths={"full": None, "ragged": [20, 0, 27, 1, 9]})
 def test_agrees_with_the_reference_and_with_plain_training(
     isa, small_intervals, dtype, bidirectional, num_layers, lengths
 ):

@@ -65,6 +65,7 @@ def test_embedding_looks_up(shape):
     np.testing.assert_array_equal(trained, y)
 
 
+@pytest.mark.smoke
 def test_embedding_output_is_a_copy():
     embedding = Embedding(4, 3, seed=0)
     before = embedding.state_dict()["weight"]
@@ -250,6 +251,7 @@ def test_linear_takes_strided_misaligned_and_read_only_input(dtype):
             np.testing.assert_array_equal(grads.weights[name], expected.weights[name])
 
 
+@pytest.mark.smoke
 def test_linear_initial_weights():
     linear = Linear(400, 300, seed=0)
     for value in linear.state_dict().values():
@@ -433,6 +435,7 @@ def test_representations_evaluate_to_the_same_layer():
         assert repr(eval(text, globals() | {"float64": np.float64})) == text
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_like_torch(dtype):
     torch = pytest.importorskip("torch")

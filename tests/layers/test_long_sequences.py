@@ -74,6 +74,7 @@ def test_state_carried_is_that_of_the_whole(chunk, lengths):
         np.testing.assert_allclose(c, c_n, rtol=0, atol=1e-14)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("chunk", [1, 5, 8, 24])
 def test_chunks_like_torch_with_detached_states(chunk):
     torch = pytest.importorskip("torch")

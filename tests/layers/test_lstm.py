@@ -1,6 +1,6 @@
 """The public LSTM and LSTMCell: what they compute, promise and refuse.
 
-The compiled backends have their own tests (test_backends.py); here is what the classes add: layers, layouts, state,
+The compiled backends have their own tests (tests/core); here is what the classes add: layers, layouts, state,
 lengths, dropout, contexts, weights, errors, threads.
 """
 
@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import clstm
 from clstm import LSTM, LSTMCell, reference
 from clstm._core import backend
-
-TOLERANCE = {np.float32: (1e-5, 1e-4), np.float64: (1e-12, 1e-9)}
+from tests.helpers.arrays import TOLERANCE, assert_close, misaligned, read_only
+from tests.helpers.products import products
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -39,18 +39,10 @@ def wide_weights(lstm):
     return {name: array.astype(np.float64) for name, array in lstm.parameters().items()}
 
 
-def assert_close(result, expected, tolerance, name=""):
-    assert result.shape == expected.shape, name
-    np.testing.assert_allclose(
-        result, expected, rtol=0, atol=tolerance * max(1, abs(expected).max(initial=0)), err_msg=name
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("lengths", [None, [5, 0, 7, 1]])
+@products(
+    bidirectional=[False, True], bias=[False, True], num_layers=[1, 3],
+    lengths={"full": None, "ragged": [5, 0, 7, 1]},
+)  # fmt: skip
 def test_layers_agree_with_the_reference(dtype, bidirectional, bias, num_layers, lengths):
     lstm = LSTM(5, 19, num_layers, bias, bidirectional=bidirectional, dtype=dtype, seed=1)
     x, state, dy, dstate = problem(lstm, 7, 4)
@@ -76,6 +68,7 @@ def test_layers_agree_with_the_reference(dtype, bidirectional, bias, num_layers,
         assert_close(grad, expected.weights[name], gradient_tolerance, name)
 
 
+@pytest.mark.smoke
 def test_dropout_between_layers_agrees_with_the_reference():
     lstm = LSTM(4, 6, 3, dropout=0.4, dtype=np.float64, seed=3)
     x, state, dy, dstate = problem(lstm, 9, 5)
@@ -119,6 +112,7 @@ def test_any_shape_agrees_with_the_reference(data):
 # Layouts -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_batch_first_is_the_same_computation():
     lstm = LSTM(6, 10, 2, bidirectional=True, seed=0)
     x, state, dy, dstate = problem(lstm, 8, 3)
@@ -149,20 +143,6 @@ def test_input_without_batch(batch_first):
     expected, (h_expected, _) = LSTM(6, 10, 2, seed=0)(x, (h0, c0))
     np.testing.assert_array_equal(y, expected[:, 0])
     np.testing.assert_array_equal(h_n, h_expected[:, 0])
-
-
-def misaligned(array):
-    memory = np.zeros(array.nbytes + 1, np.uint8)
-    view = memory[1:].view(array.dtype).reshape(array.shape)
-    view[...] = array
-    assert not view.flags.aligned
-    return view
-
-
-def read_only(array):
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(
@@ -561,6 +541,7 @@ def test_represent_themselves():
 # Against PyTorch -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("lengths", [None, [9, 4, 1, 6]])
 def test_two_layers_agree_with_torch(bidirectional, lengths):

@@ -58,6 +58,7 @@ def test_embedding_returns_the_rows_of_the_dense_gradient(padding_idx, dtype):
     assert gradient.to_dense().tobytes() == dense.tobytes()
 
 
+@pytest.mark.peer
 def test_embedding_like_torch():
     torch = pytest.importorskip("torch")
     embedding = Embedding(HEIGHT, WIDTH, padding_idx=7, sparse=True, seed=0)
@@ -117,6 +118,7 @@ def test_bad_arguments(change, error, message):
 # Optimisers
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("optimizer_class", "options", "peer_name", "peer_options"),

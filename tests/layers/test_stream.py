@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import textwrap
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,8 @@ import pytest
 import clstm
 from clstm import LSTM, reference
 from clstm.stream import Stream
+from tests.helpers.arrays import bits, read_only
+from tests.helpers.processes import run_python
 
 ROOT = Path(clstm.__file__).parents[1]
 
@@ -29,10 +30,6 @@ def problem(lstm, T, B, seed=0):
     shapes = [(T, B, lstm.input_size), *[(lstm.num_layers, B, lstm.hidden_size)] * 2]
     x, h, c = (rng.standard_normal(shape).astype(lstm.dtype) for shape in shapes)
     return x, (h, c)
-
-
-def bits(*arrays):
-    return [array.tobytes() for array in arrays]
 
 
 def step_all(stream, x):
@@ -51,12 +48,13 @@ def assert_whole(isa, results, expected):
 # The numbers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+SIZES = [  # num_layers, B, inputs, H
+    (1, 1, 1, 1), (1, 1, 64, 128), (2, 3, 5, 19), (3, 17, 33, 40), (3, 1, 7, 77), (2, 17, 40, 16), (1, 3, 200, 300),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("num_threads", [1, 2, 8])
-@pytest.mark.parametrize(
-    ("num_layers", "B", "inputs", "H"),
-    [(1, 1, 1, 1), (1, 1, 64, 128), (2, 3, 5, 19), (3, 17, 33, 40), (3, 1, 7, 77), (2, 17, 40, 16), (1, 3, 200, 300)],
-)
+@pytest.mark.parametrize(("num_layers", "B", "inputs", "H"), SIZES)
 def test_steps_and_chunks_are_the_whole(isa, dtype, num_threads, num_layers, B, inputs, H):
     lstm = LSTM(inputs, H, num_layers, dtype=dtype, seed=0, num_threads=num_threads)
     x, state = problem(lstm, 14, B)
@@ -226,6 +224,7 @@ def test_out_beside_x_in_one_buffer():
 # State ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_state_is_read_and_set():
     lstm = LSTM(4, 9, 3, seed=0)
     x, state = problem(lstm, 6, 2)
@@ -317,12 +316,6 @@ def test_tells_what_it_is():
 X = np.zeros((2, 3), np.float32)
 OUT = np.zeros((2, 4), np.float32)
 SHARED = np.zeros(14, np.float32)
-
-
-def read_only(array):
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 @pytest.mark.parametrize(
@@ -533,15 +526,11 @@ FORK = """
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_stream_goes_on_after_a_fork(isa):
     # A child that opened a parallel region would wait for its parent's threads for ever.
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(FORK)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CLSTM_ISA": isa},
-        timeout=60,
-        check=True,
-    )
+    run_python(FORK, options=["-W", "ignore"], timeout=60, CLSTM_ISA=isa)
 
 
 # From Cython ---------------------------------------------------------------------------------------------------------
@@ -569,6 +558,7 @@ def follow(tmp_path_factory):
     return follow
 
 
+@pytest.mark.subprocess
 def test_other_cython_code_steps_without_the_lock(follow):
     lstm = LSTM(6, 20, 2, seed=0)
     x, state = problem(lstm, 30, 3)

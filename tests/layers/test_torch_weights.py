@@ -116,6 +116,7 @@ def torch():
     return torch
 
 
+@pytest.mark.peer
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN:UserWarning")
 @pytest.mark.parametrize("options", LSTMS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -141,6 +142,7 @@ def test_lstm_there_and_back(torch, options, dtype):
     np.testing.assert_array_equal(lstm(x)[0], y)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize("bias", [True, False])
 def test_other_layers_there_and_back(torch, bias):
     nn = torch.nn
@@ -166,12 +168,14 @@ def test_other_layers_there_and_back(torch, bias):
         assert all(map(np.array_equal, same.values(), layer.state_dict().values()))
 
 
+@pytest.mark.peer
 def test_making_a_module_draws_no_random_numbers(torch):
     before = torch.get_rng_state()
     clstm.LSTM(5, 7, seed=0).to_torch()
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.peer
 def test_modules_of_this_librarys(torch):
     import clstm.torch as ours
 
@@ -182,6 +186,7 @@ def test_modules_of_this_librarys(torch):
     assert not clstm.LSTM.from_torch(module).state_dict()["weight_ih_l0"].any()
 
 
+@pytest.mark.peer
 def test_bfloat16(torch):
     module = torch.nn.LSTM(5, 7, dtype=torch.bfloat16)
     lstm = clstm.LSTM.from_torch(module)
@@ -189,6 +194,7 @@ def test_bfloat16(torch):
     np.testing.assert_array_equal(lstm.state_dict()["weight_hh_l0"], module.weight_hh_l0.detach().float())
 
 
+@pytest.mark.peer
 def test_modules_that_do_not_fit(torch):
     nn = torch.nn
     with pytest.raises(TypeError, match=r"source is GRU, expected a torch\.nn\.LSTM or its state_dict"):
@@ -203,6 +209,7 @@ def test_modules_that_do_not_fit(torch):
         clstm.Embedding.from_torch(nn.Embedding(5, 7, max_norm=1.0))
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(
     ("options", "match"),
     [({"peephole": True}, "peephole is True, expected False, for torch.nn.LSTM has no such option"),
@@ -218,6 +225,7 @@ def test_options_that_pytorch_lacks(torch, options, match):
         lstm.to_torch()
 
 
+@pytest.mark.peer
 def test_options_that_pytorchs_cell_lacks(torch):
     with clstm.layers.base.blank_weights():
         cell = clstm.LSTMCell(5, 7, proj_size=2)

@@ -47,6 +47,7 @@ def make_batch(seed=0, batch=7, time=9):
 # ----------------------------------------------------------------------------------------- what goes in and out
 
 
+@pytest.mark.smoke
 def test_results_and_shapes():
     network = make_network(bidirectional=True, num_layers=2, dtype=np.float32)
     ids, lengths, _ = make_batch()
@@ -59,6 +60,7 @@ def test_results_and_shapes():
     np.testing.assert_array_equal(out, again)
 
 
+@pytest.mark.smoke
 def test_names_are_those_of_the_torch_class():
     assert list(make_network(bidirectional=True).state_dict()) == [
         "embedding.weight",
@@ -342,6 +344,7 @@ def make_twin(torch, network, bidirectional, pooling, num_layers, dtype):
     return twin
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(("bidirectional", "pooling", "num_layers"), SHAPES)
 def test_outputs_and_gradients_are_those_of_torch(torch, bidirectional, pooling, num_layers):
     network = make_network(bidirectional, pooling, num_layers)
@@ -362,6 +365,7 @@ def test_outputs_and_gradients_are_those_of_torch(torch, bidirectional, pooling,
         np.testing.assert_allclose(grads[name], weight.grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.peer
 def test_without_lengths_it_is_the_last_step_as_in_torch(torch):
     network = make_network()
     ids, _, _ = make_batch()
@@ -370,6 +374,7 @@ def test_without_lengths_it_is_the_last_step_as_in_torch(torch):
     np.testing.assert_allclose(network(ids)[0], twin.fc(y[:, -1]).detach().numpy(), rtol=1e-10)
 
 
+@pytest.mark.peer
 @pytest.mark.parametrize(("bidirectional", "pooling", "num_layers"), [(False, "last", 2), (True, "max", 1)])
 def test_a_whole_training_run_is_that_of_torch(torch, bidirectional, pooling, num_layers):
     network = make_network(bidirectional, pooling, num_layers, dtype=np.float32, embedding_std=1.0)

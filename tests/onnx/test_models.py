@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import pkgutil
 import re
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +23,9 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from clstm.onnx.operators import OPERATORS  # noqa: E402
+from tests.helpers.processes import run_python  # noqa: E402
+
+pytestmark = pytest.mark.peer
 
 ROOT = Path(clstm.__file__).parents[1]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -276,6 +276,7 @@ def test_layout_1_is_layout_0_with_the_batch_first(direction):
     assert_same_bits([y.transpose(1, 2, 0, 3), h.swapaxes(0, 1), c.swapaxes(0, 1)], expected)
 
 
+@pytest.mark.smoke
 def test_lstm_node_of_doubles():
     node = LstmNode(np.random.default_rng(3), without=("P",))
     arrays = {name: array.astype(np.float64) for name, array in node.arrays.items()}
@@ -423,6 +424,7 @@ def test_pytorch_model_of_packed_sequences_and_states(tmp_path, note):
     assert_all_close(found, expected, **CLOSE)
 
 
+@pytest.mark.subprocess
 def test_pytorch_model_in_a_process_without_pytorch(tagger, tmp_path):
     torch = pytest.importorskip("torch")
     module, ids, expected = tagger
@@ -438,14 +440,12 @@ for array, other in zip(found, arrays[1:], strict=True):
     np.testing.assert_allclose(array, other, rtol=1e-5, atol=1e-5)
 print(json.dumps([name for name in ("torch", "onnxruntime", "openvino", "scipy") if name in sys.modules]))
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("CLSTM_ISA", None)
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = run_python(code, folder=tmp_path, CLSTM_ISA=None)
     allowed = ["scipy"] if clstm._core.backend.available() == ("portable",) else []
     assert [name for name in json.loads(result.stdout) if name not in allowed] == []
 
 
+@pytest.mark.subprocess
 def test_keras_model(tmp_path):
     # Its exporter writes the steps of an LSTM one by one. In another process: Keras may have another backend here.
     for package in ("keras", "torch", "onnxscript"):
@@ -467,9 +467,7 @@ loaded = clstm.onnx.load("model.onnx")
 (found,) = loaded.run(None, {loaded.get_inputs()[0].name: ids})
 np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "torch"}
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    run_python(code, folder=tmp_path, timeout=300, KERAS_BACKEND="torch")
 
 
 def test_products_with_known_weights_give_a_row_the_same_bits_in_any_batch(isa):
@@ -674,6 +672,7 @@ def test_saved_sequence_network(pooling, vocab_size, bidirectional, lengths, tmp
         check_saved(path, feed, [out, h_n, c_n], note, "SequenceNetwork")
 
 
+@pytest.mark.smoke
 def test_saved_text_classifier(tmp_path):
     texts = ["good film", "a bad film", "a good one", "bad"]
     classifier = clstm.TextClassifier(embedding_dim=4, hidden_size=4, n_epochs=1, seed=0, verbose=0)
@@ -995,6 +994,7 @@ def test_many_threads_may_run_one_model(tmp_path):
         assert_same_bits(found, model.run(None, feed))
 
 
+@pytest.mark.subprocess
 def test_missing_onnx_is_named_with_the_extra(tmp_path):
     code = """
 import sys
@@ -1006,6 +1006,5 @@ try:
 except ImportError as error:
     print(error)
 """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    result = run_python(code, folder=tmp_path)
     assert result.stdout.startswith("clstm.onnx needs onnx 1.16 or newer: pip install clstm-cpu[onnx]"), result.stderr

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import importlib.resources
-import subprocess
-import sys
 import zlib
 
 import pytest
 
 from clstm.datasets import load_movie_reviews
+from tests.helpers.processes import run_python
 
 FOLDER = importlib.resources.files("clstm.datasets")
 
@@ -35,6 +34,7 @@ def test_licence_and_citation_are_in_the_same_folder():
     assert "Hutto, C.J. & Gilbert, E.E." in FOLDER.joinpath("movie_reviews_CITATION.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.smoke
 def test_counts(reviews):
     assert {name: len(part) for name, part in parts(reviews).items()} == {
         "train": 8465,
@@ -91,6 +91,7 @@ def test_repr_is_short(reviews):
     assert repr(reviews.test) == "<Reviews: 1107 texts, 550 positive>"
 
 
+@pytest.mark.subprocess
 def test_the_package_is_light_until_data_are_loaded():
     code = """
 import clstm, sys
@@ -99,5 +100,4 @@ import clstm.datasets
 print(sorted(name for name in set(sys.modules) - before if name.partition(".")[0] not in sys.stdlib_module_names))
 print([name for name in ("gzip", "csv", "importlib.resources") if name in sys.modules])
 """
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert loaded.splitlines() == ["['clstm.datasets', 'clstm.datasets.movie_reviews']", "[]"]
+    assert run_python(code).stdout.splitlines() == ["['clstm.datasets', 'clstm.datasets.movie_reviews']", "[]"]

@@ -141,6 +141,7 @@ def test_sdist_holds_nothing_built(sdist_files):
 # The documents
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("marker", ["demo command", "test command"])
 def test_readme_command_does_all_from_a_fresh_clone(marker):
     text = command(marker)

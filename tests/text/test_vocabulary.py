@@ -89,6 +89,7 @@ def test_max_size_counts_padding_and_unknown():
     assert len(Vocabulary.from_texts(TEXTS, max_size=100)) == 9
 
 
+@pytest.mark.smoke
 def test_min_count():
     assert Vocabulary.from_texts(TEXTS, min_count=2).words == ("the", "a", "cat", "dog")
     assert Vocabulary.from_texts(TEXTS, max_size=4, min_count=2).words == ("the", "a")
@@ -113,6 +114,7 @@ def test_a_text_without_known_words_is_one_unknown(text):
     assert Vocabulary.from_texts(TEXTS).encode(text).tolist() == [Vocabulary.UNKNOWN]
 
 
+@pytest.mark.smoke
 def test_encode_batch():
     ids, lengths = Vocabulary.from_texts(TEXTS).encode_batch(["the cat", "", "a zebra and a dog"])
     assert ids.dtype == lengths.dtype == np.int64

@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import importlib
-import os
 import pickle
 import re
-import subprocess
 import sys
 import threading
 import weakref
@@ -26,6 +24,9 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import clstm  # noqa: E402
 import clstm.torch  # noqa: E402
+from tests.helpers.processes import run_python  # noqa: E402
+
+pytestmark = pytest.mark.peer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +108,7 @@ def test_gradcheck_of_a_cell():
     assert torch.autograd.gradcheck(lambda x, h, c, *_: cell(x, (h, c)), (*inputs, *cell.parameters()))
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_cell(bias, dtype):
@@ -181,6 +183,7 @@ def test_no_second_derivatives():
         grad.sum().backward()
 
 
+@pytest.mark.smoke
 def test_inference_takes_no_gradients():
     lstm = clstm.torch.LSTM(3, 4)
     x = torch.randn(5, 2, 3)
@@ -608,9 +611,10 @@ def test_code_of_the_page_runs(tmp_path, monkeypatch):
     assert type(names["model"]["lstm"]) is clstm.torch.LSTM
 
 
+@pytest.mark.subprocess
 def test_import_of_clstm_loads_no_pytorch(tmp_path):
     code = "import sys, clstm; clstm.LSTM; assert 'torch' not in sys.modules and 'torch' in dir(clstm)"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    run_python(code, folder=tmp_path)
 
 
 def test_memory_of_large_outputs_is_reused():

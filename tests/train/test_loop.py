@@ -53,6 +53,7 @@ def assert_same_weights(got, expected):
 # ---------------------------------------------------------------------------------------------------- the loop
 
 
+@pytest.mark.smoke
 def test_it_does_what_the_steps_by_hand_do():
     problem, by_hand = Regression(), Regression()
     history = problem.fit(3, clip_norm=1.0)
@@ -192,6 +193,7 @@ def test_a_plateau_is_seen_in_the_validation_loss():
     assert history.lr == [0.1, 0.1, 0.1, 0.1, 0.05]
 
 
+@pytest.mark.smoke
 def test_the_same_seed_gives_the_same_bits():
     weights = []
     for _ in range(2):
@@ -398,6 +400,7 @@ def test_fit_runs_in_other_threads():
     assert results[0].train_loss == Regression().fit(2).train_loss
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a single process there")
 def test_ctrl_c_from_outside():
     program = (
@@ -469,6 +472,7 @@ class Terminal:
         return True
 
 
+@pytest.mark.peer
 def test_a_bar_on_a_terminal(monkeypatch):
     pytest.importorskip("tqdm")
     terminal = Terminal()

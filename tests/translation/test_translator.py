@@ -128,6 +128,7 @@ def test_gradients_are_those_of_finite_differences(score, num_layers):
             )
 
 
+@pytest.mark.smoke
 def test_steps_score_as_a_whole_target_does():
     network = make_network()
     memory = network.encode(SOURCE, SOURCE_LENGTHS)
@@ -196,6 +197,7 @@ def test_a_beam_of_all_tokens_finds_the_best_of_all_targets(length_penalty):
         assert tuple(tokens.tolist()) == max(ranks, key=ranks.get)
 
 
+@pytest.mark.smoke
 def test_greedy_search_takes_the_likeliest_token_each_time():
     network = sharp_network()
     for row, length, (tokens, places) in zip(
@@ -261,6 +263,7 @@ def test_translations_dont_depend_on_the_batch_and_its_order(fitted):
         assert all(some == together for some in pool.map(lambda _: fitted.translate(sources), range(4)))
 
 
+@pytest.mark.exhaustive  # trains for ten seconds
 def test_attention_aligns_real_sentences():
     """If scores grow too fast, all attention is on one token, mostly the sentence's end, and never learns another."""
     with gzip.open(DATA / "sentence_pairs" / "en_fr.tsv.gz", "rt", encoding="utf-8") as file:
@@ -281,6 +284,7 @@ def test_the_same_seed_gives_the_same_bits_on_any_number_of_threads():
         np.testing.assert_array_equal(weight, models[1].network_.parameters()[name])
 
 
+@pytest.mark.peer
 def test_pytorch_scores_the_same(fitted):
     torch = pytest.importorskip("torch")
     network = fitted.network_
@@ -306,6 +310,7 @@ def test_pytorch_scores_the_same(fitted):
 # ------------------------------------------------------------------------------------------------------------ BLEU
 
 
+@pytest.mark.peer
 def test_bleu():
     pytest.importorskip("sacrebleu")
     assert bleu(["the cat sat on the mat"], ["the cat sat on the mat"]) == pytest.approx(100)
@@ -313,6 +318,7 @@ def test_bleu():
     assert several == pytest.approx(100)
 
 
+@pytest.mark.peer
 def test_score_is_bleu(fitted):
     pytest.importorskip("sacrebleu")
     sources, targets = SOURCES[:20], TARGETS[:20]
@@ -423,6 +429,7 @@ def test_a_failed_fit_leaves_the_model_as_it_was(fitted):
 # --------------------------------------------------------------------------------------------------------- picture
 
 
+@pytest.mark.peer
 def test_attention_is_drawn(fitted):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")

@@ -1,0 +1,1 @@
+"""What several test modules share: problems and their solutions, memory layouts, tolerances, processes, products."""
