@@ -79,6 +79,7 @@ def test_it_forecasts_births_better_than_a_week_ago(fitted, births):
     assert fitted.n_iter_ == 60
 
 
+@pytest.mark.exhaustive  # trains on 2,000 hours
 def test_temperature_a_day_ahead_with_honest_intervals(temperature):
     training, h = temperature[:2000], 24
     forecaster = LSTMForecaster(hidden_size=12, season_length=24, n_epochs=150, seed=0, verbose=0, num_threads=1)
