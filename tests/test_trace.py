@@ -224,9 +224,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cut", [False, True], ids=["", "reset"])
+@products(name=list(OPTIONS), bidirectional=[False, True], cut={"whole": False, "reset": True})
 def test_options_agree_with_the_reference(name, bidirectional, cut):
     options = {"hidden_size": 9, "num_layers": 2} | OPTIONS[name]
     if isinstance(options["hidden_size"], tuple):

@@ -226,7 +226,7 @@ def test_disk_full_while_saving_keeps_the_earlier_model(work, model, tmp_path):
 @posix
 def test_interrupted_training_saves_the_model(work, tmp_path):
     path = tmp_path / "model"
-    process = start("train", work / "train.tsv", "-o", path, *SMALL, "--epochs", "5000")
+    process = start("train", work / "train.tsv", "-o", path, *SMALL, "--epochs", "1000")
     while not (line := read_line(process.stderr)).startswith("epoch "):
         pass
     process.send_signal(signal.SIGINT)
@@ -238,7 +238,7 @@ def test_interrupted_training_saves_the_model(work, tmp_path):
     assert last[1] == f"saved to {path}"
     history = TextClassifier.load(path).history_
     assert history.interrupted
-    assert int(line.removeprefix("epoch ").partition("/")[0]) <= history.n_epochs < 5000
+    assert int(line.removeprefix("epoch ").partition("/")[0]) <= history.n_epochs < 1000
 
 
 # ------------------------------------------------------------------------------------------------------- prediction

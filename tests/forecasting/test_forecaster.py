@@ -77,6 +77,7 @@ def test_births_are_forecast_better_than_by_the_value_a_week_before(fitted, birt
     assert fitted.n_iter_ == 60
 
 
+@pytest.mark.exhaustive  # trains on 2,000 hours
 def test_temperature_a_day_ahead_with_calibrated_intervals(temperature):
     training, h = temperature[:2000], 24
     forecaster = LSTMForecaster(hidden_size=12, season_length=24, n_epochs=150, seed=0, verbose=0, num_threads=1)

@@ -214,7 +214,7 @@ LENGTHS = np.array([9, 0, 4, 1, 7])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("name", ALONE)
 def test_every_option_agrees_with_the_reference(name, bidirectional, dtype, record_property):
-    lstm = make(ALONE[name] | {"bidirectional": bidirectional}, dtype, 1)
+    lstm = make(ALONE[name] | {"bidirectional": bidirectional}, dtype, 1, num_layers=2)
     case = (name, bidirectional, dtype)
     differences = assert_agrees(case, lstm, 9, 5, np.random.default_rng(2), LENGTHS)
     record_property("difference", (name, dtype.__name__, *map(float, differences)))
