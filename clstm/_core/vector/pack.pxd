@@ -7,7 +7,7 @@ from clstm._core.vector.runtime cimport Arena
 
 cdef class Packed:
     cdef const c.clstm_kernels *kernels
-    cdef Py_ssize_t I, H, P     # P: of h, whose width is H but with a projection
+    cdef Py_ssize_t I, H, P     # P: features of h; H unless there is a projection
     cdef bint plain             # without options; else `variant` has them
     cdef c.clstm_variant variant
     cdef double h_zoneout, c_zoneout  # zoneout probabilities, for inference
