@@ -166,7 +166,7 @@ def test_speed_of_this_machine_is_measured(vector_isa):
     assert 0.1 < found["l3_speed"] < 1000
 
 
-def test_each_speed_is_measured_once(vector):
+def test_each_speed_is_measured_once(vector_isa):
     """Plans must not change between the calls of a run: nothing is measured again at a later call."""
     sizes = [(64, 64, 10, 1, 1, 2), (1024, 1024, 100, 8, 1, 2), (1024, 1024, 100, 8, 2, 3)]
     first = [_plan.plan(*size, backward=backward) for size in sizes for backward in (False, True)]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", minversion="1.6")
+pytestmark = pytest.mark.peer
 
 from clstm import LanguageModel, LSTMClassifier, LSTMRegressor, TextClassifier, Translator
 from clstm.optim import Adam

@@ -15,6 +15,7 @@ from clstm import LanguageModel, LSTMClassifier, Translator  # noqa: E402
 from clstm._checks import random_generator  # noqa: E402
 from clstm.language.characters import Characters  # noqa: E402
 from clstm.language.network import LSTMLanguageNetwork  # noqa: E402
+from clstm.translation.fitted import make_network  # noqa: E402
 
 pytestmark = pytest.mark.peer
 
@@ -115,7 +116,7 @@ def test_translator_learns_the_same(monkeypatch):
     model = Translator(**options, seed=0, verbose=0).fit(english, french)
     twins = load("translator")
     sizes = len(model.source_vocabulary_), len(model.target_vocabulary_)
-    first = model._make_network(*sizes, random_generator(0)).state_dict()
+    first = make_network(model.get_params(), *sizes, random_generator(0)).state_dict()
 
     def network(*arguments, make=twins.EncoderDecoder):
         network = make(*arguments)

@@ -58,7 +58,7 @@ def test_the_array_is_copied_even_where_nothing_moves():
         ((np.zeros(4), "ifgo", "ifcg"), ValueError, "target is 'ifcg'"),
         ((np.zeros(4), "ifgo", "caffe"), ValueError, "target is 'caffe', .* 'openvino', 'haste'"),
         ((np.zeros(4), None, "ifgo"), TypeError, "source is None, expected a string"),
-        (([[1], [1, 2]], "ifgo", "ifgo"), TypeError, "array can't be made an array"),
+        (([[1], [1, 2]], "ifgo", "ifgo"), TypeError, "array can't be converted to an array"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, error, text):

@@ -429,7 +429,7 @@ H = np.zeros((1, 2, 4), np.float32)
         ((X[None],), ValueError, r"x has shape \(1, 5, 2, 3\)"),
         ((None,), TypeError, "x has dtype object"),
         (("abc",), TypeError, "x has dtype <U3"),
-        (([[1, 2], [3]],), TypeError, "x can't be made an array"),
+        (([[1, 2], [3]],), TypeError, "x can't be converted to an array"),
         ((np.ma.masked_array(X, mask=X == 0),), TypeError, "x is a masked array"),
         ((X, H), TypeError, r"\(h0, c0\) is ndarray, expected a pair"),
         ((X, (H,)), TypeError, "expected a pair"),

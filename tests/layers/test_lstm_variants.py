@@ -203,6 +203,7 @@ def assert_agrees(case, lstm, T, B, rng, lengths=None, reset=None, given=True, *
 
 
 def make(options, dtype, seed, num_layers=3):
+    num_layers = len(options["hidden_size"]) if "hidden_size" in options else num_layers
     options = {"hidden_size": 13, "num_layers": num_layers, **options}
     return shake(LSTM(4, dtype=dtype, seed=seed, **options), np.random.default_rng(seed))
 

@@ -14,9 +14,13 @@ PROJECT = Path(__file__).parents[2]
 
 pytest.importorskip("Cython")
 pytest.importorskip("setuptools", minversion="77")
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32" or shutil.which("cc") is None, reason="needs a C compiler that is called as on Unix"
-)
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.subprocess,
+    pytest.mark.skipif(
+        sys.platform == "win32" or shutil.which("cc") is None, reason="needs a C compiler that is called as on Unix"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

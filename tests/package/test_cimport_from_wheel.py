@@ -56,6 +56,8 @@ def python(request, tmp_path) -> Path:
     return python
 
 
+@pytest.mark.peer
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform == "win32", reason="paths of environments on Unix")
 def test_documented_cython_code_is_built_and_run_from_the_wheel(python, tmp_path):
     text = (PROJECT / "docs" / "streaming.md").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ import pytest
 import clstm
 
 pytest.importorskip("mypy", reason="needs mypy")
+pytestmark = pytest.mark.peer
 
 ROOT = Path(clstm.__file__).parents[1]
 FOLDER = Path(__file__).parent
