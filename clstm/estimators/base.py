@@ -58,6 +58,11 @@ class BaseModel:
     # Whether a TextClassifier can start from the network: it has an embedding of words, an LSTM and a vocabulary
     _reads_words_for_classifiers = False
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return an argument; they are set by `_store`, which type checkers don't see."""
+
     # ------------------------------------------------------------------------------------------------- arguments
 
     @classmethod

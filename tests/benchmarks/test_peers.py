@@ -92,7 +92,7 @@ def test_every_system_computes_the_same(peers, torch, name, mode, options):
     clstm.set_num_threads(for_threads)
     expected = ours.arrays(ours.run())
     assert peers["measure"].difference(system.arrays(system.run()), expected) < 1e-6
-    if mode == "stream":  # it begins anew
+    if mode == "stream":  # it starts from the initial state again
         assert peers["measure"].difference(system.arrays(system.run()), expected) < 1e-6
 
 

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("sklearn", minversion="1.6")
 pytestmark = pytest.mark.peer
 
-from clstm import LanguageModel, LSTMClassifier, LSTMRegressor, TextClassifier, Translator
-from clstm.optim import Adam
+from clstm import LanguageModel, LSTMClassifier, LSTMRegressor, TextClassifier, Translator  # noqa: E402
+from clstm.optim import Adam  # noqa: E402
 
 RNG = np.random.default_rng(0)
 WORDS = ["a", "fine", "moving", "film", "that", "is", "not", "too", "long", "but", "rather", "dull", "at", "times"]
