@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import sys
 
-from clstm import _moved
 from clstm._package import lazy
 from clstm._version import __version__ as __version__
 
@@ -20,7 +19,11 @@ except ModuleNotFoundError as error:
         "in another folder, which imports the clstm that is installed."
     ) from None
 
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else here
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
     from clstm import datasets as datasets
     from clstm import decoding as decoding
     from clstm import estimators as estimators
@@ -110,4 +113,16 @@ def __dir__() -> list[str]:
     return sorted({*_names(), *_MODULES})
 
 
-_moved.install()
+class _MovedFinder:
+    """Finds the module names of version 0.1, which Python asks for after all else; `_moved` says what replaces them."""
+
+    @staticmethod
+    def find_spec(fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not fullname.startswith("clstm."):
+            return None
+        from clstm import _moved  # loaded when first used
+
+        return _moved.find_spec(fullname)
+
+
+sys.meta_path.append(_MovedFinder)

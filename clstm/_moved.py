@@ -6,11 +6,9 @@ Pickles of those versions have some of these names too.
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 # The old name under clstm, and what replaces it
 MOVED = {
@@ -56,26 +54,16 @@ MOVED = {
 }
 
 
-class _Finder:
-    """Finder and loader of the old names: a module that forwards every attribute to the new one.
+class _Loader:
+    """Loads an old name as a module that forwards every attribute to the new one.
 
-    Without the base classes of importlib.abc, whose import would load tempfile, zipfile and more.
+    Without the base class of importlib.abc, whose import would load tempfile, zipfile and more.
     """
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Return the spec of an old name."""
-        package, _, name = fullname.rpartition(".")
-        if package != "clstm" or name not in MOVED:
-            return None
-        loader: Any = self  # it has a loader's methods, but not its base class
-        return ModuleSpec(fullname, loader)
-
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """Return an empty module."""
         return ModuleType(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Let the module forward every attribute to the new one."""
         new = importlib.import_module("clstm." + MOVED[module.__name__.rpartition(".")[2]])
         warnings.warn(f"{module.__name__} is now {new.__name__}", DeprecationWarning, stacklevel=2)
         module.__doc__ = new.__doc__
@@ -83,7 +71,7 @@ class _Finder:
         module.__dir__ = lambda: dir(new)  # type: ignore[method-assign]
 
 
-def install() -> None:
-    """Let imports find the old names; once in a process."""
-    if not any(type(finder).__name__ == "_Finder" and type(finder).__module__ == __name__ for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+def find_spec(fullname: str) -> ModuleSpec | None:
+    """Return how to load an old module name, None for any other."""
+    package, _, name = fullname.rpartition(".")
+    return ModuleSpec(fullname, _Loader()) if package == "clstm" and name in MOVED else None  # type: ignore[arg-type]

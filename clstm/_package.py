@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
 
-AnyClass = TypeVar("AnyClass", bound=type)
+TYPE_CHECKING = False  # not typing's, whose import takes longer than all else that `import clstm` does
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeVar
+
+    AnyClass = TypeVar("AnyClass", bound=type)
 
 
 def lazy(package: str, modules: Mapping[str, tuple[str, ...]]) -> tuple[Callable, Callable, list[str]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
 
     def __getattr__(name: str) -> Any:
         """Return a compiled module, of which type checkers have no stub."""
