@@ -47,8 +47,15 @@ SOURCES = Path("src")
 C_FLAGS = ["-g0", "-fno-math-errno", "-fvisibility=hidden"]
 KERNEL_FLAGS = ["-O3", *C_FLAGS, "-std=gnu11", "-ffp-contract=fast"]
 LINK_FLAGS = ["-Wl,-s", "-Wl,--as-needed"] if sys.platform.startswith("linux") else []
-# What connects Python to the kernels has no loops over elements: optimising it takes long and gains nothing measurable.
-GLUE = ("clstm._core._dense", "clstm._core._openmp", "clstm._core.portable.blas", "clstm._core.vector.")
+# These modules have no loops over elements that count: optimising them takes long and gains nothing measurable.
+GLUE = (
+    "clstm._core._dense",
+    "clstm._core._openmp",
+    "clstm._core.portable.blas",
+    "clstm._core.portable.pack",
+    "clstm._core.portable.steps",
+    "clstm._core.vector.",
+)
 SANITIZERS = ("address", "undefined", "thread")
 SANITIZER_FLAGS = ["-O1", "-g1", "-fno-omit-frame-pointer"]  # line numbers only: gcc takes minutes for variables
 DIRECTIVES = {

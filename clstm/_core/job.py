@@ -96,7 +96,8 @@ class Gradients:
     dh_n, dc_n : ndarray (D, N, P) and (D, N, H)
         Gradients of the final state, read, C-contiguous.
     dx : ndarray (T, B, I) or None
-        Written, with zeros where there is no step; None where the gradient of x isn't needed.
+        Written, with zeros where there is no step: any strides, but each row of features contiguous. None where the
+        gradient of x isn't needed.
     dh0, dc0 : ndarray (D, N, P) and (D, N, H)
         Written, C-contiguous.
     weights : sequence of D dicts of str to ndarray

@@ -131,7 +131,7 @@ class LSTMCell(Recurrent):
         need_input_grad = check_flag("need_input_grad", need_input_grad)
         (run,) = context.take(self)
         job = run.job
-        dx = np.empty_like(job.x) if need_input_grad else None
+        dx = np.empty(job.x.shape, job.x.dtype) if need_input_grad else None
         dh0, dc0 = np.empty_like(dh), np.empty_like(dc)
         packed = self._empty_weight_gradients(0)
         job.num_threads = threads.resolve(self.num_threads)

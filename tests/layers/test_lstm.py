@@ -511,6 +511,14 @@ def test_cell_is_one_step_of_the_layer(dtype, bias):
     np.testing.assert_allclose(h1, h[0], rtol=1e-6, atol=1e-6)
 
 
+def test_cell_gradients_of_a_broadcast_input():
+    cell = LSTMCell(5, 7, seed=0)
+    x = np.broadcast_to(np.linspace(-1, 1, 5, dtype=np.float32), (4, 5))
+    dstate = np.ones((4, 7), np.float32), np.ones((4, 7), np.float32)
+    found, expected = (cell.backward(cell.forward_train(given)[1], dstate) for given in (x, x.copy()))
+    np.testing.assert_array_equal(found.x, expected.x)
+
+
 def test_cell_refuses_what_does_not_fit():
     cell = LSTMCell(3, 4, seed=0)
     x = np.zeros((2, 3), np.float32)

@@ -46,7 +46,7 @@ import numpy as np
 from cython.parallel cimport prange, threadid
 from libc.string cimport memcpy
 
-from clstm._core.portable.pack cimport VariantWeights, address
+from clstm._core.portable.pack cimport VariantWeights, Weights, address, weights_of
 from clstm._core.portable.products cimport gemm
 from clstm._core.portable.variant cimport (
     SCRATCH, SUMS, backward_variant_row, forward_variant_row, real, sigmoid, tanh_, zoneout, zoneout_backward,
@@ -64,36 +64,46 @@ cdef class Order:
     """Which row and time each position has, for one direction."""
 
     cdef readonly Py_ssize_t positions, blocks, block  # N; number of blocks; rows of a block (the last may have fewer)
-    cdef readonly Py_ssize_t[::1] sorted_rows     # (B,) rows of the states by falling length
-    cdef readonly Py_ssize_t[::1] steps           # (blocks,) steps of the longest row
-    cdef readonly Py_ssize_t[:, ::1] start        # (blocks, most steps + 1) first position of each step
-    cdef readonly Py_ssize_t[::1] state           # (N,) row of the states
-    cdef readonly Py_ssize_t[::1] row             # (N,) row of the batch; differs from `state` with segments
-    cdef readonly Py_ssize_t[::1] time            # (N,) time step
-    cdef readonly Py_ssize_t[::1] before          # (N,) time of the row's step before; -1 where this is the first
+    cdef readonly object sorted_rows        # (B,) rows of the states by falling length, an array
+    cdef readonly tuple at                  # time and row as arrays: an index of the positions in (T, B, ..)
+    cdef const Py_ssize_t* steps            # (blocks,) steps of the longest row
+    cdef const Py_ssize_t* start            # (blocks, width) first position of each step, and where the last one ends
+    cdef const Py_ssize_t* state            # (N,) row of the states
+    cdef const Py_ssize_t* row              # (N,) row of the batch; differs from `state` with segments
+    cdef const Py_ssize_t* time             # (N,) time step
+    cdef const Py_ssize_t* before           # (N,) time of the row's step before; -1 where this is the first
+    cdef Py_ssize_t width
+    cdef list arrays                        # what the pointers point into
 
     def __init__(self, lengths, segments, Py_ssize_t time, Py_ssize_t batch, bint reverse):
         if segments is not None:
             lengths, batch = segments.length, len(segments.length)
         elif lengths is None:
             lengths = np.full(batch, time)
+        self.arrays = []
         order = np.argsort(-lengths, kind="stable")
         falling = lengths[order]
-        first, running = self.cut_into_blocks(falling, batch)
+        first, running, start = self.cut_into_blocks(falling, batch)
         steps = running.shape[1]
         block, step = np.divmod(np.repeat(np.arange(running.size), running.ravel()), max(steps, 1))
-        place = first[block] + np.arange(self.positions) - np.asarray(self.start)[block, step]  # by falling length
+        place = first[block] + np.arange(self.positions) - start[block, step]  # by falling length
         times = falling[place] - 1 - step if reverse else step
-        self.sorted_rows = order.astype(np.intp)
-        self.state = self.row = order[place].astype(np.intp)
+        state = row = order[place]
         if segments is not None:
-            self.row = segments.batch[order[place]].astype(np.intp)
-            times = times + segments.start[order[place]]
-        self.time = times.astype(np.intp)
-        self.before = np.where(step == 0, -1, times + 1 if reverse else times - 1).astype(np.intp)
+            row = segments.batch[state]
+            times = times + segments.start[state]
+        self.sorted_rows, self.at = order, (times, row)
+        self.state, self.row, self.time = self.indices(state), self.indices(row), self.indices(times)
+        self.before = self.indices(np.where(step == 0, -1, times + 1 if reverse else times - 1))
+
+    cdef const Py_ssize_t* indices(self, array) except NULL:
+        """Return the elements of an integer array, which is held as long as this object."""
+        array = np.ascontiguousarray(array, np.intp)
+        self.arrays.append(array)
+        return <const Py_ssize_t*> address(array)
 
     cdef tuple cut_into_blocks(self, falling, Py_ssize_t batch):
-        """Set blocks, block, steps, start and positions; return each block's first row and its rows at each step."""
+        """Set sizes, steps and start; return the first row of each block, its rows at each step, and start."""
         # Large blocks make efficient products, many blocks give work to many threads: four blocks from 64 rows on.
         self.block = min(32, max(16, -(-batch // 4)))
         first = np.arange(0, batch, self.block)
@@ -105,14 +115,14 @@ cdef class Order:
         start[:, 1:] = np.cumsum(running).reshape(running.shape)
         start[1:, 0] = start[:-1, -1]
         self.positions = start[-1, -1] if batch else 0
-        self.steps = falling[first].astype(np.intp)
-        self.start = start
-        return first, running
+        self.steps, self.start, self.width = self.indices(falling[first]), self.indices(start), start.shape[1]
+        return first, running, start
 
     cdef Py_ssize_t chunk_end(self, Py_ssize_t block, Py_ssize_t step) noexcept nogil:
         """Return the step before which a chunk that begins with `step` ends: it has at most CHUNK positions."""
+        cdef const Py_ssize_t* start = self.start + block * self.width
         cdef Py_ssize_t end = step + 1
-        while end < self.steps[block] and self.start[block, end + 1] - self.start[block, step] <= CHUNK:
+        while end < self.steps[block] and start[end + 1] - start[step] <= CHUNK:
             end += 1
         return end
 
@@ -162,6 +172,52 @@ cdef class VariantMemory:
         for name, part in zip(names, parts, strict=True):
             if name in gradients:
                 gradients[name] += part
+
+
+cdef struct Batch:          # an array of the caller's, (T, B, ..)
+    char* data
+    Py_ssize_t time, row    # strides in bytes; each row of features is contiguous
+
+
+cdef struct Work:           # what both passes over one direction read and write
+    Weights weights
+    const VariantRun* run   # NULL for the plain LSTM
+    Batch x, y
+    void* gates             # (N, 4H); in inference scratch, (threads, chunk, 4H)
+    void* cell_states       # (N, H); NULL in inference
+    void* inputs            # scratch, (threads, chunk, I)
+    void* scratch           # (threads, extra), used by variants
+    Py_ssize_t chunk, extra
+
+
+cdef Batch batch_of(array):
+    cdef Batch batch
+    batch.data = <char*> address(array)
+    batch.time, batch.row = (0, 0) if array is None else array.strides[:2]
+    return batch
+
+
+cdef inline void* features_at(const Batch* batch, Py_ssize_t time, Py_ssize_t row) noexcept nogil:
+    """Return where the features of a row at a time step are."""
+    return batch.data + time * batch.time + row * batch.row
+
+
+cdef Work work_of(direction, job, y, inputs, scratch):
+    """Return the Work of a Direction, whose part of the output is y; the caller holds all arrays while it is used."""
+    cdef Work work
+    cdef VariantMemory variant = direction.variant
+    work.weights = weights_of(direction.packed)
+    work.run = NULL if variant is None else &variant.run
+    work.x, work.y = batch_of(job.x), batch_of(y)
+    work.gates, work.cell_states = address(direction.gates), address(direction.cell_states)
+    work.inputs, work.scratch = address(inputs), address(scratch)
+    work.chunk, work.extra = inputs.shape[1], scratch.shape[1]
+    return work
+
+
+cdef inline bint worth_threads(const Work* work, Order order, int num_threads) noexcept nogil:
+    cdef const Weights* weights = &work.weights
+    return num_threads > 1 and order.positions * 4 * weights.units * (weights.inputs + weights.outputs) > PARALLEL
 
 
 # Forward -------------------------------------------------------------------------------------------------------------
@@ -215,73 +271,79 @@ cdef void apply_dropout(const VariantRun* run, const Py_ssize_t* state, const re
             out[k * P + j] = h[k * P + j] * mask[j]
 
 
-cdef void forward_block(
-    const real[:, ::1] weight_ih, const real[:, ::1] weight_hh, const real[::1] bias, const real[:, :, :] x,
-    Order order, const VariantRun* run, Py_ssize_t block, real* h, real* c, real[:, :, :] y, real* inputs, real* gates,
-    real* scratch, real[:, ::1] cell_states, bint keep,
-) noexcept nogil:
+cdef void forward_inputs(const Work* work, Order order, Py_ssize_t begin, Py_ssize_t rows, real* inputs,
+                         real* a) noexcept nogil:
+    """Write a (rows, 4H) = W x + b of the positions from `begin` on; inputs (rows, I) is scratch."""
+    cdef Py_ssize_t I = work.weights.inputs, H = work.weights.units, k
+    for k in range(rows):
+        memcpy(inputs + k * I, features_at(&work.x, order.time[begin + k], order.row[begin + k]), I * sizeof(real))
+        memcpy(a + k * 4 * H, work.weights.bias, 4 * H * sizeof(real))
+    gemm(False, True, rows, 4 * H, I, inputs, I, <const real*> work.weights.weight_ih, I, <real> 1, a, 4 * H)
+
+
+cdef void forward_block(const Work* work, Order order, Py_ssize_t block, int thread, real* h, real* c) noexcept nogil:
     """Take all steps of a block: h and c (rows of the block, ..) are the initial state and become the final one.
 
-    inputs (CHUNK, I) is scratch; gates are those of the block's positions if keep, else scratch too, (CHUNK, 4H). run is
-    NULL for the plain LSTM; other variants need scratch, 2P + H for each row of the block.
+    Variants that aren't plain need scratch of 2P + H for each row of the block.
     """
-    cdef Py_ssize_t I = weight_ih.shape[1], P = weight_hh.shape[1], H = weight_hh.shape[0] // 4
-    cdef Py_ssize_t first = 0, last, step, p, k, n, begin, rows
+    cdef const VariantRun* run = work.run
+    cdef const Py_ssize_t* start = order.start + block * order.width
+    cdef Py_ssize_t I = work.weights.inputs, P = work.weights.outputs, H = work.weights.units
+    cdef Py_ssize_t first = 0, last, step, p, k, n, begin
+    cdef bint keep = work.cell_states != NULL
+    cdef real* gates = <real*> work.gates + (start[0] if keep else thread * work.chunk) * 4 * H
+    cdef real* scratch = <real*> work.scratch + thread * work.extra
     cdef real* a = gates
     cdef const real* seen = h
     while first < order.steps[block]:
         last = order.chunk_end(block, first)
-        begin = order.start[block, first]
-        rows = order.start[block, last] - begin
+        begin = start[first]
         if not keep:
             a = gates
-
         # a = W x + b for all steps of the chunk
-        for k in range(rows):
-            memcpy(inputs + k * I, &x[order.time[begin + k], order.row[begin + k], 0], I * sizeof(real))
-            memcpy(a + k * 4 * H, &bias[0], 4 * H * sizeof(real))
-        gemm(False, True, rows, 4 * H, I, inputs, I, &weight_ih[0, 0], I, <real> 1, a, 4 * H)
-
+        forward_inputs(work, order, begin, start[last] - begin, <real*> work.inputs + thread * work.chunk * I, a)
         for step in range(first, last):
-            begin = order.start[block, step]
-            n = order.start[block, step + 1] - begin
+            begin, n = start[step], start[step + 1] - start[step]
             # a += U h, then gates, c and h
             if run != NULL and run.recurrent != NULL:
                 apply_dropout(run, &order.state[begin], h, scratch, n, P)
                 seen = scratch
-            gemm(False, True, n, 4 * H, P, seen, P, &weight_hh[0, 0], P, <real> 1, a, 4 * H)
+            gemm(False, True, n, 4 * H, P, seen, P, <const real*> work.weights.weight_hh, P, <real> 1, a, 4 * H)
             if run != NULL:
                 forward_variant(run, &order.time[begin], &order.row[begin], begin, n, a, c, h, scratch, P, H)
             for k in range(n):
                 p = begin + k
                 if run == NULL:
                     forward_row(a + k * 4 * H, c + k * H, h + k * H, H)
-                memcpy(&y[order.time[p], order.row[p], 0], h + k * P, P * sizeof(real))
-                if keep:
-                    memcpy(&cell_states[p, 0], c + k * H, H * sizeof(real))
+                memcpy(features_at(&work.y, order.time[p], order.row[p]), h + k * P, P * sizeof(real))
+            if keep:
+                memcpy(<real*> work.cell_states + begin * H, c, n * H * sizeof(real))
             a += n * 4 * H
         first = last
 
 
-def forward_direction(
-    const real[:, ::1] weight_ih, const real[:, ::1] weight_hh, const real[::1] bias, const real[:, :, :] x,
-    Order order, VariantMemory variant, real[:, ::1] h, real[:, ::1] c, real[:, :, :] y, real[:, :, ::1] inputs,
-    real[:, :, ::1] buffer, real[:, ::1] scratch, real[:, ::1] gates, real[:, ::1] cell_states, bint keep, int num_threads,
-):
-    """Take all steps of one direction; inputs, buffer (threads, CHUNK, ..) and scratch (threads, ..) are by thread."""
-    cdef Py_ssize_t block, work = order.positions * weight_ih.shape[0] * (weight_ih.shape[1] + weight_hh.shape[1])
-    cdef bint parallel = num_threads > 1 and order.blocks > 1 and work > PARALLEL
-    cdef const VariantRun* run = NULL if variant is None else &variant.run
+cdef void forward_direction(const Work* work, Order order, real* h, real* c, int num_threads) noexcept:
+    """Take all steps of one direction: h and c, rows by falling length, become the final state."""
+    cdef Py_ssize_t block, P = work.weights.outputs, H = work.weights.units
+    cdef bint parallel = order.blocks > 1 and worth_threads(work, order, num_threads)
     for block in prange(order.blocks, schedule="dynamic", chunksize=1, nogil=True, num_threads=num_threads,
                         use_threads_if=parallel):
-        forward_block(
-            weight_ih, weight_hh, bias, x, order, run, block, &h[block * order.block, 0], &c[block * order.block, 0], y,
-            &inputs[threadid(), 0, 0], &gates[order.start[block, 0], 0] if keep else &buffer[threadid(), 0, 0],
-            &scratch[threadid(), 0], cell_states, keep,
-        )
+        forward_block(work, order, block, threadid(), h + block * order.block * P, c + block * order.block * H)
 
 
 # Backward ------------------------------------------------------------------------------------------------------------
+
+cdef struct BackwardWork:   # what the backward pass reads and writes beside the Work of the direction
+    Batch dy, dx            # dx.data is NULL where that gradient isn't needed
+    const void* h0          # (rows of the states, P)
+    const void* c0          # (rows of the states, H)
+    void* outputs           # scratch, (threads, chunk, P)
+    const void* ones        # (chunk,)
+    void* dweight_ih        # as the weights
+    void* dweight_hh
+    void* dbias
+    void* dweight_hr        # NULL without projection
+
 
 cdef void backward_row(real* gates, const real* c, const real* c_before, const real* dy, const real* dh, real* dc,
                        Py_ssize_t H) noexcept nogil:
@@ -301,7 +363,7 @@ cdef void backward_row(real* gates, const real* c, const real* c_before, const r
 
 
 cdef real* backward_output(const VariantRun* run, const Py_ssize_t* time, const Py_ssize_t* row, Py_ssize_t begin,
-                        Py_ssize_t n, const real[:, :, :] dy, const real* dh, real* scratch, Py_ssize_t P,
+                        Py_ssize_t n, const Batch* dy, const real* dh, real* scratch, Py_ssize_t P,
                         Py_ssize_t H) noexcept nogil:
     """Return dm (n, H), from the gradients of the outputs of n rows through zoneout and projection.
 
@@ -310,9 +372,11 @@ cdef real* backward_output(const VariantRun* run, const Py_ssize_t* time, const 
     cdef Py_ssize_t k, j, at
     cdef real* dout = scratch + n * P if run.doutputs == NULL else <real*> run.doutputs + begin * P
     cdef real* dm = dout if run.weight_hr == NULL else scratch + n * P
+    cdef const real* dy_row
     for k in range(n):
+        dy_row = <const real*> features_at(dy, time[k], row[k])
         for j in range(P):
-            dout[k * P + j] = dh[k * P + j] + dy[time[k], row[k], j]
+            dout[k * P + j] = dh[k * P + j] + dy_row[j]
         at = time[k] * run.batch + row[k]
         zoneout_backward(dout + k * P, scratch + k * P, NULL if run.zoneout_h == NULL else run.zoneout_h + at * P,
                         run.step.zoneout_h, P)
@@ -321,38 +385,42 @@ cdef real* backward_output(const VariantRun* run, const Py_ssize_t* time, const 
     return dm
 
 
-cdef void backward_block(
-    const real[:, ::1] weight_hh, const real[:, ::1] c0, const real[:, :, :] dy, Order order, const VariantRun* run,
-    Py_ssize_t block, real* dh, real* dc, real[:, ::1] gates, const real[:, ::1] cell_states, real* scratch,
-) noexcept nogil:
+cdef void backward_block(const Work* work, const BackwardWork* back, Order order, Py_ssize_t block, int thread,
+                         real* dh, real* dc) noexcept nogil:
     """Take all steps of a block backward: gates become da, dh and dc (rows of the block, ..) those of h0 and c0.
 
-    run is NULL for the plain LSTM; other variants need scratch, P + max(P, H) for each row of the block and SCRATCH * H.
+    Variants that aren't plain need scratch, P + max(P, H) for each row of the block and SCRATCH * H.
     """
-    cdef Py_ssize_t P = weight_hh.shape[1], H = weight_hh.shape[0] // 4, step, p, k, n, begin, at
+    cdef const VariantRun* run = work.run
+    cdef const Py_ssize_t* start = order.start + block * order.width
+    cdef Py_ssize_t P = work.weights.outputs, H = work.weights.units, step, p, k, n, begin, at
+    cdef real* gates = <real*> work.gates
+    cdef real* scratch = <real*> work.scratch + thread * work.extra
+    cdef const real* c = <const real*> work.cell_states
     cdef const real* c_before
+    cdef const real* dy
     cdef const real* dm = NULL
     for step in range(order.steps[block] - 1, -1, -1):
-        begin = order.start[block, step]
-        n = order.start[block, step + 1] - begin
+        begin, n = start[step], start[step + 1] - start[step]
         if run != NULL:
-            dm = backward_output(run, &order.time[begin], &order.row[begin], begin, n, dy, dh, scratch, P, H)
+            dm = backward_output(run, &order.time[begin], &order.row[begin], begin, n, &back.dy, dh, scratch, P, H)
         for k in range(n):
             p = begin + k
-            c_before = &cell_states[order.start[block, step - 1] + k, 0] if step > 0 else &c0[order.state[p], 0]
+            c_before = c + (start[step - 1] + k) * H if step > 0 else <const real*> back.c0 + order.state[p] * H
             if run == NULL:
-                backward_row(&gates[p, 0], &cell_states[p, 0], c_before, &dy[order.time[p], order.row[p], 0], dh + k * H,
-                             dc + k * H, H)
+                dy = <const real*> features_at(&back.dy, order.time[p], order.row[p])
+                backward_row(gates + p * 4 * H, c + p * H, c_before, dy, dh + k * H, dc + k * H, H)
             else:
                 at = order.time[p] * run.batch + order.row[p]
                 backward_variant_row(
-                    &run.step, &gates[p, 0], NULL if run.norms == NULL else <const real*> run.norms + p * 4 * H,
+                    &run.step, gates + p * 4 * H, NULL if run.norms == NULL else <const real*> run.norms + p * 4 * H,
                     NULL if run.scales == NULL else <const real*> run.scales + p * 4, c_before, dm + k * H, dc + k * H,
                     NULL if run.zoneout_c == NULL else run.zoneout_c + at * H, run.sums + block * SUMS * H,
                     scratch + order.block * (P + max(P, H)), H,
                 )
         # dh = U^T da
-        gemm(False, False, n, P, 4 * H, &gates[begin, 0], 4 * H, &weight_hh[0, 0], P, <real> 0, dh, P)
+        gemm(False, False, n, P, 4 * H, gates + begin * 4 * H, 4 * H, <const real*> work.weights.weight_hh, P, <real> 0,
+             dh, P)
         if run != NULL:
             if run.recurrent != NULL:
                 apply_dropout(run, &order.state[begin], dh, dh, n, P)
@@ -360,97 +428,109 @@ cdef void backward_block(
                 dh[k] += scratch[k]
 
 
-cdef void backward_inputs(const real[:, ::1] weight_ih, const real[:, ::1] da, Order order, Py_ssize_t block,
-                          real* inputs, real[:, :, :] dx) noexcept nogil:
+cdef void backward_inputs(const Work* work, const Batch* dx, Order order, Py_ssize_t block,
+                          real* inputs) noexcept nogil:
     """Add a block's gradients to dx; inputs (CHUNK, I) is scratch."""
-    cdef Py_ssize_t I = weight_ih.shape[1], H = weight_ih.shape[0] // 4, k, j, rows
-    cdef Py_ssize_t begin = order.start[block, 0], end = order.start[block, order.steps[block]]
+    cdef const Py_ssize_t* start = order.start + block * order.width
+    cdef Py_ssize_t I = work.weights.inputs, H = work.weights.units, k, j, rows
+    cdef Py_ssize_t begin = start[0], end = start[order.steps[block]]
+    cdef const real* da = <const real*> work.gates
+    cdef real* dx_row
     while begin < end:
         rows = min(end - begin, <Py_ssize_t> CHUNK)
         # dx = W^T da
-        gemm(False, False, rows, I, 4 * H, &da[begin, 0], 4 * H, &weight_ih[0, 0], I, <real> 0, inputs, I)
+        gemm(False, False, rows, I, 4 * H, da + begin * 4 * H, 4 * H, <const real*> work.weights.weight_ih, I, <real> 0,
+             inputs, I)
         for k in range(rows):
+            dx_row = <real*> features_at(dx, order.time[begin + k], order.row[begin + k])
             for j in range(I):
-                dx[order.time[begin + k], order.row[begin + k], j] += inputs[k * I + j]
+                dx_row[j] += inputs[k * I + j]
         begin += rows
 
 
-cdef void backward_weights(
-    const real[:, :, :] x, const real[:, ::1] h0, const real[:, :, :] y, Order order, const VariantRun* run,
-    const real[:, ::1] da, real* inputs, real* outputs, const real[::1] ones, Py_ssize_t first, Py_ssize_t last,
-    real[:, ::1] dweight_ih, real[:, ::1] dweight_hh, real[::1] dbias,
-) noexcept nogil:
+cdef void read_inputs(const Work* work, const void* h0, Order order, Py_ssize_t begin, Py_ssize_t rows, real* inputs,
+                      real* outputs) noexcept nogil:
+    """Write the x (rows, I) and h_before (rows, P) of the positions from `begin` on to inputs and outputs."""
+    cdef Py_ssize_t I = work.weights.inputs, P = work.weights.outputs, p
+    cdef const real* h_before
+    for p in range(begin, begin + rows):
+        if order.before[p] < 0:
+            h_before = <const real*> h0 + order.state[p] * P
+        else:
+            h_before = <const real*> features_at(&work.y, order.before[p], order.row[p])
+        memcpy(inputs + (p - begin) * I, features_at(&work.x, order.time[p], order.row[p]), I * sizeof(real))
+        memcpy(outputs + (p - begin) * P, h_before, P * sizeof(real))
+    if work.run != NULL and work.run.recurrent != NULL:
+        apply_dropout(work.run, &order.state[begin], outputs, outputs, rows, P)
+
+
+cdef void backward_weights(const Work* work, const BackwardWork* back, Order order, real* inputs, real* outputs,
+                           Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """Add rows TILE * first ... TILE * last - 1 of the weight gradients; inputs and outputs are scratch.
 
-    Where run isn't NULL, db is left to `VariantMemory.add_sums`.
+    With a variant that isn't plain, db is left to `VariantMemory.add_sums`.
     """
-    cdef Py_ssize_t I = x.shape[2], P = h0.shape[1], H = da.shape[1] // 4
-    cdef Py_ssize_t begin = 0, rows, p, k, tile, row, count
-    cdef const real* h_before
+    cdef Py_ssize_t I = work.weights.inputs, P = work.weights.outputs, H = work.weights.units
+    cdef Py_ssize_t begin = 0, rows, tile, row, count
+    cdef real* dweight_ih = <real*> back.dweight_ih
+    cdef real* dweight_hh = <real*> back.dweight_hh
+    cdef real* dbias = <real*> back.dbias
+    cdef const real* da
     while begin < order.positions:
         rows = min(order.positions - begin, <Py_ssize_t> CHUNK)
-        for k in range(rows):
-            p = begin + k
-            memcpy(inputs + k * I, &x[order.time[p], order.row[p], 0], I * sizeof(real))
-            h_before = &h0[order.state[p], 0] if order.before[p] < 0 else &y[order.before[p], order.row[p], 0]
-            memcpy(outputs + k * P, h_before, P * sizeof(real))
-        if run != NULL and run.recurrent != NULL:
-            apply_dropout(run, &order.state[begin], outputs, outputs, rows, P)
+        read_inputs(work, back.h0, order, begin, rows, inputs, outputs)
         for tile in range(first, last):
             row = tile * TILE
             count = min(4 * H - row, <Py_ssize_t> TILE)
+            da = <const real*> work.gates + begin * 4 * H + row
             # dW += da x^T, dU += da h_before^T, db += da
-            gemm(True, False, count, I, rows, &da[begin, row], 4 * H, inputs, I, <real> 1, &dweight_ih[row, 0], I)
-            gemm(True, False, count, P, rows, &da[begin, row], 4 * H, outputs, P, <real> 1, &dweight_hh[row, 0], P)
-            if run == NULL:
-                gemm(True, False, count, 1, rows, &da[begin, row], 4 * H, &ones[0], 1, <real> 1, &dbias[row], 1)
+            gemm(True, False, count, I, rows, da, 4 * H, inputs, I, <real> 1, dweight_ih + row * I, I)
+            gemm(True, False, count, P, rows, da, 4 * H, outputs, P, <real> 1, dweight_hh + row * P, P)
+            if work.run == NULL:
+                gemm(True, False, count, 1, rows, da, 4 * H, <const real*> back.ones, 1, <real> 1, dbias + row, 1)
         begin += rows
 
 
-def backward_direction(
-    const real[:, ::1] weight_ih, const real[:, ::1] weight_hh, const real[:, :, :] x, const real[:, ::1] h0,
-    const real[:, ::1] c0, const real[:, :, :] y, const real[:, :, :] dy, Order order, VariantMemory variant,
-    real[:, ::1] dh, real[:, ::1] dc, real[:, ::1] gates, const real[:, ::1] cell_states, real[:, :, ::1] inputs,
-    real[:, :, ::1] outputs, real[:, ::1] scratch, const real[::1] ones, real[:, :, :] dx, bint need_dx,
-    real[:, ::1] dweight_ih, real[:, ::1] dweight_hh, real[::1] dbias, int num_threads,
-):
-    """Take all steps of one direction backward, then its weight gradients; inputs and outputs are scratch by thread."""
-    cdef Py_ssize_t block, part, tiles = (weight_ih.shape[0] + TILE - 1) // TILE, parts = min(num_threads, tiles)
-    cdef Py_ssize_t work = order.positions * weight_ih.shape[0] * (weight_ih.shape[1] + weight_hh.shape[1])
-    cdef bint parallel = num_threads > 1 and work > PARALLEL
-    cdef const VariantRun* run = NULL if variant is None else &variant.run
-    for block in prange(order.blocks, schedule="dynamic", chunksize=1, nogil=True, num_threads=num_threads,
-                        use_threads_if=parallel and order.blocks > 1):
-        backward_block(weight_hh, c0, dy, order, run, block, &dh[block * order.block, 0], &dc[block * order.block, 0],
-                       gates, cell_states, &scratch[threadid(), 0])
-        if need_dx:
-            backward_inputs(weight_ih, gates, order, block, &inputs[threadid(), 0, 0], dx)
-    for part in prange(parts, schedule="static", chunksize=1, nogil=True, num_threads=num_threads,
-                       use_threads_if=parallel):
-        backward_weights(
-            x, h0, y, order, run, gates, &inputs[threadid(), 0, 0], &outputs[threadid(), 0, 0], ones,
-            part * tiles // parts, (part + 1) * tiles // parts, dweight_ih, dweight_hh, dbias,
-        )
-
-
-cdef void backward_projection_tile(const real[:, ::1] doutputs, const real[:, ::1] outputs, real[:, ::1] dweight_hr,
-                                   Py_ssize_t row) noexcept nogil:
-    cdef Py_ssize_t H = outputs.shape[1], P = doutputs.shape[1], begin = 0, rows
-    while begin < outputs.shape[0]:
-        rows = min(outputs.shape[0] - begin, <Py_ssize_t> CHUNK)
+cdef void backward_projection_tile(const real* doutputs, const real* outputs, real* dweight_hr, Py_ssize_t positions,
+                                   Py_ssize_t row, Py_ssize_t P, Py_ssize_t H) noexcept nogil:
+    cdef Py_ssize_t begin = 0, rows
+    while begin < positions:
+        rows = min(positions - begin, <Py_ssize_t> CHUNK)
         # dW_hr += dout m^T
-        gemm(True, False, min(P - row, <Py_ssize_t> TILE), H, rows, &doutputs[begin, row], P, &outputs[begin, 0], H, <real> 1,
-             &dweight_hr[row, 0], H)
+        gemm(True, False, min(P - row, <Py_ssize_t> TILE), H, rows, doutputs + begin * P + row, P, outputs + begin * H,
+             H, <real> 1, dweight_hr + row * H, H)
         begin += rows
 
 
-def backward_projection(const real[:, ::1] doutputs, const real[:, ::1] outputs, real[:, ::1] dweight_hr, int num_threads):
+cdef void backward_projection(const Work* work, real* dweight_hr, Py_ssize_t positions, int num_threads) noexcept:
     """Add the gradient of the projection, in the same tiles and chunks as those of the other weights."""
-    cdef Py_ssize_t P = doutputs.shape[1], tile, tiles = (P + TILE - 1) // TILE
-    cdef bint parallel = num_threads > 1 and tiles > 1 and doutputs.size * outputs.shape[1] > PARALLEL
+    cdef Py_ssize_t P = work.weights.outputs, H = work.weights.units, tile, tiles = (P + TILE - 1) // TILE
+    cdef bint parallel = num_threads > 1 and tiles > 1 and positions * P * H > PARALLEL
     for tile in prange(tiles, schedule="static", chunksize=1, nogil=True, num_threads=num_threads,
                        use_threads_if=parallel):
-        backward_projection_tile(doutputs, outputs, dweight_hr, tile * TILE)
+        backward_projection_tile(<const real*> work.run.doutputs, <const real*> work.run.outputs, dweight_hr, positions,
+                                 tile * TILE, P, H)
+
+
+cdef void backward_direction(const Work* work, const BackwardWork* back, Order order, real* dh, real* dc,
+                             int num_threads) noexcept:
+    """Take all steps of one direction backward, then its weight gradients; dh and dc become those of h0 and c0."""
+    cdef Py_ssize_t I = work.weights.inputs, P = work.weights.outputs, H = work.weights.units
+    cdef Py_ssize_t block, part, tiles = (4 * H + TILE - 1) // TILE, parts = min(num_threads, tiles)
+    cdef bint parallel = worth_threads(work, order, num_threads)
+    cdef real* inputs = <real*> work.inputs
+    cdef real* outputs = <real*> back.outputs
+    for block in prange(order.blocks, schedule="dynamic", chunksize=1, nogil=True, num_threads=num_threads,
+                        use_threads_if=parallel and order.blocks > 1):
+        backward_block(work, back, order, block, threadid(), dh + block * order.block * P, dc + block * order.block * H)
+        if back.dx.data != NULL:
+            backward_inputs(work, &back.dx, order, block, inputs + threadid() * work.chunk * I)
+    for part in prange(parts, schedule="static", chunksize=1, nogil=True, num_threads=num_threads,
+                       use_threads_if=parallel):
+        backward_weights(work, back, order, inputs + threadid() * work.chunk * I,
+                         outputs + threadid() * work.chunk * P, part * tiles // parts, (part + 1) * tiles // parts)
+    if back.dweight_hr != NULL:
+        backward_projection(work, <real*> back.dweight_hr, order.positions, num_threads)
 
 
 # The functions of clstm._core.backend.Path -------------------------------------------------------------------------
@@ -477,27 +557,31 @@ def forward(job):
 
 def forward_one(job, packed, d, y, reverse):
     """Run the d-th direction; y is its part of the output. Returns a Direction."""
-    cdef Order order
     cdef bint keep = job.keep
+    cdef VariantMemory variant = None
     T, B, I = job.x.shape
     P, H, dtype = job.h0.shape[2], job.c0.shape[2], job.x.dtype
-    order = Order(job.lengths, job.segments, T, B, reverse)
+    cdef Order order = Order(job.lengths, job.segments, T, B, reverse)
     h, c = job.h0[d][order.sorted_rows], job.c0[d][order.sorted_rows]
-    threads = max(1, min(job.num_threads, order.blocks))
-    variant, extra = None, 0
+    cdef int threads = max(1, min(job.num_threads, order.blocks))
+    extra = 0
     if packed.variant is not None:
         variant = VariantMemory(packed.variant, None if job.masks is None else job.masks[d], B)
         extra = order.block * (2 * P + H)
         if keep:
             variant.keep_for(order, H, dtype)
-    inputs = np.empty((threads, min(order.positions, CHUNK), I), dtype)
-    buffer = np.empty((threads, 0 if keep else min(order.positions, CHUNK), 4 * H), dtype)
-    gates = np.empty((order.positions if keep else 0, 4 * H), dtype)
-    cell_states = np.empty((order.positions if keep else 0, H), dtype)
-    forward_direction(packed.weight_ih, packed.weight_hh, packed.bias, job.x, order, variant, h, c, y, inputs, buffer,
-                      np.empty((threads, extra), dtype), gates, cell_states, keep, threads)
+    chunk = min(order.positions, CHUNK)
+    inputs, scratch = np.empty((threads, chunk, I), dtype), np.empty((threads, extra), dtype)
+    gates = np.empty((order.positions if keep else threads * chunk, 4 * H), dtype)
+    cell_states = np.empty((order.positions, H), dtype) if keep else None
+    direction = Direction(packed, order, variant, gates, cell_states)
+    cdef Work work = work_of(direction, job, y, inputs, scratch)
+    if dtype.itemsize == sizeof(float):
+        forward_direction(&work, order, <float*> address(h), <float*> address(c), threads)
+    else:
+        forward_direction(&work, order, <double*> address(h), <double*> address(c), threads)
     job.h_n[d][order.sorted_rows], job.c_n[d][order.sorted_rows] = h, c
-    return Direction(packed, order, variant, gates, cell_states)
+    return direction
 
 
 def forward_stacked(jobs):
@@ -519,33 +603,39 @@ def backward(tape, job, gradients):
 def backward_one(direction, job, gradients, d):
     """Run the d-th direction backward; all but the states' gradients are added to what is there."""
     cdef Order order = direction.order
+    cdef VariantMemory variant = direction.variant
     I, P, H, dtype = job.x.shape[2], job.h0.shape[2], job.c0.shape[2], job.x.dtype
-    packed, variant, weights = direction.packed, direction.variant, gradients.weights[d]
-    features = slice(d * P, (d + 1) * P)
-    need_dx = gradients.dx is not None
-    dx = gradients.dx if need_dx else np.empty((0, 0, I), dtype)
+    weights, features = gradients.weights[d], slice(d * P, (d + 1) * P)
     dh, dc = gradients.dh_n[d][order.sorted_rows], gradients.dc_n[d][order.sorted_rows]
-    rows, threads = min(order.positions, CHUNK), min(job.num_threads, max(order.blocks, -(-4 * H // TILE)))
-    inputs, outputs = np.empty((threads, rows, I), dtype), np.empty((threads, rows, P), dtype)
+    cdef int threads = min(job.num_threads, max(order.blocks, -(-4 * H // TILE)))
     extra = 0
     if variant is not None:
         variant.begin_backward(order, P, H)
         extra = order.block * (P + max(P, H)) + SCRATCH * H
-    backward_direction(packed.weight_ih, packed.weight_hh, job.x, job.h0[d], job.c0[d], job.y[:, :, features],
-                       gradients.dy[:, :, features], order, variant, dh, dc, direction.gates, direction.cell_states,
-                       inputs, outputs, np.empty((threads, extra), dtype), np.ones(rows, dtype), dx, need_dx,
-                       weights["weight_ih"], weights["weight_hh"], weights["bias"], threads)
+    chunk = min(order.positions, CHUNK)
+    inputs, outputs = np.empty((threads, chunk, I), dtype), np.empty((threads, chunk, P), dtype)
+    scratch, ones = np.empty((threads, extra), dtype), np.ones(chunk, dtype)
+    cdef Work work = work_of(direction, job, job.y[:, :, features], inputs, scratch)
+    cdef BackwardWork back
+    back.dy = batch_of(gradients.dy[:, :, features])
+    back.dx = batch_of(gradients.dx)
+    back.h0, back.c0 = address(job.h0[d]), address(job.c0[d])
+    back.outputs, back.ones = address(outputs), address(ones)
+    back.dweight_ih, back.dweight_hh = address(weights["weight_ih"]), address(weights["weight_hh"])
+    back.dbias, back.dweight_hr = address(weights["bias"]), address(weights.get("weight_hr"))
+    if dtype.itemsize == sizeof(float):
+        backward_direction(&work, &back, order, <float*> address(dh), <float*> address(dc), threads)
+    else:
+        backward_direction(&work, &back, order, <double*> address(dh), <double*> address(dc), threads)
     if variant is not None:
         variant.add_sums(weights)
-        if "weight_hr" in weights:
-            backward_projection(variant.doutputs, variant.outputs, weights["weight_hr"], threads)
     gradients.dh0[d][order.sorted_rows], gradients.dc0[d][order.sorted_rows] = dh, dc
 
 
 def gates_and_cells(tape, job, direction):
     """Return the gates (T, B, 4, H) and cell states (T, B, H) of a direction; see `clstm._core.backend.Path`."""
     of = tape[direction]
-    at = np.asarray(of.order.time), np.asarray(of.order.row)
+    at = of.order.at
     T, B, H = job.x.shape[0], job.x.shape[1], of.cell_states.shape[1]
     gates, cells = np.zeros((T, B, 4, H), of.gates.dtype), np.zeros((T, B, H), of.gates.dtype)
     gates[at], cells[at] = of.gates.reshape(-1, 4, H), of.cell_states

@@ -4,7 +4,11 @@ from libc.limits cimport INT_MAX
 
 import numpy as np
 
+cimport numpy as cnp
+
 from clstm._core.portable.variant cimport fill_activation
+
+cnp.import_array()
 
 
 def pack(variant, weights, int num_threads):
@@ -57,6 +61,16 @@ cdef class VariantWeights:
         fill_activation(&self.step.output, variant.activations[2], np.inf, single)
 
 
-cdef void* address(array) except? NULL:
-    """Return where an array's data lies, NULL for None."""
-    return NULL if array is None else <void*> <size_t> array.ctypes.data
+cdef Weights weights_of(packed):
+    """Return where the weights of a Packed, which the caller holds, are."""
+    cdef Weights weights
+    weights.inputs, weights.outputs = packed.weight_ih.shape[1], packed.weight_hh.shape[1]
+    weights.units = packed.hidden_size
+    weights.weight_ih, weights.weight_hh = address(packed.weight_ih), address(packed.weight_hh)
+    weights.bias = address(packed.bias)
+    return weights
+
+
+cdef void* address(array) noexcept:
+    """Return where the elements of an ndarray are, NULL for None."""
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray> array)

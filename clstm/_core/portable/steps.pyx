@@ -8,16 +8,13 @@ from libc.string cimport memcpy
 
 from clstm._core._stream cimport Steps
 from clstm._core.portable.forward_backward cimport VariantMemory, VariantRun, forward_row, forward_variant
-from clstm._core.portable.pack cimport address
+from clstm._core.portable.pack cimport Weights, address, weights_of
 from clstm._core.portable.products cimport gemm
 from clstm._core.portable.variant cimport real
 
 
 cdef struct StepLayer:
-    Py_ssize_t inputs, outputs, units  # not I, which complex.h defines
-    const void* weight_ih
-    const void* weight_hh
-    const void* bias
+    Weights weights
     const VariantRun* run              # NULL for the plain LSTM
     void* h
     void* c
@@ -28,17 +25,18 @@ cdef void forward_step(
     real* gates, real* scratch, real* out,
 ) noexcept nogil:
     """Take one step of stacked layers, each of which reads the output of the one below; all share gates and scratch."""
-    cdef Py_ssize_t layer, b, k, I, P = layers[count - 1].outputs, H
+    cdef Py_ssize_t layer, b, k, I, P = layers[count - 1].weights.outputs, H
     cdef const StepLayer* at
     cdef real* h
     cdef real* c
     for layer in range(count):
         at = &layers[layer]
-        I, P, H, h, c = at.inputs, at.outputs, at.units, <real*> at.h, <real*> at.c
+        I, P, H = at.weights.inputs, at.weights.outputs, at.weights.units
+        h, c = <real*> at.h, <real*> at.c
         for b in range(B):
-            memcpy(gates + b * 4 * H, at.bias, 4 * H * sizeof(real))
-        gemm(False, True, B, 4 * H, I, x, I, <const real*> at.weight_ih, I, <real> 1, gates, 4 * H)
-        gemm(False, True, B, 4 * H, P, h, P, <const real*> at.weight_hh, P, <real> 1, gates, 4 * H)
+            memcpy(gates + b * 4 * H, at.weights.bias, 4 * H * sizeof(real))
+        gemm(False, True, B, 4 * H, I, x, I, <const real*> at.weights.weight_ih, I, <real> 1, gates, 4 * H)
+        gemm(False, True, B, 4 * H, P, h, P, <const real*> at.weights.weight_hh, P, <real> 1, gates, 4 * H)
         if at.run != NULL:
             forward_variant(at.run, zeros, zeros, 0, B, gates, c, h, scratch, P, H)
         else:
@@ -96,12 +94,9 @@ cdef class PortableSteps(Steps):
     cdef int set_layer(self, StepLayer* out, Py_ssize_t layer) except -1:
         """Fill in where a layer's weights and state are."""
         cdef VariantMemory memory = self.runs[layer]
-        weights, h, c = self.packs[layer], self.h[layer], self.c[layer]
+        out.weights = weights_of(self.packs[layer])
         out.run = NULL if memory is None else &memory.run
-        out.inputs, out.outputs, out.units = weights.weight_ih.shape[1], h.shape[1], c.shape[1]
-        out.weight_ih, out.weight_hh = address(weights.weight_ih), address(weights.weight_hh)
-        out.bias = address(weights.bias)
-        out.h, out.c = address(h), address(c)
+        out.h, out.c = address(self.h[layer]), address(self.c[layer])
         return 0
 
     def __dealloc__(self):
