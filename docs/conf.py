@@ -99,7 +99,14 @@ def skip_what_scikit_learn_documents(
     return True if str(getattr(member, "__module__", "")).startswith("sklearn.") else None
 
 
+def link_attributes_to_their_class(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let the attributes that a class's docstring lists lead to those of this class, not of another one."""
+    if what == "class":
+        lines[:] = [re.sub(r":obj:`(\w+) <\.?\w+>`", rf":obj:`\1 <{name}.\1>`", line) for line in lines]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", link_attributes_to_their_class, priority=600)  # after numpydoc
     app.connect("autodoc-skip-member", skip_what_scikit_learn_documents)
     app.connect("doctree-read", link_within_site)
     app.connect("builder-inited", only_rst_heads_a_gallery, priority=20)  # before the gallery is made
