@@ -23,11 +23,18 @@ def environment(**changes: str | None) -> dict[str, str]:
 def run_python(code, *arguments, folder=None, options=(), check=True, timeout=120, **changes):
     """Run Python code in another process; return the completed process, which must have ended well if `check`.
 
+    It starts in `folder`, by default where the package under test lies, since Python imports from there first.
     `options` are the interpreter's; `changes` those of the environment.
     """
     command = [sys.executable, *options, "-c", textwrap.dedent(code), *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=folder, env=environment(**changes), capture_output=True, text=True, timeout=timeout, check=False
+        command,
+        cwd=folder or ROOT,
+        env=environment(**changes),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
     assert done.returncode == 0 or not check, done.stderr
     return done
