@@ -103,23 +103,17 @@ class FittedSequence(Fitted):
         return cls(params=params, network=network, history=history, input=inputs, targets=targets)
 
 
-def network_sizes(params: Mapping[str, Any], inputs: Input, targets: Targets) -> dict[str, Any]:
-    """Return all that the shapes of the network's weights depend on."""
-    return {
-        **inputs.network_sizes(params["embedding_dim"]),
-        "hidden_size": params["hidden_size"],
-        "output_size": targets.output_size,
-        "num_layers": params["num_layers"],
-        "bidirectional": params["bidirectional"],
-    }
-
-
 def make_network(
     params: Mapping[str, Any], inputs: Input, targets: Targets, generator: np.random.Generator
 ) -> SequenceNetwork:
     """Return the network for an estimator's arguments, X and y, with fresh weights."""
+    sizes: dict[str, Any] = {**inputs.network_sizes(params["embedding_dim"])}  # as SequenceNetwork names them
     return SequenceNetwork(
-        **network_sizes(params, inputs, targets),
+        **sizes,
+        hidden_size=params["hidden_size"],
+        output_size=targets.output_size,
+        num_layers=params["num_layers"],
+        bidirectional=params["bidirectional"],
         dropout=params["dropout"],
         pooling=None if targets.per_step else params["pooling"],
         input_dropout=0.0 if inputs.num_ids is None else params["dropout"],

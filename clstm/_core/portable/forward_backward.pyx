@@ -128,7 +128,7 @@ cdef class Order:
 
 
 cdef class VariantMemory:
-    """One direction's run of a variant that isn't plain: weights, masks, and what is kept of each step for backward.
+    """One direction's run of a variant that isn't plain: weights, masks, and what each step stores for the backward pass.
 
     Without masks the run is inference, or training in which nothing is random. `keep_for` makes the memory of training.
     """
